@@ -1,0 +1,59 @@
+// Jenkins' label expression language: parse, evaluate, print as Jenkins prints.
+//
+// Grammar and semantics: jenkins core LabelExpressionLexer.g4 / LabelExpressionParser.g4, LabelAtom, LabelExpression,
+// Jenkins.getLabel; checked against 429 texts that a real controller evaluated (tests/recordings/label-expressions.json).
+// Precedence, tightest first: ( ) / atom / "string"  >  !  >  &&  >  ||  >  ->  >  <->.
+//
+// Pure and thread-compatible; input length is bounded by bounds::max_label_text_bytes, nesting by
+// bounds::max_label_depth (a text beyond them counts as unparsable, as one atom).
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+
+namespace skep {
+
+/// The labels that a node is assigned: its configured labels, "swarm", and its own name (self label).
+using LabelSet = std::set<std::string, std::less<>>;
+
+/// Splits a node's label string as Jenkins does (Label.parse, QuotedStringTokenizer): blank separated, quotes group.
+LabelSet parse_label_set(std::string_view text);
+
+class LabelExpression {
+ public:
+  /// Strict: only texts that Jenkins' grammar accepts. Error: invalid_input with the column.
+  static Result<LabelExpression> parse(std::string_view text);
+
+  /// As Jenkins.getLabel(): unquotes first; a text that does not parse becomes ONE atom with the complete text.
+  /// An empty (or blank) text means "any node" and must be handled by the caller beforehand: see is_any_node_text.
+  static LabelExpression from_job(std::string_view text);
+
+  bool matches(const LabelSet& labels) const;
+
+  /// Label.getName(): atoms bare at top level ("a b"), expressions normalised without blanks (`"a b"&&c`).
+  const std::string& name() const { return name_; }
+  /// Label.getExpression(): like name, but an atom that needs it is quoted (`"a b"`).
+  const std::string& expression() const { return expression_; }
+  bool is_atom() const { return is_atom_; }
+  /// Every atom that occurs, in order of first occurrence (for "which label is missing" explanations).
+  std::vector<std::string> atoms() const;
+
+  struct Node;  // private syntax tree
+
+ private:
+  LabelExpression(std::shared_ptr<const Node> root, std::string name, std::string expression, bool is_atom);
+  std::shared_ptr<const Node> root_;  // immutable, so copies may share it
+  std::string name_;
+  std::string expression_;
+  bool is_atom_ = false;
+};
+
+/// True for null/empty/blank label texts: such an item may run on any node in mode NORMAL.
+bool is_any_node_text(std::string_view text);
+
+}  // namespace skep

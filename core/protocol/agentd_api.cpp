@@ -1,0 +1,23 @@
+#include "core/protocol/agentd_api.h"
+
+#include <array>
+#include <utility>
+
+namespace skep {
+namespace {
+constexpr std::array<std::pair<AgentPhase, std::string_view>, 4> phase_names{{{AgentPhase::none, "none"},
+                                                                               {AgentPhase::started, "started"},
+                                                                               {AgentPhase::connected, "connected"},
+                                                                               {AgentPhase::ended, "ended"}}};
+}  // namespace
+
+std::string_view to_string(AgentPhase phase) { return phase_names[static_cast<std::size_t>(phase)].second; }
+
+std::optional<AgentPhase> agent_phase_from(std::string_view text) {
+  for (const auto& [phase, name] : phase_names) {
+    if (name == text) return phase;
+  }
+  return std::nullopt;
+}
+
+}  // namespace skep

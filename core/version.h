@@ -1,0 +1,5 @@
+#pragma once
+
+namespace skep {
+inline constexpr const char* skep_version = "0.1.0";
+}
