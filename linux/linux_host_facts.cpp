@@ -4,7 +4,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <fstream>
 
 #include "core/ids.h"
 
@@ -24,9 +26,13 @@ HostFacts read_host_facts(const std::string& disk_path) {
   }
   if (!is_valid_name(facts.host_name)) facts.host_name = "localhost";
   facts.capacity.cpu_millis = 1000 * std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN));
-  facts.capacity.memory_bytes = static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  facts.capacity.memory_bytes =
+      static_cast<std::int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE);
+  std::ifstream("/proc/sys/kernel/random/boot_id") >> facts.boot_id;
   struct statvfs disk {};
-  if (::statvfs(disk_path.c_str(), &disk) == 0) facts.capacity.disk_bytes = static_cast<std::int64_t>(disk.f_bavail) * static_cast<std::int64_t>(disk.f_frsize);
+  if (::statvfs(disk_path.c_str(), &disk) == 0)
+    facts.capacity.disk_bytes =
+        static_cast<std::int64_t>(disk.f_bavail) * static_cast<std::int64_t>(disk.f_frsize);
   return facts;
 }
 

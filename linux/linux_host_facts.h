@@ -10,6 +10,7 @@ namespace skep::posix_host {
 struct HostFacts {
   std::string host_name;  // short, lower case, fit for is_valid_name where possible
   std::string arch;       // uname -m
+  std::string boot_id;    // another one after each start of the machine; empty where /proc does not tell
   Resources capacity;     // processors, memory, room on the disk of `disk_path`
 };
 HostFacts read_host_facts(const std::string& disk_path);

@@ -1,16 +1,21 @@
 #include "linux/linux_process.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -20,7 +25,11 @@ namespace {
 struct Stat {
   pid_t parent = 0;
   char state = 0;
+  long threads = 0;
   std::uint64_t start_ticks = 0;
+  /// A first thread that ended is shown as a zombie while others still run.
+  bool is_dead() const { return (state == 'Z' && threads <= 1) || state == 'X'; }
+  bool is_at_rest() const { return state == 'T' || state == 't' || state == 'D' || is_dead(); }
 };
 
 std::string read_proc(pid_t pid, const char* name) {
@@ -37,26 +46,26 @@ std::optional<Stat> read_stat(pid_t pid) {
   std::istringstream fields(text.substr(close + 1));
   Stat stat;
   long parent = 0;
-  fields >> stat.state >> parent;
   std::string skipped;
-  for (int field = 5; field < 22; ++field) fields >> skipped;
-  fields >> stat.start_ticks;
+  fields >> stat.state >> parent;
+  for (int field = 5; field < 20; ++field) fields >> skipped;
+  fields >> stat.threads >> skipped >> stat.start_ticks;
   if (!fields) return std::nullopt;
   stat.parent = static_cast<pid_t>(parent);
   return stat;
 }
 
-bool is_dead_state(char state) { return state == 'Z' || state == 'X'; }
-
-std::vector<pid_t> all_pids() {
-  std::vector<pid_t> pids;
+std::map<pid_t, Stat> all_processes() {
+  std::map<pid_t, Stat> all;
   DIR* folder = opendir("/proc");
-  if (folder == nullptr) return pids;
+  if (folder == nullptr) return all;
   while (const dirent* entry = readdir(folder)) {
-    if (std::isdigit(static_cast<unsigned char>(entry->d_name[0])) != 0) pids.push_back(static_cast<pid_t>(std::atol(entry->d_name)));
+    if (std::isdigit(static_cast<unsigned char>(entry->d_name[0])) == 0) continue;
+    const auto pid = static_cast<pid_t>(std::atol(entry->d_name));
+    if (const auto stat = read_stat(pid)) all.emplace(pid, *stat);
   }
   closedir(folder);
-  return pids;
+  return all;
 }
 
 bool has_cookie(pid_t pid, const std::string& cookie) {
@@ -72,41 +81,127 @@ bool has_cookie(pid_t pid, const std::string& cookie) {
   return false;
 }
 
-}  // namespace
-
-std::optional<ProcessIdentity> identify(pid_t pid) {
-  const auto stat = read_stat(pid);
-  if (!stat || is_dead_state(stat->state)) return std::nullopt;
-  return ProcessIdentity{pid, stat->start_ticks};
+std::set<pid_t> members_of(const std::vector<std::string>& cgroups) {
+  std::set<pid_t> pids;
+  for (const std::string& folder : cgroups) {
+    std::ifstream file(folder + "/cgroup.procs");
+    for (long pid = 0; file >> pid;) pids.insert(static_cast<pid_t>(pid));
+  }
+  return pids;
 }
 
-bool is_alive(const ProcessIdentity& identity) { return identify(identity.pid) == identity; }
+struct Found {
+  ProcessIdentity identity;
+  Stat stat;
+};
 
-std::vector<ProcessIdentity> find_processes(std::optional<ProcessIdentity> root, const std::string& cookie) {
-  std::map<pid_t, Stat> stats;
-  for (pid_t pid : all_pids()) {
-    if (const auto stat = read_stat(pid)) stats.emplace(pid, *stat);
+std::vector<Found> search(const ProcessMarks& marks) {
+  const std::map<pid_t, Stat> all = all_processes();
+  const std::set<pid_t> members = members_of(marks.cgroups);
+  std::map<pid_t, bool> is_ours;
+  for (const auto& [pid, stat] : all) {
+    const bool is_root = marks.root && marks.root->pid == pid && marks.root->start_ticks == stat.start_ticks;
+    is_ours[pid] = pid > 1 && (is_root || members.count(pid) != 0 || has_cookie(pid, marks.cookie));
   }
-  const bool has_root = root && stats.count(root->pid) != 0 && stats.at(root->pid).start_ticks == root->start_ticks;
   const auto descends = [&](pid_t pid) {
-    for (int step = 0; has_root && step < 1000 && pid > 1; ++step) {
-      if (pid == root->pid) return true;
-      const auto found = stats.find(pid);
-      if (found == stats.end()) return false;
+    for (int step = 0; step < 100'000 && pid > 1; ++step) {
+      const auto found = all.find(pid);
+      if (found == all.end()) return false;
+      if (is_ours[pid]) return true;
       pid = found->second.parent;
     }
     return false;
   };
-  std::vector<ProcessIdentity> out;
-  for (const auto& [pid, stat] : stats) {
-    if (pid == getpid() || is_dead_state(stat.state)) continue;
-    if (descends(pid) || has_cookie(pid, cookie)) out.push_back({pid, stat.start_ticks});
+  std::vector<Found> out;
+  for (const auto& [pid, stat] : all) {
+    if (pid == ::getpid() || stat.is_dead() || !descends(pid)) continue;
+    is_ours[pid] = true;  // shortens the way of its children
+    out.push_back({{pid, stat.start_ticks}, stat});
   }
   return out;
 }
 
+/// After this, none of the found ones can fork, so that a later SIGKILL misses nobody.
+std::vector<ProcessIdentity> stop_all(const ProcessMarks& marks,
+                                      std::chrono::steady_clock::time_point limit) {
+  std::vector<ProcessIdentity> stopped;
+  while (std::chrono::steady_clock::now() < limit) {
+    bool is_quiet = true;
+    for (const Found& found : search(marks)) {
+      if (std::find(stopped.begin(), stopped.end(), found.identity) == stopped.end()) {
+        stopped.push_back(found.identity);
+        send_signal(found.identity, SIGSTOP);
+        is_quiet = false;
+      } else if (!found.stat.is_at_rest()) {
+        send_signal(found.identity, SIGSTOP);
+        is_quiet = false;
+      }
+    }
+    if (is_quiet) break;
+  }
+  return stopped;
+}
+
+void kill_groups(const std::vector<std::string>& cgroups) {
+  for (const std::string& folder : cgroups) {
+    const int fd = ::open((folder + "/cgroup.kill").c_str(), O_WRONLY | O_CLOEXEC);  // cgroup2 since 5.14
+    if (fd < 0) continue;
+    const ssize_t written = ::write(fd, "1", 1);
+    static_cast<void>(written);
+    ::close(fd);
+  }
+}
+
+}  // namespace
+
+std::optional<ProcessIdentity> identify(pid_t pid) {
+  const auto stat = read_stat(pid);
+  if (!stat || stat->is_dead()) return std::nullopt;
+  return ProcessIdentity{pid, stat->start_ticks};
+}
+
+bool is_alive(const ProcessIdentity& identity) {
+  return identify(identity.pid) == identity;
+}
+
+std::vector<ProcessIdentity> find_processes(const ProcessMarks& marks) {
+  std::vector<ProcessIdentity> out;
+  for (const Found& found : search(marks)) out.push_back(found.identity);
+  return out;
+}
+
+int open_pidfd(const ProcessIdentity& identity) {
+  if (identity.pid <= 0) return -1;
+  const auto fd = static_cast<int>(::syscall(SYS_pidfd_open, identity.pid, 0));
+  if (fd >= 0 && !is_alive(identity)) {
+    ::close(fd);
+    return -1;
+  }
+  return fd;
+}
+
 void send_signal(const ProcessIdentity& identity, int signal) {
-  if (is_alive(identity)) ::kill(identity.pid, signal);
+  const int fd = open_pidfd(identity);
+  if (fd < 0) {
+    if (errno == ENOSYS && is_alive(identity)) ::kill(identity.pid, signal);
+    return;
+  }
+  ::syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0);
+  ::close(fd);
+}
+
+bool wait_for_end(const ProcessIdentity& identity, Duration time) {
+  const auto limit = std::chrono::steady_clock::now() + time;
+  const int fd = open_pidfd(identity);
+  while (is_alive(identity)) {
+    const auto left = std::chrono::duration_cast<milliseconds>(limit - std::chrono::steady_clock::now());
+    if (left.count() <= 0) break;
+    pollfd ended{fd, POLLIN, 0};  // without a pidfd: looked at every 5 ms
+    ::poll(&ended, 1, fd >= 0 ? static_cast<int>(std::min<long long>(left.count(), 60'000)) : 5);
+  }
+  if (fd >= 0) ::close(fd);
+  reap(identity.pid);
+  return !is_alive(identity);
 }
 
 void reap(pid_t pid) {
@@ -114,23 +209,29 @@ void reap(pid_t pid) {
   if (pid > 0) ::waitpid(pid, &status, WNOHANG);
 }
 
-Result<void> kill_all(std::optional<ProcessIdentity> root, const std::string& cookie, Duration deadline) {
-  const auto give_up = std::chrono::steady_clock::now() + deadline;
+Result<void> kill_all(const ProcessMarks& marks, Duration deadline) {
+  const auto begin = std::chrono::steady_clock::now();
+  // Whoever does not come to rest in time is killed all the same, over and over.
+  for (const ProcessIdentity& process :
+       stop_all(marks, begin + std::min<Duration>(deadline / 2, seconds(2)))) {
+    send_signal(process, SIGKILL);
+  }
   int times_clean = 0;
   for (;;) {
-    std::vector<ProcessIdentity> found = find_processes(root, cookie);
-    const bool only_root = found.size() == 1 && root && found.front() == *root;
-    for (const ProcessIdentity& process : found) {
-      if (only_root || !root || process != *root) send_signal(process, SIGKILL);
-    }
-    if (root) reap(root->pid);
+    kill_groups(marks.cgroups);
+    const std::vector<ProcessIdentity> found = find_processes(marks);
+    for (const ProcessIdentity& process : found) send_signal(process, SIGKILL);
+    if (marks.root) reap(marks.root->pid);
     times_clean = found.empty() ? times_clean + 1 : 0;
     if (times_clean >= 2) return {};
-    if (std::chrono::steady_clock::now() >= give_up) {
-      return Error::try_again(ErrorCode::timed_out, std::to_string(found.size()) + " processes outlive SIGKILL, the first is " + std::to_string(found.empty() ? 0 : found.front().pid));
+    if (std::chrono::steady_clock::now() - begin >= deadline && !found.empty()) {
+      return Error::try_again(ErrorCode::timed_out,
+                              std::to_string(found.size()) + " processes outlive SIGKILL, one is " +
+                                  std::to_string(found.front().pid),
+                              "look whether they wait for a disk or a file server");
     }
-    // The kernel needs a moment to end what was killed; there is nothing to wait on for processes that are no children.
-    std::this_thread::sleep_for(std::chrono::milliseconds(times_clean > 0 ? 0 : 2));
+    // There is nothing to wait on for processes that are no children of ours.
+    if (!found.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 }
 

@@ -24,15 +24,30 @@ struct ProcessIdentity {
 std::optional<ProcessIdentity> identify(pid_t pid);  // nullopt: no such process, or a zombie
 bool is_alive(const ProcessIdentity& identity);      // a zombie is not alive
 
-/// Every living process that descends from `root`, or whose initial environment holds NAME=VALUE. Not we ourselves.
-std::vector<ProcessIdentity> find_processes(std::optional<ProcessIdentity> root, const std::string& cookie);
+/// What belongs together: each mark finds processes that the others miss.
+struct ProcessMarks {
+  std::optional<ProcessIdentity> root;  // it and its descendants
+  std::string
+      cookie;  // NAME=VALUE in the environment that a process began with; survives setsid and orphaning
+  std::vector<std::string> cgroups;  // folders of control groups; nothing leaves them by itself
+};
 
-/// SIGKILL until none is found twice in a row; descendants first, so that none escapes to another parent.
+/// Every living process with one of the marks, and the descendants of each. Never the calling process.
+/// Not seen: one that was orphaned AND began without the cookie AND is in none of the groups. Processes of
+/// other users show their environment only to root.
+std::vector<ProcessIdentity> find_processes(const ProcessMarks& marks);
+
+/// Stops everything first, so that nothing can fork away, then SIGKILL until none is found twice in a row.
 /// timed_out/try_again when some outlive the deadline.
-Result<void> kill_all(std::optional<ProcessIdentity> root, const std::string& cookie, Duration deadline);
+Result<void> kill_all(const ProcessMarks& marks, Duration deadline);
 
+/// Does nothing when that process has ended, even when its number belongs to another one by now.
 void send_signal(const ProcessIdentity& identity, int signal);
-/// Collects ended children so that no zombie stays. Only for children that this process launched.
+/// Becomes readable when that process ends; -1 when it has. The caller closes it.
+int open_pidfd(const ProcessIdentity& identity);
+/// False when it still runs after `time`. Also collects it when it is our child.
+bool wait_for_end(const ProcessIdentity& identity, Duration time);
+/// Collects an ended child so that no zombie stays. Only for children that this process launched.
 void reap(pid_t pid);
 
 }  // namespace skep::posix_host

@@ -30,7 +30,8 @@ SignalWaiter::~SignalWaiter() {
 
 std::optional<Signal> SignalWaiter::wait_for(Duration time) {
   pollfd fds[2] = {{signals_, POLLIN, 0}, {event_, POLLIN, 0}};
-  const int ready = ::poll(fds, 2, time.count() < 0 ? -1 : static_cast<int>(to_ms(time)));
+  const int ready =
+      ::poll(fds, 2, time.count() < 0 ? -1 : static_cast<int>(to_ms(time + milliseconds(1) - Duration(1))));
   if (ready <= 0) return std::nullopt;
   if ((fds[1].revents & POLLIN) != 0) return Signal::self;
   signalfd_siginfo info{};

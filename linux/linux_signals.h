@@ -1,5 +1,5 @@
-// SIGTERM, SIGINT and SIGHUP as values that one thread waits for. Make it before any other thread exists, so that all
-// inherit the blocked mask. Linux only.
+// SIGTERM, SIGINT and SIGHUP as values that one thread waits for. Make it before any other thread exists, so
+// that all inherit the blocked mask. Linux only.
 #pragma once
 
 #include <optional>
@@ -17,9 +17,12 @@ class SignalWaiter {
   SignalWaiter(const SignalWaiter&) = delete;
   SignalWaiter& operator=(const SignalWaiter&) = delete;
   Signal wait();
+  /// Negative: for ever. Rounded up to whole milliseconds.
   std::optional<Signal> wait_for(Duration time);
   /// Wakes wait() from any thread with Signal::self.
   void interrupt();
+  /// Readable when a signal waits; for poll() together with other descriptors.
+  int descriptor() const { return signals_; }
 
  private:
   int event_ = -1;

@@ -1,81 +1,79 @@
 #include "drivers/process/process_driver.h"
 
-#include <sys/inotify.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <mutex>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <thread>
+#include <set>
 
-#include "common/json/json.h"
-#include "common/shell/clock.h"
-#include "common/shell/files.h"
+#include "drivers/process/process_record.h"
+#include "linux/linux_cgroup.h"
 #include "linux/linux_files.h"
+#include "linux/linux_host_facts.h"
 #include "linux/linux_process.h"
 #include "linux/linux_process_launcher.h"
+#include "linux/linux_watch.h"
 
 namespace skep::drivers {
 namespace {
 
 namespace fs = std::filesystem;
-using json::Json;
-using posix_host::ProcessIdentity;
+using posix_host::Cgroups;
+using posix_host::FileLock;
+using posix_host::ProcessMarks;
+using process::Layout;
+using process::Ownership;
+using process::Record;
 
-constexpr Duration kill_deadline = seconds(10);
 constexpr std::size_t max_gone = 20'000;
+constexpr unsigned prune_every = 256;
+constexpr std::size_t max_status_bytes = 64 * 1024;
 
-struct Record {
-  std::string owner;
-  ExecutorId id;
-  Epoch epoch = 0;
-  std::string state;  // "creating", "running"
-  ProcessIdentity join;
-};
-
-std::string encode(const Record& record) {
-  return json::dump(Json{{"version", 1}, {"owner", record.owner}, {"id", record.id.text}, {"epoch", record.epoch}, {"state", record.state},
-                         {"pid", record.join.pid}, {"start_ticks", record.join.start_ticks}});
+/// The system would not say what is there: the caller must not take it for "nothing".
+Error unseen(const ExecutorId& id, const Error& error) {
+  return Error::unknown(error.code, "cannot look at executor " + id.text + ": " + error.message, error.hint);
 }
 
-Result<Record> decode(const std::string& text) {
-  auto parsed = json::parse_strict(text);
-  if (!parsed) return parsed.error();
-  try {
-    Record record;
-    record.owner = parsed->at("owner").get<std::string>();
-    record.id = ExecutorId(parsed->at("id").get<std::string>());
-    record.epoch = parsed->at("epoch").get<Epoch>();
-    record.state = parsed->at("state").get<std::string>();
-    record.join.pid = parsed->at("pid").get<pid_t>();
-    record.join.start_ticks = parsed->at("start_ticks").get<std::uint64_t>();
-    return record;
-  } catch (const std::exception& e) {
-    return Error::failed(ErrorCode::malformed_reply, std::string("an executor's record cannot be read: ") + e.what());
-  }
+bool is_unusable(const Error& error) {
+  return error.code == ErrorCode::not_found || error.code == ErrorCode::malformed_reply ||
+         error.code == ErrorCode::conflict || error.code == ErrorCode::invalid_input ||
+         error.code == ErrorCode::too_large;
 }
 
-class ProcessDriver : public Driver, public TicketDelivery, public ChangeSource {
+bool is_valid_tag(const std::string& tag) {
+  return !tag.empty() && tag.size() <= 100 && std::all_of(tag.begin(), tag.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
+  });
+}
+
+Result<void> make_private_folder(const fs::path& path) {
+  std::error_code failure;
+  if (!fs::create_directory(path, failure) && !failure) return {};  // it was there
+  if (!failure) fs::permissions(path, fs::perms::owner_all, failure);
+  if (!failure) return {};
+  const bool is_full = failure == std::errc::no_space_on_device;
+  return Error::failed(is_full ? ErrorCode::out_of_resources : ErrorCode::generic,
+                       "cannot make the folder " + path.string() + ": " + failure.message());
+}
+
+class ProcessDriver final : public Driver, public TicketDelivery, public ChangeSource {
  public:
-  explicit ProcessDriver(ProcessDriverOptions options) : options_(std::move(options)) {
-    watch_ = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    wake_ = eventfd(0, EFD_CLOEXEC);
-    watcher_ = std::thread([this] { watch(); });
+  explicit ProcessDriver(ProcessDriverOptions options)
+      : options_(std::move(options)),
+        boot_id_(posix_host::read_host_facts("/").boot_id),
+        watch_([this](const std::string& id) { notify(ExecutorId(id)); }) {
+    std::error_code failure;
+    layout_.root = fs::weakly_canonical(options_.root, failure);
+    if (failure || options_.root.empty())
+      problem_ = "\"" + options_.root + "\" cannot be a folder for executors";
+    layout_.owner = options_.owner_tag;
+    if (!is_valid_tag(options_.owner_tag)) problem_ = "\"" + options_.owner_tag + "\" is no valid owner tag";
+    if (options_.uses_cgroups) cgroups_ = Cgroups::probe();
   }
-  ~ProcessDriver() override {
-    is_stopping_ = true;
-    const std::uint64_t one = 1;
-    const ssize_t written = ::write(wake_, &one, sizeof one);
-    static_cast<void>(written);
-    watcher_.join();
-    ::close(watch_);
-    ::close(wake_);
-  }
-  ProcessDriver(const ProcessDriver&) = delete;
-  ProcessDriver& operator=(const ProcessDriver&) = delete;
 
   std::string name() const override { return "process"; }
 
@@ -83,21 +81,26 @@ class ProcessDriver : public Driver, public TicketDelivery, public ChangeSource 
     Capabilities capabilities;
     capabilities.can_redeliver_ticket = true;
     capabilities.reports_changes = true;
+    capabilities.limits_cpu = cgroups_.limits_cpu();
+    capabilities.limits_memory = cgroups_.limits_memory();
     return capabilities;
   }
 
   Result<ProbeReport> probe() override {
     ProbeReport report;
     std::error_code failure;
-    fs::create_directories(options_.root, failure);
-    fs::permissions(options_.root, fs::perms::owner_all, failure);
-    if (failure || ::access(options_.root.c_str(), W_OK) != 0) {
-      report.detail = "the folder " + options_.root + " cannot be written";
-    } else if (::access(options_.join_program.c_str(), X_OK) != 0) {
-      report.detail = "skep-join is not at " + options_.join_program;
+    const auto made = problem_.empty() ? make_folders() : Error::failed(ErrorCode::invalid_input, problem_);
+    if (!made) {
+      report.detail = made.error().message;
+    } else if (::access(layout_.root.c_str(), W_OK) != 0) {
+      report.detail = "the folder " + layout_.root.string() + " cannot be written";
+    } else if (!fs::is_regular_file(options_.join_program, failure) ||
+               ::access(options_.join_program.c_str(), X_OK) != 0) {
+      report.detail = "skep-join is not at " + options_.join_program + ", or may not be executed";
     } else {
       report.is_usable = true;
-      report.detail = "executors in " + options_.root;
+      report.detail = "executors in " + layout_.root.string() + "; ";
+      report.detail += options_.uses_cgroups ? cgroups_.detail() : "control groups are switched off";
     }
     for (const auto& [image, folder] : options_.images) {
       if (fs::is_directory(folder, failure)) report.images.push_back(image);
@@ -106,235 +109,337 @@ class ProcessDriver : public Driver, public TicketDelivery, public ChangeSource 
   }
 
   Result<std::vector<Instance>> list() override {
+    std::set<std::string> names;
+    for (const fs::path& folder : {layout_.root, layout_.being_made(), layout_.leaving()}) {
+      std::error_code failure;
+      for (auto entry = fs::directory_iterator(folder, failure);
+           !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
+        const std::string name = entry->path().filename().string();
+        if (is_valid_name(name)) names.insert(name);
+      }
+      if (failure && failure != std::errc::no_such_file_or_directory) {
+        return Error::unknown(ErrorCode::generic,
+                              "cannot list executors in " + folder.string() + ": " + failure.message());
+      }
+    }
     std::vector<Instance> out;
-    std::error_code failure;
-    for (auto entry = fs::directory_iterator(options_.root, failure); !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
-      const std::string id = entry->path().filename().string();
-      if (!is_valid_name(id) || !entry->is_directory(failure)) continue;
-      auto instance = inspect(ExecutorId(id));
+    for (const std::string& name : names) {
+      auto instance = inspect(ExecutorId(name));
       if (!instance) return instance.error();
       if (instance->state != InstanceState::absent) out.push_back(std::move(*instance));
-    }
-    if (failure && failure != std::errc::no_such_file_or_directory) {
-      return Error::unknown(ErrorCode::generic, "cannot list executors in " + options_.root + ": " + failure.message());
     }
     return out;
   }
 
   Result<Instance> inspect(const ExecutorId& id) override {
+    if (auto checked = check_id(id); !checked) return checked.error();
     Instance instance;
     instance.id = id;
     instance.handle = {1, id.text};
-    std::error_code failure;
-    if (!fs::exists(folder(id), failure)) {
-      if (failure) return Error::unknown(ErrorCode::generic, "cannot look at executor " + id.text + ": " + failure.message());
-      return instance;
+    const auto ownership = layout_.ownership(id);
+    if (!ownership) return unseen(id, ownership.error());
+    if (*ownership == Ownership::ours) return look_inside(std::move(instance));
+    for (const fs::path& folder : {layout_.being_made(), layout_.leaving()}) {
+      const auto is_there = posix_host::is_there((folder / id.text).string());
+      if (!is_there) return unseen(id, is_there.error());
+      if (*is_there) instance.state = InstanceState::creating;
     }
-    auto record = read_record(id);
-    if (!record || record->state != "running") {
-      // Made by a start() that was killed half-way, or not by us at all: a folder without our mark is left alone.
-      if (record ? record->owner != options_.owner_tag : !is_ours(id)) return instance;
-      instance.state = InstanceState::creating;
-      instance.epoch = record ? record->epoch : 0;
-      return instance;
-    }
-    if (record->owner != options_.owner_tag) return instance;
-    instance.epoch = record->epoch;
-    posix_host::reap(record->join.pid);
-    instance.state = posix_host::is_alive(record->join) ? InstanceState::running : InstanceState::exited;
-    read_status(id, instance);
-    if (instance.state == InstanceState::exited) instance.agent = AgentPhase::ended;
     return instance;
   }
 
   Result<Instance> start(const StartRequest& request) override {
     const ExecutorId& id = request.spec.id;
-    if (!is_valid_name(id.text)) return Error::failed(ErrorCode::invalid_input, "\"" + id.text + "\" is no valid executor id");
-    std::error_code failure;
-    if (fs::exists(gone_mark(id), failure)) return Error::failed(ErrorCode::conflict, "executor " + id.text + " was destroyed; ids are never used again");
+    if (auto checked = check(request); !checked) return checked.error();
+    const auto is_gone = posix_host::is_there((layout_.gone() / id.text).string());
+    if (!is_gone) return unseen(id, is_gone.error());
+    if (*is_gone) {
+      return Error::failed(ErrorCode::conflict,
+                           "executor " + id.text + " was destroyed; ids are never used again");
+    }
     auto present = inspect(id);
-    if (!present) return present.error();
+    if (!present) return present;
     if (present->state == InstanceState::running || present->state == InstanceState::exited) return present;
     if (present->state == InstanceState::creating) {
-      if (auto cleared = destroy_residue(id); !cleared) return cleared.error();
+      if (auto cleared = remove_all_of(id); !cleared) return cleared.error();
     }
     auto made = make(request);
-    if (!made) {
-      // What failed leaves nothing behind; a failure to clean up is what the caller must know.
-      if (auto cleared = destroy_residue(id); !cleared) return cleared.error();
-      return made.error();
+    if (made) return inspect(id);
+    // What failed leaves nothing behind; a failure to clean up is what the caller must know.
+    if (auto cleared = remove_all_of(id); !cleared) {
+      return Error::unknown(cleared.error().code,
+                            made.error().message + "; and then " + cleared.error().message);
     }
-    return inspect(id);
+    return made.error();
   }
 
   Result<void> stop(const ExecutorId& id, Duration deadline) override {
-    auto record = read_record(id);
-    if (!record || record->state != "running") return {};
-    posix_host::send_signal(record->join, SIGTERM);
-    const Instant give_up = shell::now() + deadline;
-    while (posix_host::is_alive(record->join) && shell::now() < give_up) {
-      posix_host::reap(record->join.pid);
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    if (auto checked = check_id(id); !checked) return checked.error();
+    const auto ownership = layout_.ownership(id);
+    if (!ownership) return unseen(id, ownership.error());
+    if (*ownership != Ownership::ours) return {};
+    const auto record = layout_.read_record(id);
+    if (!record && !is_unusable(record.error())) return unseen(id, record.error());
+    const ProcessMarks marks = marks_of(id, record);
+    if (marks.root) {
+      posix_host::send_signal(*marks.root, SIGTERM);
+      posix_host::wait_for_end(*marks.root, deadline);
     }
-    return posix_host::kill_all(record->join, cookie(id), kill_deadline);
+    return posix_host::kill_all(marks, options_.kill_deadline);
   }
 
   Result<void> destroy(const ExecutorId& id) override {
-    std::error_code failure;
-    if (!is_valid_name(id.text)) return Error::failed(ErrorCode::invalid_input, "\"" + id.text + "\" is no valid executor id");
-    const bool is_there = fs::exists(folder(id), failure);
-    if (is_there && !is_ours(id)) return Error::failed(ErrorCode::conflict, "the folder " + folder(id).string() + " is not ours; it is left alone");
-    fs::create_directories(root() / ".gone", failure);
-    if (auto marked = posix_host::write_file_durably(gone_mark(id).string(), "", 0600); !marked) return marked.error();
-    prune_gone();
-    return destroy_residue(id);
+    if (auto checked = check_id(id); !checked) return checked.error();
+    const auto ownership = layout_.ownership(id);
+    if (!ownership) return unseen(id, ownership.error());
+    if (*ownership == Ownership::foreign) {
+      return Error::failed(ErrorCode::conflict,
+                           "the folder " + layout_.folder(id).string() + " is not ours; it is left alone");
+    }
+    const auto marked = mark_gone(id);
+    // A full disk must not stop what makes room on it: the mark is tried again after the removal.
+    if (!marked && marked.error().code != ErrorCode::out_of_resources) return marked;
+    if (auto removed = remove_all_of(id); !removed) return removed;
+    return marked ? marked : mark_gone(id);
   }
 
   Result<Instance> recover(const InstanceHandle& handle) override {
-    if (handle.version != 1 || !is_valid_name(handle.blob)) return Error::failed(ErrorCode::invalid_input, "a handle that this driver did not make");
-    auto instance = inspect(ExecutorId(handle.blob));
-    if (instance && instance->state != InstanceState::absent) watch_folder(instance->id);
+    if (handle.version != 1 || !is_valid_name(handle.blob)) {
+      return Error::failed(ErrorCode::invalid_input, "a handle that this driver did not make");
+    }
+    const ExecutorId id(handle.blob);
+    auto instance = inspect(id);
+    if (instance && instance->state == InstanceState::running) {
+      watch_.watch_folder(id.text, layout_.control(id).string());
+      if (const auto record = layout_.read_record(id)) watch_.watch_process(id.text, record->join);
+      return inspect(id);  // what changed before we watched
+    }
     return instance;
   }
 
   Result<void> deliver_ticket(const ExecutorId& id, const Ticket& ticket) override {
-    std::error_code failure;
-    if (!fs::exists(folder(id) / "control", failure)) return Error::failed(ErrorCode::not_found, "executor " + id.text + " does not exist here");
-    return write_ticket(id, ticket);
+    const auto instance = inspect(id);
+    if (!instance) return instance.error();
+    if (instance->state != InstanceState::running) {
+      return Error::failed(ErrorCode::not_found,
+                           "executor " + id.text + " does not run; it cannot take a ticket");
+    }
+    return posix_host::write_file_atomically((layout_.control(id) / "ticket").string(),
+                                             process::encode(ticket), 0600);
   }
 
   void set_change_listener(std::function<void(const ExecutorId&)> listener) override {
-    const std::lock_guard<std::mutex> guard(lock_);
+    const std::lock_guard<std::mutex> guard(listener_lock_);
     listener_ = std::move(listener);
   }
 
  private:
-  fs::path root() const { return options_.root; }
-  fs::path folder(const ExecutorId& id) const { return root() / id.text; }
-  fs::path gone_mark(const ExecutorId& id) const { return root() / ".gone" / id.text; }
-  std::string cookie_value(const ExecutorId& id) const { return options_.owner_tag + "/" + id.text; }
-  std::string cookie(const ExecutorId& id) const { return "SKEP_EXECUTOR=" + cookie_value(id); }
-
-  /// Our folders carry a mark from their first instant: they are made aside and renamed into place.
-  bool is_ours(const ExecutorId& id) const {
-    const auto text = shell::read_file((folder(id) / ".skep-owner").string(), 1024);
-    return text && *text == options_.owner_tag;
+  Result<void> check_id(const ExecutorId& id) const {
+    if (!problem_.empty()) return Error::failed(ErrorCode::invalid_input, problem_);
+    if (is_valid_name(id.text)) return {};
+    return Error::failed(ErrorCode::invalid_input, "\"" + id.text + "\" is no valid executor id");
   }
 
-  Result<Record> read_record(const ExecutorId& id) const {
-    const auto text = shell::read_file((folder(id) / "record.json").string(), 64 * 1024);
-    if (!text) return text.error();
-    return decode(*text);
-  }
-
-  Result<void> write_record(const Record& record) const { return posix_host::write_file_durably((folder(record.id) / "record.json").string(), encode(record), 0600); }
-
-  Result<void> write_ticket(const ExecutorId& id, const Ticket& ticket) const {
-    const Json text{{"url", ticket.url}, {"node_name", ticket.node_name}, {"secret", ticket.secret}, {"attempt", ticket.attempt}};
-    return posix_host::write_file_atomically((folder(id) / "control" / "ticket").string(), json::dump(text), 0600);
-  }
-
-  void read_status(const ExecutorId& id, Instance& instance) const {
-    const auto text = shell::read_file((folder(id) / "control" / "status").string(), 64 * 1024);
-    if (!text) return;
-    const auto parsed = json::parse_strict(*text);
-    if (!parsed) return;
-    const auto phase = json::get_string(*parsed, "phase");
-    const auto attempt = json::get_int64(*parsed, "attempt");
-    if (phase) instance.agent = agent_phase_from(*phase).value_or(AgentPhase::none);
-    if (attempt) instance.ticket_attempt = static_cast<std::uint32_t>(*attempt);
-    if (const auto code = json::get_int64(*parsed, "exit_code")) instance.exit_code = static_cast<int>(*code);
-    if (const auto message = json::get_string(*parsed, "message")) instance.message = *message;
-  }
-
-  Result<void> make_folder(const ExecutorId& id) const {
+  Result<void> check(const StartRequest& request) const {
+    if (auto checked = check_id(request.spec.id); !checked) return checked;
+    for (const auto& [name, value] : request.spec.environment) {
+      const bool is_valid = !name.empty() && name.find('=') == std::string::npos &&
+                            name != Layout::cookie_name && name.find('\0') == std::string::npos &&
+                            value.find('\0') == std::string::npos;
+      if (!is_valid)
+        return Error::failed(ErrorCode::invalid_input,
+                             "\"" + name + "\" cannot be set in an executor's environment");
+    }
+    const std::string& image = request.spec.image;
     std::error_code failure;
-    fs::create_directories(options_.root, failure);
-    fs::permissions(options_.root, fs::perms::owner_all, failure);
-    const fs::path aside = root() / (".new-" + id.text);
-    fs::remove_all(aside, failure);
-    fs::create_directory(aside, failure);
-    if (!failure) fs::permissions(aside, fs::perms::owner_all, failure);
-    if (!failure) fs::create_directory(aside / "control", failure);
-    if (failure) return Error::failed(ErrorCode::out_of_resources, "cannot make a folder for executor " + id.text + ": " + failure.message());
-    if (auto marked = posix_host::write_file_durably((aside / ".skep-owner").string(), options_.owner_tag, 0600); !marked) return marked;
-    fs::rename(aside, folder(id), failure);
-    if (failure) return Error::failed(ErrorCode::generic, "cannot make a folder for executor " + id.text + ": " + failure.message());
+    const auto found = options_.images.find(image);
+    const bool is_known =
+        image.empty() || (found != options_.images.end() && fs::is_directory(found->second, failure));
+    if (is_known) return {};
+    return Error::failed(ErrorCode::not_found, "image \"" + image + "\" is not on this host",
+                         "add it to drivers.process.images");
+  }
+
+  Result<void> make_folders() const {
+    std::error_code failure;
+    if (!fs::exists(layout_.root, failure)) {
+      fs::create_directories(layout_.root.parent_path(), failure);
+      if (auto made = make_private_folder(layout_.root); !made) return made;
+    }
+    for (const fs::path& folder : {layout_.own(), layout_.being_made(), layout_.leaving(), layout_.gone()}) {
+      if (auto made = make_private_folder(folder); !made) return made;
+    }
     return {};
   }
 
-  Result<void> copy_image(const StartRequest& request) const {
-    const fs::path work = folder(request.spec.id) / "work";
-    std::error_code failure;
-    if (request.spec.image.empty()) {
-      fs::create_directory(work, failure);
-    } else {
-      const auto image = options_.images.find(request.spec.image);
-      if (image == options_.images.end() || !fs::is_directory(image->second, failure)) {
-        return Error::failed(ErrorCode::not_found, "image \"" + request.spec.image + "\" is not on this host", "add it to drivers.process.images");
-      }
-      fs::copy(image->second, work, fs::copy_options::recursive | fs::copy_options::copy_symlinks, failure);
+  /// The folder is ours; what runs in it?
+  Result<Instance> look_inside(Instance instance) const {
+    const auto record = layout_.read_record(instance.id);
+    if (!record && !is_unusable(record.error())) return unseen(instance.id, record.error());
+    if (record) instance.epoch = record->epoch;
+    if (!record || !record->is_running) {
+      instance.state = InstanceState::creating;
+      return instance;
     }
-    if (!failure) return {};
-    const bool is_full = failure == std::errc::no_space_on_device;
-    return Error::failed(is_full ? ErrorCode::out_of_resources : ErrorCode::generic, "cannot copy image \"" + request.spec.image + "\" for executor " + request.spec.id.text + ": " + failure.message());
+    posix_host::reap(record->join.pid);
+    const bool is_alive = record->boot_id == boot_id_ && posix_host::is_alive(record->join);
+    instance.state = is_alive ? InstanceState::running : InstanceState::exited;
+    const std::string status = (layout_.control(instance.id) / "status").string();
+    if (const auto text = posix_host::read_plain_file(status, max_status_bytes))
+      process::apply_status(*text, instance);
+    if (is_alive || instance.agent == AgentPhase::ended) return instance;
+    instance.agent = AgentPhase::ended;
+    instance.message = "skep-join ended without a word; see logs/join.log of the executor";
+    return instance;
+  }
+
+  ProcessMarks marks_of(const ExecutorId& id, const Result<Record>& record) const {
+    ProcessMarks marks;
+    marks.cookie = record ? record->cookie : layout_.cookie(id);
+    marks.cgroups = cgroups_.folders_of(layout_.cgroup_name(id));
+    if (!record) return marks;
+    for (const std::string& folder : record->cgroups) {
+      if (std::find(marks.cgroups.begin(), marks.cgroups.end(), folder) == marks.cgroups.end())
+        marks.cgroups.push_back(folder);
+    }
+    if (record->is_running && record->boot_id == boot_id_) marks.root = record->join;
+    return marks;
+  }
+
+  /// Everything that can be made before a process runs is made aside, then appears at once under its id.
+  Result<void> make_aside(const StartRequest& request, const Record& record) const {
+    const ExecutorId& id = request.spec.id;
+    const fs::path aside = layout_.being_made() / id.text;
+    if (auto made = make_folders(); !made) return made;
+    if (auto removed = posix_host::remove_tree(aside.string()); !removed) return removed;
+    for (const fs::path& folder : {aside, aside / "control", aside / "tmp", aside / "logs"}) {
+      if (auto made = make_private_folder(folder); !made) return made;
+    }
+    if (auto copied = copy_image(request, aside / "work"); !copied) return copied;
+    const std::string ticket = (aside / "control" / "ticket").string();
+    if (auto written = posix_host::write_file_atomically(ticket, process::encode(request.ticket), 0600);
+        !written)
+      return written;
+    const std::string mark = (aside / Layout::owner_file).string();
+    if (auto written = posix_host::write_file_durably(mark, layout_.owner, 0600); !written) return written;
+    const std::string record_file = (aside / "record.json").string();
+    if (auto written = posix_host::write_file_durably(record_file, process::encode(record), 0600); !written)
+      return written;
+    return posix_host::rename_without_replacing(aside.string(), layout_.folder(id).string());
+  }
+
+  Result<void> copy_image(const StartRequest& request, const fs::path& work) const {
+    if (request.spec.image.empty()) return make_private_folder(work);
+    auto copied = posix_host::copy_tree(options_.images.at(request.spec.image), work.string());
+    if (copied) return copied;
+    Error error = copied.error();
+    error.message = "cannot make executor " + request.spec.id.text + " from image \"" + request.spec.image +
+                    "\": " + error.message;
+    return error;
+  }
+
+  posix_host::LaunchRequest launch_request(const StartRequest& request) const {
+    const ExecutorId& id = request.spec.id;
+    const fs::path folder = layout_.folder(id), control = layout_.control(id);
+    posix_host::LaunchRequest launch;
+    launch.argv = {options_.join_program,
+                   "--ticket",
+                   (control / "ticket").string(),
+                   "--status",
+                   (control / "status").string(),
+                   "--work-dir",
+                   (folder / "work").string(),
+                   "--agent-jar",
+                   (control / "agent.jar").string(),
+                   "--linger",
+                   std::to_string(std::chrono::ceil<seconds>(options_.linger).count())};
+    if (!request.spec.agent_command.empty()) {
+      launch.argv.emplace_back("--");
+      launch.argv.insert(launch.argv.end(), request.spec.agent_command.begin(),
+                         request.spec.agent_command.end());
+    }
+    launch.environment = posix_host::basic_environment();
+    launch.environment["HOME"] = (folder / "work").string();  // what tools keep there goes with the executor
+    launch.environment["TMPDIR"] = (folder / "tmp").string();
+    for (const auto& [name, value] : request.spec.environment) launch.environment[name] = value;
+    launch.environment[Layout::cookie_name] = layout_.cookie_value(id);
+    launch.working_directory = (folder / "work").string();
+    launch.output_file = (folder / "logs" / "join.log").string();
+    launch.is_subreaper = true;
+    launch.max_open_files = options_.max_open_files;
+    return launch;
   }
 
   Result<void> make(const StartRequest& request) {
     const ExecutorId& id = request.spec.id;
-    Record record{options_.owner_tag, id, request.epoch, "creating", {}};
-    if (auto made = make_folder(id); !made) return made;
-    if (auto written = write_record(record); !written) return written;
-    if (auto copied = copy_image(request); !copied) return copied;
-    if (auto written = write_ticket(id, request.ticket); !written) return written;
-    watch_folder(id);
-    posix_host::LaunchRequest launch;
-    const std::string control = (folder(id) / "control").string();
-    launch.argv = {options_.join_program, "--ticket", control + "/ticket", "--status", control + "/status", "--work-dir", (folder(id) / "work").string(),
-                   "--agent-jar", control + "/agent.jar"};
-    if (!request.spec.agent_command.empty()) {
-      launch.argv.emplace_back("--");
-      launch.argv.insert(launch.argv.end(), request.spec.agent_command.begin(), request.spec.agent_command.end());
-    }
-    launch.environment = posix_host::basic_environment();
-    for (const auto& [name, value] : request.spec.environment) launch.environment[name] = value;
-    launch.environment["SKEP_EXECUTOR"] = cookie_value(id);
-    launch.working_directory = (folder(id) / "work").string();
-    launch.output_file = (folder(id) / "join.log").string();
-    launch.is_subreaper = true;
-    launch.max_open_files = options_.max_open_files;
-    auto launched = posix_host::launch(launch);
+    const std::string cgroup = layout_.cgroup_name(id);
+    Record record{layout_.owner,
+                  id,
+                  request.epoch,
+                  false,
+                  {},
+                  boot_id_,
+                  layout_.cookie(id),
+                  cgroups_.folders_of(cgroup)};
+    if (auto made = make_aside(request, record); !made) return made;
+    // Held until skep-join runs with its cookie: when we are killed in between, a forked child still holds
+    // the lock.
+    const auto lock = FileLock::acquire(layout_.folder(id).string(), options_.kill_deadline);
+    if (!lock) return lock.error();
+    const Resources& resources = request.spec.resources;
+    const auto groups =
+        cgroups_.make(cgroup, {resources.cpu_millis, resources.memory_bytes, options_.max_processes});
+    if (!groups) return groups.error();
+    watch_.watch_folder(id.text, layout_.control(id).string());
+    posix_host::LaunchRequest launch = launch_request(request);
+    launch.cgroups = *groups;
+    const auto launched = posix_host::launch(launch);
     if (!launched) return launched.error();
     record.join = *launched;
-    record.state = "running";
-    return write_record(record);
+    record.is_running = true;
+    watch_.watch_process(id.text, record.join);
+    return posix_host::write_file_durably((layout_.folder(id) / "record.json").string(),
+                                          process::encode(record), 0600);
   }
 
-  Result<void> destroy_residue(const ExecutorId& id) {
-    const auto record = read_record(id);
-    std::optional<ProcessIdentity> join;
-    if (record && record->state == "running") join = record->join;
-    if (auto killed = posix_host::kill_all(join, cookie(id), kill_deadline); !killed) return killed;
-    std::error_code failure;
-    fs::remove_all(root() / (".new-" + id.text), failure);
-    // Renamed first: a removal that is killed half-way leaves a name that list() never shows as an executor.
-    const fs::path leaving = root() / (".leaving-" + id.text);
-    fs::remove_all(leaving, failure);
-    failure.clear();
-    fs::rename(folder(id), leaving, failure);
-    if (failure && failure != std::errc::no_such_file_or_directory) {
-      return Error::try_again(ErrorCode::generic, "cannot remove executor " + id.text + ": " + failure.message());
+  Result<void> remove_all_of(const ExecutorId& id) {
+    const auto ownership = layout_.ownership(id);
+    if (!ownership) return unseen(id, ownership.error());
+    const bool is_ours = *ownership == Ownership::ours;
+    {
+      std::optional<FileLock> lock;
+      if (is_ours) {
+        auto acquired = FileLock::acquire(layout_.folder(id).string(), options_.kill_deadline);
+        if (!acquired) return Error::try_again(acquired.error().code, acquired.error().message);
+        lock = std::move(*acquired);
+      }
+      const auto record = is_ours ? layout_.read_record(id) : Error::failed(ErrorCode::not_found, "");
+      const ProcessMarks marks = marks_of(id, record);
+      if (auto killed = posix_host::kill_all(marks, options_.kill_deadline); !killed) return killed;
+      if (auto removed = Cgroups::remove(marks.cgroups, options_.kill_deadline); !removed) return removed;
     }
-    failure.clear();
-    fs::remove_all(leaving, failure);
-    if (failure) return Error::try_again(ErrorCode::generic, "cannot remove the files of executor " + id.text + ": " + failure.message());
-    return {};
+    watch_.forget(id.text);
+    const std::string leaving = (layout_.leaving() / id.text).string();
+    for (const std::string& folder : {leaving, (layout_.being_made() / id.text).string()}) {
+      if (auto removed = posix_host::remove_tree(folder); !removed) return removed;
+    }
+    if (!is_ours) return {};
+    // A removal that is killed half-way leaves no folder under the id that lacks its mark or record.
+    if (auto renamed = posix_host::rename_without_replacing(layout_.folder(id).string(), leaving); !renamed)
+      return renamed;
+    return posix_host::remove_tree(leaving);
+  }
+
+  Result<void> mark_gone(const ExecutorId& id) {
+    if (auto made = make_folders(); !made) return made;
+    if (++destroyed_ % prune_every == 0) prune_gone();
+    return posix_host::write_file_durably((layout_.gone() / id.text).string(), "", 0600);
   }
 
   void prune_gone() const {
     std::error_code failure;
     std::vector<std::pair<fs::file_time_type, fs::path>> marks;
-    for (auto entry = fs::directory_iterator(root() / ".gone", failure); !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
+    for (auto entry = fs::directory_iterator(layout_.gone(), failure);
+         !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
       marks.emplace_back(entry->last_write_time(failure), entry->path());
     }
     if (marks.size() <= max_gone) return;
@@ -342,51 +447,27 @@ class ProcessDriver : public Driver, public TicketDelivery, public ChangeSource 
     for (std::size_t i = 0; i < marks.size() - max_gone; ++i) fs::remove(marks[i].second, failure);
   }
 
-  void watch_folder(const ExecutorId& id) {
-    const int number = inotify_add_watch(watch_, (folder(id) / "control").c_str(), IN_MOVED_TO | IN_DELETE_SELF);
-    const std::lock_guard<std::mutex> guard(lock_);
-    if (number >= 0) watched_[number] = id;
-  }
-
-  void watch() {
-    alignas(inotify_event) char buffer[8192];
-    while (!is_stopping_) {
-      pollfd fds[2] = {{watch_, POLLIN, 0}, {wake_, POLLIN, 0}};
-      if (::poll(fds, 2, -1) <= 0 || is_stopping_) continue;
-      const ssize_t size = ::read(watch_, buffer, sizeof buffer);
-      for (ssize_t at = 0; at < size;) {
-        const auto* event = reinterpret_cast<const inotify_event*>(buffer + at);
-        at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
-        notify(*event);
-      }
-    }
-  }
-
-  void notify(const inotify_event& event) {
-    std::function<void(const ExecutorId&)> listener;
-    ExecutorId id;
-    {
-      const std::lock_guard<std::mutex> guard(lock_);
-      const auto found = watched_.find(event.wd);
-      if (found == watched_.end()) return;
-      id = found->second;
-      listener = listener_;
-      if ((event.mask & IN_IGNORED) != 0) watched_.erase(found);
-    }
-    if (listener) listener(id);
+  void notify(const ExecutorId& id) {
+    const std::lock_guard<std::mutex> guard(listener_lock_);
+    if (listener_) listener_(id);
   }
 
   ProcessDriverOptions options_;
-  int watch_ = -1, wake_ = -1;
-  std::atomic<bool> is_stopping_{false};
-  std::mutex lock_;  // guards listener_ and watched_
+  Layout layout_;
+  std::string boot_id_;
+  std::string problem_;  // why nothing can be done; empty: none
+  Cgroups cgroups_;
+  std::atomic<unsigned> destroyed_{0};
+  std::mutex
+      listener_lock_;  // held while the listener runs, so that an old one never runs after it was replaced
   std::function<void(const ExecutorId&)> listener_;
-  std::map<int, ExecutorId> watched_;
-  std::thread watcher_;
+  posix_host::ChangeWatch watch_;  // last: its thread ends first
 };
 
 }  // namespace
 
-std::unique_ptr<Driver> make_process_driver(ProcessDriverOptions options) { return std::make_unique<ProcessDriver>(std::move(options)); }
+std::unique_ptr<Driver> make_process_driver(ProcessDriverOptions options) {
+  return std::make_unique<ProcessDriver>(std::move(options));
+}
 
 }  // namespace skep::drivers

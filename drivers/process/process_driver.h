@@ -1,16 +1,29 @@
-// Executors as plain process groups on Linux: own session, own work directory copied from a directory image, no inherited
-// descriptor, no core dump, all of it found again after agentd was killed. No isolation of users or network: for trusted
-// builds, for trying out and for tests.
+// Executors as plain process groups on Linux: own session, own work directory copied from a directory image,
+// own control groups where they are allowed, no inherited descriptor, no core dump, all of it found again
+// after agentd was killed. No isolation of users or network, so a build can read and change what agentd can:
+// for trusted builds, for trying out and for tests.
 //
-// Layout, one directory per executor below `root`:
-//   <id>/record.json     owner tag, id, epoch, image, state, pid and start time of skep-join; written durably
-//   <id>/control/        ticket (0600, from us), secret (0600, for the agent only while it joins), status (from skep-join)
-//   <id>/work/           the agent's work directory
-//   <id>/join.log
-//   .gone/<id>           ids that were destroyed: they are never started again
-// Every process of an executor carries SKEP_EXECUTOR=<owner>/<id> in its environment; skep-join adopts its orphans.
+// Layout below `root`, which several owners may share:
+//   <id>/record.json        owner, id, epoch, state, skep-join's pid and start time, boot id, cookie, control
+//   groups;
+//                           written durably, and before what it speaks of is made
+//   <id>/control/ticket     0600, from us; skep-join takes it away when it has read it
+//   <id>/control/status     from skep-join: phase, attempt, exit code
+//   <id>/work/ tmp/ logs/   the agent's work directory and HOME; TMPDIR; what skep-join and the agent said
+//   .owner-<tag>/new/<id>       being made     (renamed to <id> once they carry a record)
+//   .owner-<tag>/leaving/<id>   being removed
+//   .owner-<tag>/gone/<id>      ids that were destroyed: never started again
+//
+// Every process of an executor carries SKEP_EXECUTOR=<owner>/<id>@<root> in its environment and is in the
+// executor's control groups; skep-join adopts its orphans. Without control groups (see capabilities) a
+// process escapes only when it drops its whole environment AND outlives a skep-join that was killed from
+// inside.
+//
+// Limits: open files and core dumps always; cpu, memory and number of processes by control groups where they
+// are allowed; the disk is not limited.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,14 +33,20 @@
 namespace skep::drivers {
 
 struct ProcessDriverOptions {
-  std::string root;          // made 0700 when missing
-  std::string join_program;  // path of skep-join
+  std::string root;                           // absolute; made 0700 when missing
+  std::string join_program;                   // path of skep-join
   std::map<std::string, std::string> images;  // name -> directory; the empty name is an empty directory
-  std::string owner_tag = "skep";
+  std::string owner_tag = "skep";             // letters, digits, '.', '_' and '-'
   std::uint64_t max_open_files = 4096;
+  std::int64_t max_processes = 4096;  // per executor, where control groups allow it
+  bool uses_cgroups = true;           // where allowed; off: no limits, and one mark less to find processes by
+  Duration linger = minutes(10);      // how long an executor waits for a new ticket after its agent ended
+  Duration kill_deadline = seconds(10);
 };
 
-/// Also implements TicketDelivery and ChangeSource.
+/// Also implements TicketDelivery and ChangeSource. A change listener must not call set_change_listener; when
+/// that returns, the former listener does not run any more. The driver makes a group "skep-executors" below
+/// the control group of this process and leaves it there, empty.
 std::unique_ptr<Driver> make_process_driver(ProcessDriverOptions options);
 
 }  // namespace skep::drivers

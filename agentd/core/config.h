@@ -1,0 +1,85 @@
+// agentd's configuration as values. Read and checked by agentd/shell/config_file; the logic uses LogicConfig
+// only. Pure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "core/ids.h"
+#include "core/resources.h"
+#include "core/time.h"
+
+namespace skep::agentd {
+
+/// What the logic needs: who this host is, what it may give away, and its patience.
+struct LogicConfig {
+  HostId host;                                    // required; by default the machine's host name
+  std::string version;                            // of agentd, for people
+  std::string os;                                 // "linux" | "windows", as text
+  std::string arch;                               // "x86_64", "aarch64"
+  std::map<std::string, std::string> attributes;  // free facts that templates may ask for
+  Resources capacity;                             // given to executors in all
+  std::int64_t max_executors = 64;                // 1..10,000
+
+  Duration forever_limit = hours(24);        // how long a busy executor outlives its lease at most
+  Duration tombstone_keep = hours(1);        // how long an id that was seen gone is remembered
+  std::size_t max_tombstones = 10'000;       // the oldest are forgotten first
+  Duration retry_first = milliseconds(500);  // pause before a driver verb is repeated; doubles
+  Duration retry_last = seconds(30);
+  Duration inspect_interval = seconds(2);        // of an executor whose driver does not report changes
+  Duration slow_inspect_interval = seconds(30);  // of one whose driver does
+  Duration list_interval = seconds(60);          // looks for what carries our owner tag but is not known
+  Duration probe_interval = seconds(60);
+};
+
+/// What happens to executors when agentd is asked to end.
+enum class OnStop {
+  keep,    // they run on and are adopted at the next start
+  drain,   // unused ones are destroyed, busy ones are waited for
+  remove,  // all are destroyed: an operator's explicit word
+};
+
+/// How the host becomes known to schedulers.
+struct RegistryConfig {
+  enum class Type { none, embedded, consul } type = Type::embedded;
+  std::string scheduler_url;         // embedded: where to announce; empty: nowhere
+  std::string scheduler_token_file;  // 0600
+  std::string scheduler_ca_file;
+  Duration ttl = seconds(15);  // announced every third of it
+  std::string consul_url = "http://127.0.0.1:8500/";
+  std::string consul_token_file;
+  std::string consul_ca_file;
+  std::string consul_service = "skep-agentd";
+};
+
+struct ProcessDriverConfig {
+  bool is_enabled = true;
+  std::string root;                           // empty: <state_dir>/executors
+  std::string join_program;                   // empty: skep-join beside skep-agentd
+  std::map<std::string, std::string> images;  // name -> directory that is copied for each executor
+};
+
+/// Scripted driver without any sandbox: for trying out and for tests of schedulers.
+struct FakeDriverConfig {
+  bool is_enabled = false;
+};
+
+struct AgentdConfig {
+  LogicConfig logic;
+  RegistryConfig registry;
+  ProcessDriverConfig process;
+  FakeDriverConfig fake;
+  std::string state_dir;               // required; holds state.db
+  std::string listen = "127.0.0.1:0";  // another than a loopback address needs a token file
+  std::string advertise_url;  // what schedulers use to reach us; empty: the address that we listen on
+  std::string token_file;     // 0600
+  std::string tls_certificate, tls_key;  // PEM files; both or none
+  std::string log_level = "info";        // debug, info, warning, error
+  std::string log_format = "text";       // text, json
+  OnStop on_stop = OnStop::keep;
+  int worker_threads = 8;  // driver calls at once, 1..64
+};
+
+}  // namespace skep::agentd

@@ -1,0 +1,231 @@
+// What is asked for next, and when: at most one driver call per executor, back-off, deadlines, leases.
+#include <algorithm>
+#include <utility>
+
+#include "agentd/core/state.h"
+
+namespace skep::agentd {
+namespace {
+
+using S = ExecutorState;
+constexpr Duration record_retry = seconds(5);
+
+bool is_over(const Executor& executor) {
+  return executor.seen == SandboxState::exited || executor.seen == SandboxState::absent ||
+         executor.agent == AgentPhase::ended;
+}
+
+bool is_worth_inspecting(const Executor& executor) {
+  return executor.state != S::finished && executor.seen != SandboxState::absent;
+}
+
+}  // namespace
+
+Duration AgentdLogic::State::backoff(int failures) const {
+  Duration pause = config.retry_first;
+  for (int i = 1; i < failures && pause < config.retry_last; ++i) pause *= 2;
+  return std::min(pause, config.retry_last);
+}
+
+void AgentdLogic::State::check_deadlines(Executor& executor) {
+  if (!executor.deadline || now < *executor.deadline || executor.wants_gone) return;
+  if (executor.state == S::joining) {
+    fail(executor,
+         "its agent did not connect within " + duration_to_text(executor.record.spec.join_deadline));
+  } else if (executor.state == S::creating || executor.state == S::booting) {
+    fail(executor,
+         "its agent process did not start within " + duration_to_text(executor.record.spec.boot_deadline));
+  }
+}
+
+void AgentdLogic::State::check_lease(Executor& executor) {
+  if (executor.wants_gone) return;
+  const bool is_unneeded = !executor.record.is_busy || (is_over(executor) && executor.call == 0);
+  if (on_stop == OnStop::remove) return begin_destroy(executor, "this host removes its executors");
+  if (on_stop == OnStop::drain && is_unneeded) return begin_destroy(executor, "this host leaves");
+  if (now < executor.lease_until) return;
+  const bool is_news = !executor.is_lease_expired;
+  executor.is_lease_expired = true;
+  if (is_news) ++counters.leases_ended;
+  if (is_unneeded) {
+    begin_destroy(executor, "its lease ended: no leader has renewed it");
+  } else if (now >= executor.lease_until + config.forever_limit) {
+    begin_destroy(executor, "its lease ended " + duration_to_text(config.forever_limit) + " ago");
+  } else if (is_news) {
+    explain(Level::warning, "lease ended, but a build was running: the executor is kept until its agent ends",
+            executor.id());
+  }
+}
+
+std::optional<Verb> AgentdLogic::State::due_verb(const Executor& executor) const {
+  if (on_stop == OnStop::keep || drivers.count(executor.record.spec.driver) == 0) return std::nullopt;
+  if (executor.must_inspect) return Inspect{};
+  if (executor.wants_gone) {
+    if (!executor.is_stop_done) return Stop{executor.record.spec.stop_grace};
+    if (!executor.is_destroy_done) return Destroy{};
+    return Inspect{};
+  }
+  if (executor.is_adopting) return std::nullopt;
+  if (executor.is_recover_due) return Recover{executor.record.handle};
+  if (executor.is_residue_due) return Destroy{};
+  if (executor.start_ticket)
+    return Start{executor.record.spec, *executor.start_ticket, executor.record.epoch};
+  if (executor.delivery_ticket && executor.seen == SandboxState::running)
+    return DeliverTicket{*executor.delivery_ticket};
+  if (executor.is_inspect_due || (is_worth_inspecting(executor) && now >= executor.next_inspect))
+    return Inspect{};
+  return std::nullopt;
+}
+
+void AgentdLogic::State::call(Executor& executor, Verb verb) {
+  executor.call = ++last_call;
+  executor.call_batch = batch;
+  executor.is_inspect_due = false;
+  if (const auto* delivery = std::get_if<DeliverTicket>(&verb))
+    executor.delivering_attempt = delivery->ticket.attempt;
+  out.emplace_back(CallDriver{executor.call, executor.record.spec.driver, executor.id(), std::move(verb)});
+}
+
+void AgentdLogic::State::advance(Executor& executor) {
+  check_deadlines(executor);
+  check_lease(executor);
+  if (executor.is_record_due && now >= executor.record_retry_at) {
+    executor.is_record_due = false;
+    executor.record_batch = batch;
+    ++executor.records;
+    out.emplace_back(RecordIntent{executor.record});
+  }
+  if (executor.call != 0 || now < executor.retry_at) return;
+  if (auto verb = due_verb(executor)) call(executor, std::move(*verb));
+}
+
+void AgentdLogic::State::advance(const std::string& name, DriverRow& row) {
+  if (on_stop == OnStop::keep) return;
+  if (row.probe_call == 0 && now >= row.next_probe) {
+    row.probe_call = ++last_call;
+    out.emplace_back(CallDriver{row.probe_call, name, {}, Probe{}});
+  }
+  if (row.list_call == 0 && now >= row.next_list) {
+    row.list_call = ++last_call;
+    row.list_started = now;
+    out.emplace_back(CallDriver{row.list_call, name, {}, List{}});
+  }
+}
+
+void AgentdLogic::State::advance_all() {
+  if ((is_epoch_due || is_drain_due) && now >= state_retry_at) {
+    if (is_epoch_due) out.emplace_back(RecordEpoch{epoch_seen});
+    if (is_drain_due) out.emplace_back(RecordDrain{is_draining, drain_reason});
+    is_epoch_due = is_drain_due = false;
+  }
+  if (has_unrecorded_tombstone && now >= state_retry_at) {
+    has_unrecorded_tombstone = false;
+    for (auto& [id, stone] : tombstones) {
+      if (!std::exchange(stone.is_record_due, false)) continue;
+      IntentRecord record;
+      record.spec.id = id;
+      record.state = IntentState::gone;
+      record.gone_at = stone.gone_at;
+      out.emplace_back(RecordIntent{record});
+    }
+  }
+  for (auto& [name, row] : drivers) advance(name, row);
+  for (auto& [id, executor] : executors) advance(executor);
+  trim_tombstones();
+}
+
+std::optional<Instant> AgentdLogic::State::due(const Executor& executor) const {
+  std::optional<Instant> earliest;
+  const auto consider = [&earliest](Instant when) {
+    if (!earliest || when < *earliest) earliest = when;
+  };
+  if (executor.is_record_due) consider(executor.record_retry_at);
+  if (!executor.wants_gone) {
+    if (executor.deadline) consider(*executor.deadline);
+    consider(executor.is_lease_expired ? executor.lease_until + config.forever_limit : executor.lease_until);
+  }
+  if (executor.call != 0 || on_stop == OnStop::keep || drivers.count(executor.record.spec.driver) == 0)
+    return earliest;
+  if (due_verb(executor)) {
+    consider(std::max(executor.retry_at, now));
+  } else if (!executor.is_adopting && is_worth_inspecting(executor)) {
+    consider(std::max(executor.retry_at, executor.next_inspect));
+  }
+  return earliest;
+}
+
+void AgentdLogic::State::on(const IntentNotRecorded& event) {
+  ++counters.record_failures;
+  const auto found = executors.find(event.id);
+  if (found == executors.end()) {
+    const auto stone = tombstones.find(event.id);
+    if (stone != tombstones.end()) {
+      stone->second.is_record_due = has_unrecorded_tombstone = true;
+      state_retry_at = now + record_retry;
+    }
+    explain(Level::error, "an executor's end could not be recorded: " + event.error.message, event.id,
+            "record failed");
+    return;
+  }
+  Executor& executor = found->second;
+  const bool has_dropped_reply = executor.reply_to != 0 && executor.reply_batch == executor.record_batch;
+  if (executor.call != 0 && executor.call_batch == executor.record_batch) executor.call = 0;
+  if (executor.records == 1 && executor.start_ticket) {
+    ++counters.orders_refused;
+    explain(Level::error, "order refused, its intent could not be recorded: " + event.error.message,
+            event.id);
+    const RequestId request = executor.reply_to;
+    executors.erase(found);
+    return refuse(request,
+                  Error::try_again(ErrorCode::out_of_resources,
+                                   "executor " + event.id.text +
+                                       " was not started: its intent could not be recorded (" +
+                                       event.error.message + ")",
+                                   "free space where agentd keeps its state, or place it on another host"),
+                  event.id);
+  }
+  executor.is_record_due = true;
+  executor.record_retry_at = now + record_retry;
+  explain(Level::error,
+          "an executor's intent could not be recorded: " + event.error.message + "; it is tried again",
+          event.id, "record failed");
+  if (has_dropped_reply) reply_with_report(executor.reply_to, 202, executor);
+}
+
+void AgentdLogic::State::on(const StateNotRecorded& event) {
+  ++counters.record_failures;
+  is_epoch_due = is_drain_due = true;
+  state_retry_at = now + record_retry;
+  explain(Level::error,
+          "epoch or drain could not be recorded: " + event.error.message + "; it is tried again", {},
+          "state record failed");
+}
+
+void AgentdLogic::State::explain(Level level, std::string message, const ExecutorId& id, std::string key) {
+  Explain line{level, std::move(message), {}, std::move(key)};
+  if (!id.empty()) line.fields.emplace_back("executor", id.text);
+  out.emplace_back(std::move(line));
+}
+
+void AgentdLogic::State::refresh_report() {
+  HostReport next = report;
+  next.is_draining = is_draining || on_stop.has_value();
+  next.drain_reason = on_stop ? "agentd is ending" : drain_reason;
+  next.epoch_seen = epoch_seen;
+  next.drivers.clear();
+  next.images.clear();
+  for (const auto& [name, row] : drivers) {
+    if (!row.use || !row.use->is_usable) continue;
+    next.drivers.push_back(name);
+    next.images.insert(next.images.end(), row.use->images.begin(), row.use->images.end());
+  }
+  std::sort(next.images.begin(), next.images.end());
+  next.images.erase(std::unique(next.images.begin(), next.images.end()), next.images.end());
+  next.executors.clear();
+  for (const auto& [id, executor] : executors) next.executors.push_back(report_of(executor));
+  if (next == report) return;
+  next.index = report.index + 1;
+  report = std::move(next);
+}
+
+}  // namespace skep::agentd

@@ -1,0 +1,101 @@
+#include "agentd/shell/config_file.h"
+
+#include "common/config/config_reader.h"
+
+namespace skep::agentd {
+namespace {
+
+using config::ConfigDocument;
+using config::ConfigSection;
+
+constexpr std::int64_t most_bytes = std::int64_t{1} << 50;
+
+void read_capacity(ConfigSection section, LogicConfig& out) {
+  out.capacity.cpu_millis = section.cpu_millis("cpu", 0);
+  out.capacity.memory_bytes = section.bytes("memory", 0, 0, most_bytes);
+  out.capacity.disk_bytes = section.bytes("disk", 0, 0, most_bytes);
+  out.capacity.countable = section.integer_map("countable");
+  out.max_executors = section.integer("max_executors", out.max_executors, 1, 10'000);
+  section.done();
+}
+
+void read_registry(ConfigSection section, RegistryConfig& out) {
+  const std::string type = section.one_of("type", {"none", "embedded", "consul"}, "embedded");
+  out.type = type == "none"     ? RegistryConfig::Type::none
+             : type == "consul" ? RegistryConfig::Type::consul
+                                : RegistryConfig::Type::embedded;
+  out.scheduler_url = section.text("scheduler_url");
+  out.scheduler_token_file = section.text("scheduler_token_file");
+  out.scheduler_ca_file = section.text("scheduler_ca_file");
+  out.ttl = section.duration("ttl", out.ttl, seconds(1), minutes(10));
+  ConfigSection consul = section.section("consul");
+  out.consul_url = consul.text("url", out.consul_url);
+  out.consul_token_file = consul.text("token_file");
+  out.consul_ca_file = consul.text("ca_file");
+  out.consul_service = consul.text("service", out.consul_service);
+  consul.done();
+  if (out.type == RegistryConfig::Type::embedded && out.scheduler_url.empty()) {
+    section.problem("scheduler_url", "nothing",
+                    "the scheduler's address, such as https://skep.example:7070/; or type: none");
+  }
+  section.done();
+}
+
+void read_drivers(ConfigSection section, AgentdConfig& out) {
+  ConfigSection process = section.section("process");
+  out.process.is_enabled = process.flag("enabled", true);
+  out.process.root = process.text("root");
+  out.process.join_program = process.text("join_program");
+  out.process.images = process.text_map("images");
+  process.done();
+  ConfigSection fake = section.section("fake");
+  out.fake.is_enabled = fake.flag("enabled", false);
+  fake.done();
+  section.done();
+}
+
+Result<AgentdConfig> read_document(Result<ConfigDocument> document) {
+  if (!document) return document.error();
+  AgentdConfig out;
+  ConfigSection root = document->root();
+  out.logic.host = HostId(root.text("host"));
+  if (!out.logic.host.empty() && !is_valid_name(out.logic.host.text)) {
+    root.problem("host", "\"" + out.logic.host.text + "\"", "a-z, 0-9 and -, at most 60 characters");
+  }
+  out.logic.attributes = root.text_map("attributes");
+  out.listen = root.text("listen", out.listen);
+  out.advertise_url = root.text("advertise_url");
+  out.token_file = root.text("token_file");
+  out.state_dir = root.required_text("state_dir");
+  ConfigSection tls = root.section("tls");
+  out.tls_certificate = tls.text("certificate");
+  out.tls_key = tls.text("key");
+  if (out.tls_certificate.empty() != out.tls_key.empty())
+    tls.problem("key", "one of certificate and key", "both or none");
+  tls.done();
+  ConfigSection log = root.section("log");
+  out.log_level = log.one_of("level", {"debug", "info", "warning", "error"}, "info");
+  out.log_format = log.one_of("format", {"text", "json"}, "text");
+  log.done();
+  const std::string on_stop = root.one_of("on_stop", {"keep", "drain", "remove"}, "keep");
+  out.on_stop = on_stop == "drain" ? OnStop::drain : on_stop == "remove" ? OnStop::remove : OnStop::keep;
+  out.worker_threads = static_cast<int>(root.integer("worker_threads", out.worker_threads, 1, 64));
+  read_capacity(root.section("capacity"), out.logic);
+  read_registry(root.section("registry"), out.registry);
+  read_drivers(root.section("drivers"), out);
+  root.done();
+  if (auto verdict = document->verdict(); !verdict) return verdict.error();
+  return out;
+}
+
+}  // namespace
+
+Result<AgentdConfig> load_config_file(const std::string& path) {
+  return read_document(ConfigDocument::load(path));
+}
+
+Result<AgentdConfig> parse_config_text(std::string_view text, const std::string& file_name) {
+  return read_document(ConfigDocument::parse(text, file_name));
+}
+
+}  // namespace skep::agentd

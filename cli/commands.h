@@ -1,0 +1,29 @@
+// The commands of `skep`. Each add_*() registers its subcommands with CLI11 and runs when it was chosen; the exit code is
+// left in Context::exit_code.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/api_client.h"
+
+namespace skep::cli {
+
+struct Context {
+  ConnectionOptions connection;
+  std::string output = "table";  // "table" | "json"
+  int exit_code = exit_ok;
+
+  bool wants_json() const { return output == "json"; }
+  ApiClient client() const { return ApiClient(connection); }
+};
+
+std::size_t terminal_width();  // 0 when stdout is no terminal
+
+void add_views(CLI::App& app, Context& context);       // status hosts executors queue explain history
+void add_operations(CLI::App& app, Context& context);  // drain undrain hold retire pause resume
+void add_labels(CLI::App& app, Context& context);      // labels
+void add_config(CLI::App& app, Context& context);      // config check|show|reload, version, completion
+
+}  // namespace skep::cli

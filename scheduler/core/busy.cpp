@@ -1,0 +1,194 @@
+// A build on an executor: seen, watched, over; its node lost; its block resumed after a restart of the controller.
+#include <algorithm>
+
+#include "core/check.h"
+#include "scheduler/core/logic_state.h"
+
+namespace skep::scheduler {
+namespace {
+
+constexpr Duration confirm_pace = milliseconds(100);
+const std::string busy_reason = std::string(our_offline_prefix) + " busy";
+
+}  // namespace
+
+void LogicState::mark_used(Executor& e) {
+  if (e.record.was_used) return;
+  e.record.was_used = true;
+  ++counters.executors_used;
+  record(e);
+}
+
+void LogicState::note_build(Executor& e, const std::string& path) {
+  const bool is_new = std::find(e.record.builds_seen.begin(), e.record.builds_seen.end(), path) == e.record.builds_seen.end();
+  const bool is_open_here = e.gate != Gate::closed && e.gate != Gate::closing;
+  // First the gate: each millisecond counts. `was_opened` is on record already, so a crash here loses nothing.
+  if (is_gated(e) && is_open_here && e.state() <= ExecutorState::busy) {
+    begin_close(e, busy_reason);
+    ensure_closed(e);
+  }
+  if (is_new) {
+    e.record.builds_seen.push_back(path);
+    ++counters.builds_seen;
+    const Controller* c = controller_of(e);
+    const bool is_path_known = e.offer && !e.offer->path.empty() && path.starts_with(e.offer->path);
+    if (is_path_known) {
+      e.is_freestyle = !e.offer->is_pipeline_block;
+    } else if (c != nullptr) {
+      for (const auto& [id, entry] : c->demand.items()) {
+        if (entry.item.path.empty() || !path.starts_with(entry.item.path)) continue;
+        e.is_freestyle = !entry.item.is_pipeline_block;
+        break;
+      }
+    }
+    if (e.record.builds_seen.size() > 1) {
+      e.is_freestyle.reset();
+      if (e.record.builds_seen.size() == 2) ++counters.violations;
+      say(Level::error, "a second build ran on one executor; it is on its audit record",
+          {{"executor", e.id().text}, {"first", e.record.builds_seen.front()}, {"build", path}});
+    }
+  }
+  e.record.build = path;
+  if (!e.record.was_used) {
+    mark_used(e);
+  } else if (is_new) {
+    record(e);
+  }
+  const bool can_run = e.state() > ExecutorState::planned && e.state() < ExecutorState::busy;
+  if (can_run) become_busy(e);
+}
+
+void LogicState::become_busy(Executor& e) {
+  if (e.state() == ExecutorState::busy) return;
+  Controller* c = controller_of(e);
+  if (e.offer && c != nullptr) {
+    c->consumed[e.offer->item] = e.id();
+    c->consumed_at[e.offer->item] = now;
+    end_offer(e, false);
+  } else if (!e.is_resuming && !e.is_adopted) {
+    e.took_item_at = now;
+  }
+  if (!e.connected_at) e.connected_at = now;
+  if (!e.is_resuming) e.busy_since = now;
+  e.is_resuming = false;
+  e.lost_since.reset();
+  e.queue_reads_lost = 0;
+  e.idle_reads = 0;
+  if (e.retiring) {
+    e.is_retired_at_end = true;
+    e.retiring.reset();
+  }
+  set_state(e, ExecutorState::busy);
+}
+
+void LogicState::build_over(Executor& e, const std::string& end) {
+  e.busy_ms += to_ms(now - e.busy_since);
+  finish(e, end);
+}
+
+void LogicState::advance_busy(Executor& e) {
+  const Controller* c = controller_of(e);
+  if (c == nullptr) return;  // nothing can be seen; the host keeps it until its agent ends
+  if (e.spec && e.spec->build_limit > Duration::zero() && !e.held_until) {
+    const Instant limit = e.busy_since + e.spec->build_limit;
+    if (now >= limit) {
+      say(Level::warning, "a build is over its template's limit; its executor is removed", {{"executor", e.id().text}, {"build", e.record.build}});
+      return build_over(e, "retired: its build ran longer than " + duration_to_text(e.spec->build_limit));
+    }
+    wake(e, limit);
+  }
+  if (e.lost_since) return advance_lost(e);
+  if (is_gated(e) && c->profile && e.is_node_known && e.node && e.node->executor_count > 0) {
+    if (e.gate == Gate::none || e.gate == Gate::unknown || e.gate == Gate::opening || e.gate == Gate::open) begin_close(e, busy_reason);
+    if (!ensure_closed(e)) return;
+  }
+  if (e.idle_reads == 1) look_soon(e, confirm_pace);
+}
+
+void LogicState::look_busy(Executor& e, Instant started) {
+  const NodeFact& node = *e.node;
+  const bool is_running = !node.is_idle || !node.builds.empty();
+  if (e.lost_since) {
+    if (!is_running) return;
+    e.lost_since.reset();  // it is back by itself
+    touch(e);
+  }
+  if (is_running) {
+    e.idle_reads = 0;
+    return;
+  }
+  if (is_gated(e) && node.executor_count > 0) {
+    const bool is_decisive = e.gate == Gate::closed && started >= e.close_acked;
+    if (!is_decisive) return touch(e);
+  }
+  ++e.idle_reads;
+  e.quick_polls = 0;
+  touch(e);
+  if (e.idle_reads >= 2) build_over(e, e.record.builds_seen.size() > 1 ? "used: more than once" : "used");
+}
+
+void LogicState::lose_node(Executor& e) {
+  if (e.lost_since) return;
+  e.lost_since = now;
+  e.queue_reads_lost = 0;
+  e.idle_reads = 0;
+  e.gate = Gate::none;
+  Controller* c = controller_of(e);
+  if (c != nullptr) read_soon(c->queue_poll);
+  say(Level::warning, "the node of a busy executor is gone; the sandbox is kept in case its build resumes",
+      {{"executor", e.id().text}, {"build", e.record.build}});
+  touch(e);
+  replan();
+}
+
+void LogicState::advance_lost(Executor& e) {
+  const Controller* c = controller_of(e);
+  const Instant end = *e.lost_since + config.resume_window;
+  if (e.is_gone_on_host) return build_over(e, "used: its node and its sandbox are gone");
+  const bool is_seen_absent = e.is_node_known && !e.node && e.node_read >= *e.lost_since;
+  if (is_seen_absent && c->demand.item_for_node(e.id().text) && c->profile && is_known(*c) && is_host_known(e.record.host) && e.spec) {
+    e.attempt += 1;
+    ++counters.resumes;
+    return begin_resume(e);
+  }
+  if (is_seen_absent && e.is_freestyle.value_or(false) && e.queue_reads_lost >= 2) return build_over(e, "used: its build ended with its node");
+  if (now < end) return wake(e, end);
+  if (!is_known(*c)) return wake(e, now + seconds(1));
+  build_over(e, "used: its node did not come back");
+}
+
+void LogicState::begin_resume(Executor& e) {
+  const Controller* c = controller_of(e);
+  SKEP_ASSERT(c != nullptr && e.spec != nullptr);
+  if (e.state() == ExecutorState::busy) {
+    e.deadline_from = now;
+    set_state(e, ExecutorState::joining);
+    record(e);
+  }
+  e.is_resuming = true;
+  e.lost_since.reset();
+  e.is_order_acked = false;
+  e.order = {};
+  e.order_retry.reset();
+  e.connected_at.reset();
+  e.agent = AgentPhase::none;
+  e.gate = Gate::none;  // re-created open; closed again when its build is seen
+  e.is_node_known = false;
+  e.quick_polls = 0;
+  e.creation = Executor::Creation::pending;
+  e.create = new_call();
+  CreateNode create;
+  create.call = e.create.id;
+  create.controller = c->config.name;
+  create.node = e.id();
+  create.labels = labels_text(e);
+  create.remote_fs = e.spec->remote_fs;
+  create.description = config.farm + " " + e.record.template_name.text;
+  create.takes_unlabelled = e.spec->takes_unlabelled;
+  create.is_recreation = true;
+  emit(std::move(create));
+  say(Level::info, "a build waits for its executor: its node is created again", {{"executor", e.id().text}, {"build", e.record.build}});
+  touch(e);
+}
+
+}  // namespace skep::scheduler

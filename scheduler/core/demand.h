@@ -1,0 +1,101 @@
+// Demand: what the queues ask for. Items with the same normalised label form a class; a class is matched with the
+// templates once. Changes are applied one by one, so the cost follows the changes and not the length of the queue.
+// Pure. Semantics of labels: core/labels.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/time.h"
+#include "scheduler/core/config.h"
+#include "scheduler/core/facts.h"
+
+namespace skep::scheduler {
+
+/// One demand class of one controller.
+struct DemandClass {
+  std::string name;                              // normalised label; "" = any node
+  std::optional<LabelExpression> expression;     // nullopt for any node
+  std::vector<std::size_t> templates;            // that satisfy it, best first: fewest labels, then name
+  struct Ref {
+    std::int64_t order_ms;  // buildable: since when in the queue; waiting: when its quiet period ends
+    std::int64_t id;
+    friend auto operator<=>(const Ref&, const Ref&) = default;
+  };
+  std::vector<Ref> buildable;  // oldest first
+  std::vector<Ref> waiting;    // in their quiet period, soonest first
+};
+
+/// The templates' labels as a node of theirs has them.
+class TemplateIndex {
+ public:
+  void reset(const std::vector<std::shared_ptr<const Template>>& templates);
+  /// Templates of this controller whose nodes satisfy the expression (nullptr: any node), best first.
+  std::vector<std::size_t> matching(const LabelExpression* expression, const ControllerId& controller) const;
+
+ private:
+  struct Entry {
+    LabelSet labels;
+    std::shared_ptr<const Template> value;
+  };
+  std::vector<Entry> entries_;
+  std::vector<std::size_t> order_;
+};
+
+bool serves(const Template& value, const ControllerId& controller);
+
+class DemandBook {
+ public:
+  enum class Kind {
+    none,        // asks for nothing now: blocked, pending, stopping, quieted down
+    unresolved,  // its label could not be learned
+    classed,     // member of a class, buildable or in its quiet period
+  };
+  struct Entry {
+    QueueItem item;
+    Kind kind = Kind::none;
+    DemandClass* demand_class = nullptr;  // set for every item whose label is known
+    Instant buildable_seen{};             // first read that showed it buildable
+  };
+
+  explicit DemandBook(ControllerId controller) : controller_(std::move(controller)) {}
+  DemandBook(const DemandBook&) = delete;
+  DemandBook& operator=(const DemandBook&) = delete;
+
+  /// Replaces everything by one snapshot. True when anything changed.
+  bool update(const QueueSnapshot& snapshot, const TemplateIndex& templates, Instant now);
+  void upsert(const QueueItem& item, const TemplateIndex& templates, Instant now);
+  void erase(std::int64_t id);
+  /// After a change of configuration: match every class again.
+  void rematch(const TemplateIndex& templates);
+
+  const Entry* find(std::int64_t id) const;
+  const std::map<std::int64_t, Entry>& items() const { return items_; }
+  /// By quoted label expression; classes without members stay until `drop_empty_classes`.
+  std::map<std::string, DemandClass>& classes() { return classes_; }
+  const std::map<std::string, DemandClass>& classes() const { return classes_; }
+  void drop_empty_classes();
+  bool is_quieting_down() const { return is_quieting_down_; }
+  /// Live items whose label is exactly `name`: a node's own name.
+  std::optional<std::int64_t> item_for_node(const std::string& name) const;
+  std::size_t classed_items() const { return classed_items_; }
+
+ private:
+  DemandClass& class_of(const std::string& label, const TemplateIndex& templates);
+  void join(Entry& entry, const TemplateIndex& templates, Instant now);
+  void leave(Entry& entry);
+
+  ControllerId controller_;
+  bool is_quieting_down_ = false;
+  std::map<std::int64_t, Entry> items_;
+  std::map<std::string, DemandClass> classes_;
+  std::map<std::string, std::string> names_;  // label text -> class key: parsed once
+  std::size_t classed_items_ = 0;
+};
+
+}  // namespace skep::scheduler

@@ -1,0 +1,132 @@
+// One executor as the scheduler's logic follows it. Internal to scheduler/core.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/protocol/agentd_api.h"
+#include "scheduler/core/config.h"
+#include "scheduler/core/events.h"
+#include "scheduler/core/facts.h"
+#include "scheduler/core/pacing.h"
+
+namespace skep::scheduler {
+
+/// The one-build gate of a node, as far as we know. Only `closed` is a promise: acknowledged after the last opening was.
+enum class Gate {
+  none,     // this node has no gate: hook means, or re-created for a resume
+  unknown,  // an earlier leader's doing, or somebody else's
+  closing,
+  closed,
+  opening,
+  open,
+};
+
+/// A call under way. An answer that does not come within call_limit counts as "outcome unknown".
+struct Call {
+  CallId id = 0;
+  Instant sent{};
+  bool is_pending() const { return id != 0; }
+};
+inline constexpr Duration call_limit = minutes(2);
+
+/// A concrete buildable item that an executor is offered to.
+struct Offer {
+  std::int64_t item = 0;
+  std::string path;
+  bool is_pipeline_block = false;
+  Instant since{};                      // OpenGate was sent
+  Instant last_answer{};
+  Instant last_read{};                    // when the last good read was sent
+  Duration longest_gap{};                 // between such a read and the next one's answer: a shorter build is not seen
+  std::optional<Instant> assigned_since;  // idle:false without a build
+  bool was_assigned = false;
+};
+
+struct Executor {
+  ExecutorRecord record;
+  std::shared_ptr<const Template> spec;  // as it was when planned; nullptr: template unknown (adopted)
+  bool is_obsolete = false;              // its template was removed or changed
+  Instant planned_at{};
+  Instant state_since{};
+  std::string end;                       // why it ends, for the audit
+  bool is_adopted = false;               // read back from records, or found on a host
+
+  // Joining
+  enum class Creation { none, pending, done, failed, unknown } creation = Creation::none;
+  Call create;
+  Instant create_answered{};
+  std::string secret;                    // until the order is acknowledged
+  Call order;
+  bool was_ordered = false;
+  bool is_order_acked = false;
+  Retry order_retry;
+  std::uint32_t attempt = 1;
+  Instant deadline_from{};               // start of the boot or join deadline
+  std::optional<Instant> connected_at;
+
+  // Node
+  bool is_node_known = false;
+  std::optional<NodeFact> node;          // with is_node_known: nullopt = seen absent
+  Instant node_read{};                   // when that read started
+  bool is_poll_pending = false;
+  Instant poll_sent{};
+  Retry poll_retry;
+  int quick_polls = 0;
+
+  // Gate
+  Gate gate = Gate::none;
+  Call close;
+  Retry close_retry;
+  Instant close_acked{};
+  std::string close_reason;
+  Call open;
+  Instant open_answered{};
+  std::optional<Offer> offer;
+  Retry offer_retry;                     // openings that brought nothing
+  std::optional<Instant> opened_at;      // sent; until the close is acknowledged
+  std::int64_t gate_open_ms = 0;
+  std::int64_t gate_longest_blind_ms = 0;
+
+  // Build
+  Instant busy_since{};
+  std::optional<bool> is_freestyle;
+  std::optional<Instant> took_item_at;   // Jenkins gave it an item that we had not offered
+  int idle_reads = 0;                    // successive, started after the close was acknowledged
+  std::optional<Instant> lost_since;     // busy, and its node is absent
+  int queue_reads_lost = 0;              // queue reads since, without an item for it
+  bool is_resuming = false;
+  std::int64_t busy_ms = 0;
+
+  // Host
+  bool was_seen_on_host = false;
+  Instant seen_on_host_at = Instant::min();  // absence counts only in reports that were asked for later
+  bool is_gone_on_host = false;
+  AgentPhase agent = AgentPhase::none;
+  std::optional<int> agent_exit_code;
+  Resources resources;
+
+  // Leaving
+  std::optional<std::string> retiring;   // idle: close, look, finish
+  bool is_retired_at_end = false;        // busy: an operator wants it away at its build's end
+  std::optional<Instant> held_until;
+  Call del;
+  Retry delete_retry;
+  std::optional<Instant> delete_acked;
+  bool is_node_gone = false;
+  Call destroy;
+  Retry destroy_retry;
+  std::optional<Instant> destroy_acked;
+  std::optional<Instant> gone_at;
+
+  std::optional<Instant> wake;
+
+  const ExecutorId& id() const { return record.id; }
+  ExecutorState state() const { return record.state; }
+};
+
+bool is_foreign_offline(const NodeFact& node);
+
+}  // namespace skep::scheduler

@@ -1,0 +1,152 @@
+// The executors' table: look-up, legal steps, and the two ways to end.
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/lifecycle/lifecycle.h"
+#include "scheduler/core/logic_state.h"
+
+namespace skep::scheduler {
+namespace {
+
+bool is_under_way(ExecutorState state) {
+  return state != ExecutorState::idle && state != ExecutorState::held && state != ExecutorState::gone;
+}
+
+}  // namespace
+
+bool is_foreign_offline(const NodeFact& node) {
+  return node.is_temporarily_offline && !node.offline_reason.starts_with(our_offline_prefix);
+}
+
+Executor* LogicState::find(const ExecutorId& id) {
+  const auto found = executors.find(id);
+  return found == executors.end() ? nullptr : &found->second;
+}
+
+const Executor* LogicState::find(const ExecutorId& id) const {
+  const auto found = executors.find(id);
+  return found == executors.end() ? nullptr : &found->second;
+}
+
+Controller* LogicState::controller_of(const Executor& e) { return controller(e.record.controller); }
+const Controller* LogicState::controller_of(const Executor& e) const { return controller(e.record.controller); }
+
+bool LogicState::is_gated(const Executor& e) const {
+  const Controller* c = controller_of(e);
+  return c != nullptr && c->means == OneBuildMeans::gate;
+}
+
+bool LogicState::is_host_known(const HostId& id) const {
+  const auto found = hosts.find(id);
+  return found != hosts.end() && found->second.is_known;
+}
+
+Executor& LogicState::insert(Executor e) {
+  const ExecutorId id = e.id();
+  on_host[e.record.host].insert(id);
+  dirty_hosts.insert(e.record.host);
+  Controller* c = controller_of(e);
+  if (c != nullptr && is_under_way(e.state())) ++c->under_way;
+  const auto [place, is_new] = executors.insert_or_assign(id, std::move(e));
+  SKEP_ASSERT(is_new);
+  touch(place->second);
+  replan();
+  return place->second;
+}
+
+void LogicState::set_state(Executor& e, ExecutorState to) {
+  const ExecutorState from = e.record.state;
+  if (from == to) return;
+  SKEP_ASSERT(is_legal_step(from, to));
+  Controller* c = controller_of(e);
+  if (c != nullptr) c->under_way += static_cast<int>(is_under_way(to)) - static_cast<int>(is_under_way(from));
+  e.record.state = to;
+  e.state_since = now;
+  dirty_hosts.insert(e.record.host);
+  touch(e);
+  replan();
+}
+
+void LogicState::wake(Executor& e, Instant when) {
+  when = std::max(when, now + milliseconds(1));  // never again within the same instant
+  if (e.wake && *e.wake <= when) return;
+  if (e.wake) wakes_.erase({*e.wake, e.id()});
+  e.wake = when;
+  wakes_.insert({when, e.id()});
+}
+
+void LogicState::advance(Executor& e) {
+  if (e.wake) wakes_.erase({*e.wake, e.id()});
+  e.wake.reset();
+  switch (e.state()) {
+    case ExecutorState::planned: return advance_planned(e);
+    case ExecutorState::ordered:
+    case ExecutorState::creating:
+    case ExecutorState::booting:
+    case ExecutorState::joining: return advance_coming(e);
+    case ExecutorState::idle: return advance_idle(e);
+    case ExecutorState::busy: return advance_busy(e);
+    case ExecutorState::finished:
+    case ExecutorState::failed: return advance_end(e);
+    case ExecutorState::held: return advance_held(e);
+    case ExecutorState::destroying: return advance_destroying(e);
+    case ExecutorState::gone: {
+      const Instant forget_at = e.gone_at.value_or(now) + config.gone_keep;
+      if (now < forget_at) return wake(e, forget_at);
+      emit(ForgetExecutor{e.id()});
+      on_host[e.record.host].erase(e.id());
+      executors.erase(e.id());
+      return;
+    }
+    case ExecutorState::unknown: return;
+  }
+}
+
+void LogicState::fail(Executor& e, const std::string& why, bool is_hosts_fault) {
+  const ExecutorState from = e.state();
+  if (!is_legal_step(from, ExecutorState::failed) || from == ExecutorState::destroying) return;
+  forget_secret(e);
+  e.end = "failed: " + why;
+  ++counters.launch_failures;
+  Controller* c = controller_of(e);
+  if (c != nullptr) {
+    c->launch_retries[e.record.template_name].note_failure(now, config.backoff_first, config.backoff_last);
+    if (e.offer) end_offer(e, true);
+  }
+  const auto host = hosts.find(e.record.host);
+  if (is_hosts_fault && host != hosts.end()) {
+    host->second.breakers[e.record.template_name].note_failure(now, config.breaker_failures, config.breaker_open, why);
+    broken_hosts.insert(host->first);
+    dirty_hosts.insert(host->first);
+  }
+  say(Level::warning, "executor failed: " + why + "; it is removed and another one is launched if it is still needed",
+      {{"executor", e.id().text}, {"host", e.record.host.text}, {"template", e.record.template_name.text}, {"state", std::string(to_string(from))}},
+      "executor failed " + e.record.template_name.text + " " + e.record.host.text);
+  set_state(e, ExecutorState::failed);
+  record(e);
+}
+
+void LogicState::finish(Executor& e, const std::string& end) {
+  forget_secret(e);
+  if (e.end.empty()) e.end = end;
+  if (e.offer) end_offer(e, false);
+  switch (e.state()) {
+    case ExecutorState::planned:
+    case ExecutorState::ordered:
+    case ExecutorState::creating:
+    case ExecutorState::booting:
+    case ExecutorState::held: return start_destroying(e);
+    case ExecutorState::joining:
+    case ExecutorState::idle:
+    case ExecutorState::busy:
+      set_state(e, ExecutorState::finished);
+      return;
+    case ExecutorState::finished:
+    case ExecutorState::failed:
+    case ExecutorState::destroying:
+    case ExecutorState::gone:
+    case ExecutorState::unknown: return;
+  }
+}
+
+}  // namespace skep::scheduler

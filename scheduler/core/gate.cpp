@@ -1,0 +1,273 @@
+// One build per executor by an offline gate. Facts: reference, section 7.4-B.
+//
+//   closed --open_gate--> opening --answer--> open --build | refused | left | limit | error--> closing --answer--> closed
+// After the acknowledged close nothing can be assigned any more, so one read that was sent later decides what happened:
+// a build (used), idle and the item still waits (bounced, may be offered again), idle and the item left (used).
+#include <algorithm>
+
+#include "scheduler/core/logic_state.h"
+
+namespace skep::scheduler {
+namespace {
+
+constexpr Duration assignment_grace = seconds(1);     // idle:false before the build is known
+constexpr Duration blind_limit = milliseconds(500);   // no answer for so long: an open gate is closed
+constexpr Duration shortest_build = milliseconds(40); // measured: an empty node block takes 50 ms
+constexpr Duration close_resend = seconds(10);
+const std::string reason_prefix = std::string(our_offline_prefix) + " ";
+
+bool is_open_or_opening(const Executor& e) { return e.gate == Gate::opening || e.gate == Gate::open; }
+
+// "job/a/" is the job of build "job/a/7/"; a pipeline block names its build itself.
+bool is_build_of(const std::string& build, const std::string& path, bool is_block) {
+  if (path.empty()) return false;
+  return is_block ? build == path : build.size() > path.size() && build.starts_with(path);
+}
+
+}  // namespace
+
+bool LogicState::can_offer(const Executor& e) const {
+  if (e.state() != ExecutorState::idle || e.offer || e.retiring || e.held_until || e.record.was_used || e.is_obsolete) return false;
+  if (e.record.was_opened && e.is_adopted) return false;
+  if (now < e.offer_retry.next || !e.is_node_known || !e.node || is_foreign_offline(*e.node) || !e.node->is_idle) return false;
+  if (is_draining(e.record.host)) return false;
+  return !is_gated(e) || e.gate == Gate::closed;
+}
+
+void LogicState::open_gate(Controller& c, Executor& e, const DemandBook::Entry& item) {
+  if (!e.record.was_opened) {
+    e.record.was_opened = true;
+    record(e);
+  }
+  Offer offer;
+  offer.item = item.item.id;
+  offer.path = item.item.path;
+  offer.is_pipeline_block = item.item.is_pipeline_block;
+  offer.since = offer.last_answer = offer.last_read = now;
+  e.offer = offer;
+  e.opened_at = now;
+  e.gate = Gate::opening;
+  e.open = new_call();
+  ++c.open_gates;
+  ++counters.gates_opened;
+  emit(OpenGate{e.open.id, e.record.controller, e.id(), true});
+  e.is_poll_pending = false;  // an older one would answer for the time before
+  e.poll_retry.reset();
+  e.quick_polls = 0;
+  touch(e);
+}
+
+void LogicState::on_gate_opened(const GateOpened& event) {
+  Executor* e = find(event.node);
+  if (e == nullptr || e->open.id != event.call) return;
+  e->open = {};
+  e->open_answered = now;
+  touch(*e);
+  if (e->gate != Gate::opening) return;
+  if (event.result) {
+    e->gate = Gate::open;
+    return;
+  }
+  say(Level::warning, "could not open the gate: " + event.result.error().message + "; it is closed and looked at before another try",
+      {{"executor", e->id().text}}, "open " + e->record.controller.text);
+  begin_close(*e, reason_prefix + "opening failed");
+}
+
+void LogicState::begin_close(Executor& e, const std::string& why) {
+  if (e.gate == Gate::closing) return;
+  e.gate = Gate::closing;
+  e.close_reason = why;
+  e.close_retry.reset();
+  touch(e);
+}
+
+bool LogicState::ensure_closed(Executor& e) {
+  if (e.gate == Gate::closed) return true;
+  if (e.gate != Gate::closing) return false;
+  if (e.close.is_pending() && now < e.close.sent + close_resend) {
+    wake(e, e.close.sent + close_resend);
+    return false;
+  }
+  if (now < e.close_retry.next) {
+    wake(e, e.close_retry.next);
+    return false;
+  }
+  e.close = new_call();
+  emit(CloseGate{e.close.id, e.record.controller, e.id(), e.close_reason});
+  wake(e, now + close_resend);
+  return false;
+}
+
+void LogicState::on_gate_closed(const GateClosed& event) {
+  Executor* e = find(event.node);
+  if (e == nullptr || e->close.id != event.call) {
+    on_sentinel_closed(event);
+    return;
+  }
+  const Instant sent = e->close.sent;
+  e->close = {};
+  touch(*e);
+  if (e->gate != Gate::closing) return;
+  if (!event.result) {
+    e->close_retry.note_failure(now, milliseconds(20), seconds(2));
+    say(Level::warning, "could not close the gate: " + event.result.error().message + "; trying again until it is acknowledged",
+        {{"executor", e->id().text}}, "close " + e->record.controller.text);
+    return;
+  }
+  // While an opening is under way, its toggle may still come after our close.
+  if (e->open.is_pending() && now >= e->open.sent + call_limit) e->open = {};
+  if (e->open.is_pending()) {
+    e->close_retry.next = now + milliseconds(5);
+    return;
+  }
+  if (sent < e->open_answered) return;  // sent again at once
+  e->gate = Gate::closed;
+  e->close_acked = now;
+  e->idle_reads = 0;
+  e->is_poll_pending = false;
+  e->quick_polls = 0;
+  if (e->opened_at) e->gate_open_ms += to_ms(now - *e->opened_at);
+  e->opened_at.reset();
+}
+
+void LogicState::advance_idle(Executor& e) {
+  const Controller* c = controller_of(e);
+  if (c == nullptr) return finish(e, "unused: its controller is no longer configured");
+  if (e.held_until && !e.offer) {
+    set_state(e, ExecutorState::held);
+    record(e);
+    return;
+  }
+  if (!c->profile) return;  // after a restart: first see what it can do
+  if (is_gated(e) && (e.gate == Gate::unknown || e.gate == Gate::none)) begin_close(e, reason_prefix + "waiting for its build");
+  // An un-gated node must not get a build between our look at it and its deletion.
+  if (e.retiring && e.gate == Gate::none) begin_close(e, reason_prefix + "leaving");
+  if (is_open_or_opening(e)) return advance_gate(e);
+  if (e.gate == Gate::closing) {
+    const bool is_others = e.node && is_foreign_offline(*e.node) && !e.offer && !e.open.is_pending();
+    if (!is_others) ensure_closed(e);
+    if (!is_others) return;
+    e.gate = Gate::closed;  // somebody else holds it offline; our reason would overwrite theirs
+    e.close_acked = e.node_read;
+  }
+  if (e.gate == Gate::closed && (e.offer || e.retiring)) {
+    const bool is_looked = e.is_node_known && e.node_read >= e.close_acked;
+    if (is_looked) look_gate(e);
+    if (e.state() != ExecutorState::idle || e.gate != Gate::closed || (!e.offer && !e.retiring)) return;
+    const bool waits_for_queue = e.offer && e.is_node_known && e.node && e.node_read >= e.close_acked && e.node->is_idle;
+    if (waits_for_queue) return;  // touched by the next queue read
+    look_soon(e, e.quick_polls == 0 ? Duration::zero() : std::min<Duration>(milliseconds(200), c->config.gate_poll * e.quick_polls));
+  }
+}
+
+void LogicState::advance_gate(Executor& e) {
+  const Controller* c = controller_of(e);
+  if (!e.offer) return begin_close(e, reason_prefix + "waiting for its build");
+  Offer& offer = *e.offer;
+  const Instant limit = offer.since + c->config.gate_open_limit;
+  const Instant grace = offer.assigned_since ? *offer.assigned_since + assignment_grace : limit;
+  const Instant blind = offer.last_answer + blind_limit;
+  const Instant close_at = std::min(offer.assigned_since ? grace : limit, blind);
+  if (now >= close_at) return begin_close(e, reason_prefix + (now >= blind ? "not watched" : "nothing was started"));
+  if (!e.is_poll_pending) look_soon(e, e.quick_polls == 0 ? Duration::zero() : c->config.gate_poll);
+  wake(e, close_at);
+}
+
+// What a read of an idle executor's node means.
+void LogicState::look_gate(Executor& e) {
+  if (!e.node || e.state() != ExecutorState::idle) return;
+  const NodeFact& node = *e.node;
+  if (e.offer && e.node_read >= e.offer->since) {
+    Offer& offer = *e.offer;
+    e.gate_longest_blind_ms = std::max(e.gate_longest_blind_ms, to_ms(now - offer.last_answer));
+    offer.last_answer = now;
+    if (e.node_read > offer.last_read) {
+      offer.longest_gap = std::max<Duration>(offer.longest_gap, now - offer.last_read);
+      offer.last_read = e.node_read;
+    }
+    if (!node.is_idle) {
+      offer.was_assigned = true;
+      if (!offer.assigned_since) offer.assigned_since = now;
+    } else {
+      offer.assigned_since.reset();
+    }
+  }
+  if (is_open_or_opening(e)) {
+    if (e.gate == Gate::open && is_foreign_offline(node) && e.node_read >= e.open_answered) {
+      e.gate = Gate::closed;  // closed by somebody else, and it stays theirs
+      e.close_acked = e.node_read;
+    } else if (e.offer && node.is_idle) {
+      const Controller* c = controller_of(e);
+      const DemandBook::Entry* item = c->demand.find(e.offer->item);
+      const bool is_left = item == nullptr || item->item.stage != ItemStage::buildable || item->item.is_stopping;
+      if (is_left) return begin_close(e, reason_prefix + "its item left");
+    }
+  }
+  if (e.gate != Gate::closed || e.node_read < e.close_acked) return;
+  if (!node.is_temporarily_offline && node.is_connected) {
+    say(Level::warning, "the gate of an executor was opened by somebody else; it is closed, and recycled unless a build runs",
+        {{"executor", e.id().text}}, "reopened " + e.id().text);
+    if (!e.offer) e.retiring = "unused: its gate was opened by somebody else";
+    return begin_close(e, reason_prefix + "waiting for its build");
+  }
+  if (e.offer) return resolve_offer(e);
+  if (!node.is_idle) {
+    // Not offered and yet assigned: an earlier leader's opening, or a hook's node that is leaving.
+    if (now - e.close_acked >= assignment_grace) {
+      mark_used(e);
+      become_busy(e);
+    }
+    return;
+  }
+  if (e.retiring) return finish(e, *e.retiring);
+}
+
+void LogicState::resolve_offer(Executor& e) {
+  Controller* c = controller_of(e);
+  const Offer offer = *e.offer;
+  if (!e.node->is_idle) {
+    if (now - e.close_acked < assignment_grace) return;
+    mark_used(e);  // it runs something that this account may not see
+    return become_busy(e);
+  }
+  if (offer.longest_gap > shortest_build) {
+    // Jenkins may have given it any item that matches; one that is still in the queue proves nothing.
+    return finish(e, "unused: it was open and not watched closely enough to rule a build out");
+  }
+  const bool is_queue_newer = c->queue_poll.is_ok && c->queue_poll.ok_started && *c->queue_poll.ok_started >= e.close_acked;
+  if (!is_queue_newer) return read_soon(c->queue_poll);
+  const DemandBook::Entry* item = c->demand.find(offer.item);
+  if (item != nullptr && item->item.stage == ItemStage::pending) return read_soon(c->queue_poll);
+  const bool is_still_there = item != nullptr;
+  bool ran_elsewhere = false;
+  for (const auto& [id, other] : executors) {
+    if (is_still_there || ran_elsewhere) break;
+    if (id == e.id() || !other.record.was_used || other.busy_since < offer.since) continue;
+    for (const std::string& build : other.record.builds_seen) ran_elsewhere = ran_elsewhere || is_build_of(build, offer.path, offer.is_pipeline_block);
+  }
+  if (is_still_there || ran_elsewhere) {
+    if (offer.was_assigned) ++counters.gate_bounces;
+    return end_offer(e, !offer.was_assigned && is_still_there);
+  }
+  // Idle, and the item left: a build shorter than our polls may have run here. Never offered again.
+  mark_used(e);
+  become_busy(e);
+  build_over(e, "used: its build was shorter than the gate");
+}
+
+void LogicState::end_offer(Executor& e, bool was_fruitless) {
+  if (!e.offer) return;
+  Controller* c = controller_of(e);
+  if (c != nullptr) --c->open_gates;
+  e.offer.reset();
+  if (was_fruitless) {
+    e.offer_retry.note_failure(now, milliseconds(500), seconds(30));
+    wake(e, e.offer_retry.next);
+  } else {
+    e.offer_retry.reset();
+  }
+  touch(e);
+  replan();
+}
+
+}  // namespace skep::scheduler

@@ -1,0 +1,324 @@
+// Hosts: their reports, the room they have, leases, and executors there that we did not expect.
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/lifecycle/lifecycle.h"
+#include "scheduler/core/logic_state.h"
+
+namespace skep::scheduler {
+namespace {
+
+constexpr Duration stray_again_after = seconds(30);
+constexpr Duration report_wait = seconds(30);  // a blocking query answers at the latest after this long
+
+
+}  // namespace
+
+bool LogicState::is_draining(const HostId& id) const {
+  if (drains.contains(id)) return true;
+  const auto found = hosts.find(id);
+  return found != hosts.end() && found->second.report.is_draining;
+}
+
+void LogicState::on_host_reported(const HostReported& event) {
+  const HostReport& report = event.report;
+  Host& host = hosts[report.host];
+  if (!host.is_known) host.is_lease_due = true;
+  const bool is_new_boot = host.report.boot_id != report.boot_id;
+  host.report = report;
+  host.is_known = true;
+  host.unseen_reason.clear();
+  host.seen = now;
+  if (is_new_boot) host.strays.clear();
+  dirty_hosts.insert(report.host);
+  if (report.epoch_seen > epoch) return fence(report.epoch_seen, "host " + report.host.text);
+
+  std::set<ExecutorId> reported;
+  host.foreign_use = Resources{};
+  host.foreign_count = 0;
+  for (const ExecutorReport& entry : report.executors) {
+    reported.insert(entry.id);
+    Executor* e = find(entry.id);
+    if (e != nullptr && e->record.host == report.host) {
+      apply_report(*e, entry);
+      continue;
+    }
+    if (entry.state == ExecutorState::gone) continue;
+    meet_stray(host, entry);
+    if (executors.contains(entry.id)) continue;  // adopted
+    host.foreign_use += entry.resources;
+    ++host.foreign_count;
+  }
+  for (const ExecutorId& id : std::set<ExecutorId>(on_host[report.host])) {
+    if (reported.contains(id)) continue;
+    Executor* e = find(id);
+    if (e == nullptr || e->is_gone_on_host) continue;
+    // An order may still be on its way; what was there once, or what an earlier leader ordered, is gone.
+    if (event.started < e->seen_on_host_at) continue;
+    const bool is_decisive = e->was_seen_on_host || (e->is_adopted && e->record.epoch < epoch) || e->destroy_acked;
+    if (is_decisive) missing_on_host(*e, "its host no longer has it");
+  }
+  replan();
+}
+
+void LogicState::apply_report(Executor& e, const ExecutorReport& report) {
+  if (e.is_gone_on_host) return;
+  const bool is_of_earlier_ticket = report.ticket_attempt < e.attempt;
+  if (!e.was_seen_on_host) {
+    e.was_seen_on_host = true;
+    e.was_ordered = true;
+    dirty_hosts.insert(e.record.host);
+  }
+  e.attempt = std::max(e.attempt, report.ticket_attempt);
+  if (e.spec == nullptr) e.resources = report.resources;
+  if (!is_of_earlier_ticket) {
+    if (e.agent != report.agent || e.agent_exit_code != report.agent_exit_code) touch(e);
+    e.agent = report.agent;
+    e.agent_exit_code = report.agent_exit_code;
+  }
+  const std::string detail = report.message.empty() ? std::string() : ": " + report.message;
+  switch (report.state) {
+    case ExecutorState::creating:
+    case ExecutorState::booting:
+    case ExecutorState::joining:
+    case ExecutorState::idle: {
+      // The controller's word decides about connected; a host never moves it beyond joining.
+      const ExecutorState to = std::min(report.state, ExecutorState::joining);
+      const bool is_forward = e.state() >= ExecutorState::ordered && e.state() < to;
+      if (!is_forward) return;
+      e.is_order_acked = true;
+      forget_secret(e);
+      set_state(e, to);
+      if (to == ExecutorState::joining) e.deadline_from = now;
+      return;
+    }
+    case ExecutorState::finished:
+      if (is_of_earlier_ticket || !is_coming(e.state()) || e.is_resuming) return;
+      if (e.state() >= ExecutorState::ordered) fail(e, "its agent ended before it joined" + detail, true);
+      return;
+    case ExecutorState::failed:
+      if (is_of_earlier_ticket) return;
+      if (e.is_resuming) return finish(e, "used: it could not resume" + detail);
+      if (is_coming(e.state()) && e.state() >= ExecutorState::ordered) return fail(e, "its host says that it failed" + detail, true);
+      if (e.state() == ExecutorState::idle && is_unused(e)) return finish(e, "unused: its sandbox failed" + detail);
+      return;
+    case ExecutorState::destroying:
+      if (e.state() == ExecutorState::idle && is_unused(e)) return finish(e, "unused: its host removes it" + detail);
+      if (is_coming(e.state()) && e.state() >= ExecutorState::ordered && !e.is_resuming) fail(e, "its host removes it" + detail, true);
+      return;
+    case ExecutorState::gone: return missing_on_host(e, "its host removed it");
+    default: return;
+  }
+}
+
+void LogicState::missing_on_host(Executor& e, const std::string& why) {
+  if (e.is_gone_on_host) return;
+  e.is_gone_on_host = true;
+  dirty_hosts.insert(e.record.host);
+  touch(e);
+  replan();
+  switch (e.state()) {
+    case ExecutorState::planned: e.is_gone_on_host = false; return;  // not ordered yet
+    case ExecutorState::ordered:
+    case ExecutorState::creating:
+    case ExecutorState::booting:
+    case ExecutorState::joining:
+      if (e.is_resuming) return finish(e, "used: " + why);
+      return fail(e, why, true);
+    case ExecutorState::idle:
+      if (is_unused(e)) finish(e, "unused: " + why);
+      return;
+    case ExecutorState::held:
+    case ExecutorState::failed:
+    case ExecutorState::finished:
+      e.held_until.reset();
+      e.record.held_until.reset();
+      return;
+    default: return;  // busy: its node vanishes next, and says so
+  }
+}
+
+void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
+  if (report.epoch > epoch) return fence(report.epoch, "host " + host.report.host.text);
+  const Executor* elsewhere = find(report.id);
+  if (elsewhere != nullptr) return;  // the same name on two hosts cannot be ours to decide
+  for (const auto& [id, c] : controllers) {
+    if (!c.nodes_poll.ok_started) {
+      replan();
+      return;  // whether it is busy cannot be known yet; its host reports again
+    }
+    const auto node = c.nodes.find(report.id.text);
+    const bool is_busy = node != c.nodes.end() && (!node->second.is_idle || !node->second.builds.empty());
+    if (is_busy && report.agent == AgentPhase::connected) return adopt(host.report.host, report, id);
+  }
+  const auto asked = host.strays.find(report.id);
+  if (report.state == ExecutorState::destroying || (asked != host.strays.end() && now < asked->second + stray_again_after)) return;
+  host.strays[report.id] = now;
+  emit(DestroyExecutor{next_call(), host.report.host, report.id, epoch});
+  say(Level::warning, "an executor that no record knows is destroyed", {{"executor", report.id.text}, {"host", host.report.host.text}});
+}
+
+void LogicState::adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of) {
+  Executor e;
+  e.record.id = report.id;
+  e.record.template_name = report.template_name;
+  e.record.controller = of;
+  e.record.host = host;
+  e.record.epoch = report.epoch;
+  e.record.state = ExecutorState::busy;
+  e.record.node_created = e.record.was_opened = e.record.was_used = true;
+  e.record.planned_at = report.created_at;
+  e.resources = report.resources;
+  e.is_adopted = e.was_ordered = e.is_order_acked = e.was_seen_on_host = true;
+  e.is_obsolete = true;
+  e.creation = Executor::Creation::done;
+  e.agent = report.agent;
+  e.attempt = report.ticket_attempt;
+  e.planned_at = e.state_since = e.busy_since = now;
+  e.gate = Gate::unknown;
+  say(Level::warning, "a busy executor that no record knows is kept until its build is over", {{"executor", report.id.text}, {"host", host.text}});
+  record(e);
+  Executor& kept = insert(std::move(e));
+  const Controller* c = controller(of);
+  const auto node = c->nodes.find(report.id.text);
+  if (node != c->nodes.end() && c->nodes_poll.ok_started) {
+    const NodeFact fact = node->second;
+    apply_node(kept, &fact, *c->nodes_poll.ok_started);
+  }
+}
+
+void LogicState::on_host_unseen(const HostUnseen& event) {
+  const auto found = hosts.find(event.host);
+  if (found == hosts.end()) return;
+  if (found->second.is_known) {
+    say(Level::warning, "a host cannot be seen: " + event.error.message + "; nothing is launched there, and nothing follows for what runs there",
+        {{"host", event.host.text}, {"hint", event.error.hint}}, "unseen " + event.host.text);
+  }
+  found->second.is_known = false;
+  found->second.unseen_reason = event.error.message;
+  dirty_hosts.insert(event.host);
+  replan();
+}
+
+void LogicState::on_host_departed(const HostDeparted& event) {
+  for (const ExecutorId& id : std::set<ExecutorId>(on_host[event.host])) {
+    Executor* e = find(id);
+    if (e != nullptr) missing_on_host(*e, "its host left the farm");
+  }
+  hosts.erase(event.host);
+  broken_hosts.erase(event.host);
+  dirty_hosts.insert(event.host);
+  replan();
+}
+
+void LogicState::advance_hosts() {
+  // A host that neither reports nor says that it cannot be asked is as good as unseen.
+  const Instant round = lease_round_.value_or(now);
+  const bool is_round = now >= round;
+  const Duration stale_after = config.facts_stale_after + report_wait;
+  if (is_round) lease_round_ = now + config.lease / 3;
+  for (auto& [id, host] : hosts) {
+    if (!is_round && !host.is_lease_due) continue;
+    if (host.is_known && now - host.seen > stale_after) {
+      host.is_known = false;
+      host.unseen_reason = "it has not reported for " + duration_to_text(now - host.seen);
+      dirty_hosts.insert(id);
+      replan();
+    }
+    host.is_lease_due = false;
+    const auto there = on_host.find(id);
+    if (there == on_host.end() || there->second.empty()) continue;
+    RenewLeases renew;
+    renew.renewal.epoch = epoch;
+    renew.renewal.lease = config.lease;
+    for (const ExecutorId& executor : there->second) {
+      const Executor* e = find(executor);
+      if (e == nullptr || !e->was_ordered || e->is_gone_on_host || e->state() >= ExecutorState::destroying) {
+        const bool is_held = e != nullptr && e->state() == ExecutorState::held;
+        if (!is_held) continue;
+      }
+      const bool is_busy = e->state() == ExecutorState::busy || e->state() == ExecutorState::held || e->offer || e->is_resuming;
+      renew.renewal.executors.push_back({executor, is_busy});
+    }
+    if (renew.renewal.executors.empty()) continue;
+    host.lease = new_call();
+    renew.call = host.lease.id;
+    renew.host = id;
+    emit(std::move(renew));
+  }
+  wake_at(*lease_round_);
+}
+
+void LogicState::on_leases_renewed(const LeasesRenewed& event) {
+  const auto found = hosts.find(event.host);
+  if (found == hosts.end() || found->second.lease.id != event.call) return;
+  const Instant sent = found->second.lease.sent;
+  found->second.lease = {};
+  if (!event.result) {
+    if (event.result.error().code == ErrorCode::stale_epoch) return fence(epoch + 1, "host " + event.host.text);
+    say(Level::warning, "could not renew leases: " + event.result.error().message + "; idle executors there end with their lease",
+        {{"host", event.host.text}}, "lease " + event.host.text);
+    return;
+  }
+  if (event.result->epoch_seen > epoch) return fence(event.result->epoch_seen, "host " + event.host.text);
+  for (const ExecutorId& id : event.result->not_here) {
+    Executor* e = find(id);
+    if (e != nullptr && e->record.host == event.host && e->was_seen_on_host && e->state_since <= sent) missing_on_host(*e, "its host no longer has it");
+  }
+}
+
+std::size_t LogicState::rebuild_view(const HostId& id) {
+  const auto [place, is_new] = view_of.try_emplace(id, views.size());
+  if (is_new) views.emplace_back();
+  HostView& view = views[place->second];
+  const auto found = hosts.find(id);
+  const auto drained = drains.find(id);
+  view.host = id;
+  if (found != hosts.end()) {
+    const Host& host = found->second;
+    view.is_known = host.is_known;
+    view.is_draining = host.report.is_draining || drained != drains.end();
+    view.drain_reason = drained != drains.end() ? drained->second : host.report.drain_reason;
+    view.os = host.report.os;
+    if (view.drivers != host.report.drivers) view.drivers = host.report.drivers;
+    if (view.images != host.report.images) view.images = host.report.images;
+    if (view.attributes != host.report.attributes) view.attributes = host.report.attributes;
+    view.capacity = host.report.capacity;
+    view.max_executors = host.report.max_executors;
+    view.free = view.capacity - host.foreign_use;
+    view.executors = host.foreign_count;
+  } else {
+    view = HostView{};
+    view.host = id;
+    view.is_known = false;
+  }
+  view.coming = 0;
+  for (const ExecutorId& executor : on_host[id]) {
+    const Executor* e = find(executor);
+    if (e == nullptr || e->is_gone_on_host || !occupies_slot(e->state())) continue;
+    view.free -= e->resources;
+    ++view.executors;
+    if (is_coming(e->state())) ++view.coming;
+  }
+  return place->second;
+}
+
+void LogicState::refresh_views() {
+  for (const HostId& id : std::exchange(dirty_hosts, {})) {
+    rebuild_view(id);
+    const auto there = on_host.find(id);
+    const bool is_nothing = !hosts.contains(id) && (there == on_host.end() || there->second.empty());
+    if (!is_nothing) continue;
+    // Nothing is left of it: its view goes, the last one takes its place.
+    const std::size_t index = view_of[id];
+    view_of.erase(id);
+    on_host.erase(id);
+    if (index + 1 != views.size()) {
+      views[index] = std::move(views.back());
+      view_of[views[index].host] = index;
+    }
+    views.pop_back();
+  }
+}
+
+}  // namespace skep::scheduler

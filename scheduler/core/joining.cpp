@@ -1,0 +1,247 @@
+// From a decision to an idle node: planned -> ordered -> creating -> booting -> joining -> idle.
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/lifecycle/lifecycle.h"
+#include "scheduler/core/logic_state.h"
+#include "scheduler/core/node_names.h"
+
+namespace skep::scheduler {
+namespace {
+
+constexpr Duration node_deadline = seconds(30);  // createSlave answered -> gate closed
+constexpr Duration slowest_join_poll = milliseconds(50);
+constexpr int max_quick_polls = 400;  // then the common list has to do
+const std::string waiting_reason = std::string(our_offline_prefix) + " waiting for its build";
+
+}  // namespace
+
+std::string LogicState::labels_text(const Executor& e) const {
+  std::string text = e.spec ? e.spec->labels_text : std::string();
+  if (is_gated(e)) return text;
+  if (!text.empty()) text += ' ';
+  return text + std::string(one_build_marker_label);
+}
+
+void LogicState::launch(Controller& c, std::size_t index, std::size_t view_index) {
+  const auto& value = templates[index];
+  Executor e;
+  do {
+    e.record.id = make_node_name(config.farm, value->name, epoch, ++names_, prng);
+  } while (executors.contains(e.record.id));
+  e.record.template_name = value->name;
+  e.record.controller = c.config.name;
+  e.record.host = views[view_index].host;
+  e.record.epoch = epoch;
+  e.record.state = ExecutorState::planned;
+  e.record.node_created = true;
+  e.record.planned_at = wall;
+  e.spec = value;
+  e.resources = value->resources;
+  e.planned_at = e.state_since = e.deadline_from = now;
+  e.creation = Executor::Creation::pending;
+  e.create = new_call();
+  record(e);
+  CreateNode create;
+  create.call = e.create.id;
+  create.controller = c.config.name;
+  create.node = e.record.id;
+  create.labels = labels_text(e);
+  create.remote_fs = value->remote_fs;
+  create.description = config.farm + " " + value->name.text;
+  create.takes_unlabelled = value->takes_unlabelled;
+  emit(std::move(create));
+  ++counters.launches;
+  newest_ = e.record.id;
+  insert(std::move(e));
+}
+
+void LogicState::on_node_created(const NodeCreated& event) {
+  Executor* e = find(event.node);
+  if (e == nullptr || e->create.id != event.call) {
+    on_sentinel_created(event);
+    return;
+  }
+  e->create = {};
+  e->create_answered = now;
+  e->is_node_known = false;
+  touch(*e);
+  if (event.secret) {
+    e->creation = Executor::Creation::done;
+    e->secret = *event.secret;
+    return;
+  }
+  const Error& error = event.secret.error();
+  if (e->is_resuming) {
+    e->creation = Executor::Creation::failed;
+    e->order_retry.note_failure(now, seconds(1), seconds(8));
+    return;
+  }
+  if (error.outcome == Outcome::unknown) {
+    e->creation = Executor::Creation::unknown;
+    return;
+  }
+  e->creation = Executor::Creation::failed;
+  e->record.node_created = false;
+  fail(*e, "its node could not be created: " + error.message, false);
+}
+
+void LogicState::advance_planned(Executor& e) {
+  Controller* c = controller_of(e);
+  if (c == nullptr) return fail(e, "its controller is no longer configured", false);
+  if (e.creation == Executor::Creation::pending) {
+    if (now < e.create.sent + call_limit) return wake(e, e.create.sent + call_limit);
+    e.create = {};
+    e.create_answered = now;
+    e.creation = Executor::Creation::unknown;
+  }
+  if (e.creation == Executor::Creation::unknown) return read_soon(c->nodes_poll);  // the list decides: nodes.cpp
+  if (e.creation != Executor::Creation::done) return;
+  if (!is_gated(e)) return send_order(e);
+  // Closed before the agent exists: a slow start then exposes nothing.
+  if (e.gate == Gate::none) begin_close(e, waiting_reason);
+  if (ensure_closed(e)) return send_order(e);
+  if (now >= e.create_answered + node_deadline) return fail(e, "the gate of its new node could not be closed", false);
+  wake(e, e.create_answered + node_deadline);
+}
+
+void LogicState::send_order(Executor& e) {
+  SKEP_ASSERT(e.spec != nullptr);
+  const Controller* c = controller_of(e);
+  SKEP_ASSERT(c != nullptr);
+  if (e.state() == ExecutorState::planned) {
+    e.deadline_from = now;
+    set_state(e, ExecutorState::ordered);
+    e.was_ordered = true;
+    record(e);
+  }
+  OrderExecutor order;
+  e.order = new_call();
+  order.call = e.order.id;
+  order.host = e.record.host;
+  order.order.epoch = epoch;
+  order.order.lease = config.lease;
+  ExecutorSpec& spec = order.order.spec;
+  spec.id = e.id();
+  spec.template_name = e.record.template_name;
+  spec.driver = e.spec->driver;
+  spec.image = e.spec->image;
+  spec.resources = e.spec->resources;
+  spec.agent_command = e.spec->agent_command;
+  spec.environment = e.spec->environment;
+  spec.boot_deadline = e.spec->boot_deadline;
+  spec.join_deadline = e.spec->join_deadline;
+  spec.stop_grace = e.spec->stop_grace;
+  order.order.ticket = Ticket{c->config.url, e.id().text, e.secret, e.attempt};
+  emit(std::move(order));
+}
+
+void LogicState::on_executor_ordered(const ExecutorOrdered& event) {
+  Executor* e = find(event.executor);
+  if (e == nullptr || e->order.id != event.call) return;
+  e->order = {};
+  touch(*e);
+  if (event.result) {
+    e->is_order_acked = true;
+    e->order_retry.reset();
+    forget_secret(*e);
+    apply_report(*e, *event.result);
+    e->seen_on_host_at = now;
+    return;
+  }
+  const Error& error = event.result.error();
+  if (error.code == ErrorCode::stale_epoch) return fence(epoch + 1, "host " + e->record.host.text);
+  if (error.outcome != Outcome::failed) {
+    // The order is idempotent by id: it is sent again until the host's report or a deadline decides.
+    e->order_retry.note_failure(now, milliseconds(500), seconds(5));
+    return;
+  }
+  if (e->is_resuming) return finish(*e, "used: it could not resume: " + error.message);
+  fail(*e, "the host refused it: " + error.message, true);
+}
+
+void LogicState::look_soon(Executor& e, Duration pace) {
+  if (e.is_poll_pending) {
+    const Instant overdue = e.poll_sent + seconds(10);
+    if (now < overdue) return wake(e, overdue);
+    e.is_poll_pending = false;
+  }
+  if (now < e.poll_retry.next) return wake(e, e.poll_retry.next);
+  e.is_poll_pending = true;
+  e.poll_sent = now;
+  ++e.quick_polls;
+  wake(e, now + seconds(10));
+  const bool is_gate_open = e.gate == Gate::opening || e.gate == Gate::open;
+  emit(PollNode{e.record.controller, e.id(), is_gate_open, pace});
+}
+
+void LogicState::advance_coming(Executor& e) {
+  const Controller* c = controller_of(e);
+  if (c == nullptr) return fail(e, "its controller is no longer configured", false);
+  if (e.gate == Gate::closing) ensure_closed(e);
+  if (e.is_resuming && e.creation == Executor::Creation::failed) {
+    if (now >= e.order_retry.next) {
+      begin_resume(e);
+    } else {
+      wake(e, e.order_retry.next);
+    }
+  } else if (!e.is_order_acked && e.creation == Executor::Creation::done && !e.secret.empty()) {
+    if (e.order.is_pending() && now >= e.order.sent + call_limit) e.order = {};
+    if (e.order.is_pending()) {
+      wake(e, e.order.sent + call_limit);
+    } else if (now >= e.order_retry.next) {
+      send_order(e);
+    } else {
+      wake(e, e.order_retry.next);
+    }
+  }
+
+  const bool is_started = e.state() == ExecutorState::joining && !e.is_resuming;
+  const Duration boot = e.spec ? e.spec->boot_deadline : Duration(seconds(60));
+  const Duration join = e.spec ? e.spec->join_deadline : Duration(seconds(60));
+  const Instant deadline = e.deadline_from + (e.is_resuming ? boot + join : is_started ? join : boot);
+  if (now < deadline) {
+    wake(e, deadline);
+  } else if (e.is_resuming) {
+    // The node may be open: close it and look before anything is destroyed.
+    e.is_resuming = false;
+    set_state(e, ExecutorState::joining);
+    set_state(e, ExecutorState::idle);
+    e.retiring = "used: its build did not come back";
+    e.gate = Gate::unknown;
+    return;
+  } else if (!is_host_known(e.record.host) || (is_started && !is_known(*c))) {
+    wake(e, now + seconds(1));  // nothing follows from what cannot be seen
+  } else {
+    return fail(e, is_started ? "its agent did not connect within " + duration_to_text(join) : "it did not start within " + duration_to_text(boot), true);
+  }
+  const bool is_worth_asking = e.agent == AgentPhase::connected && e.quick_polls < max_quick_polls;
+  if (is_worth_asking) look_soon(e, e.quick_polls == 0 ? Duration::zero() : std::min<Duration>(slowest_join_poll, c->config.gate_poll * (1 + e.quick_polls / 4)));
+}
+
+void LogicState::look_joined(Executor& e) {
+  Controller* c = controller_of(e);
+  if (c == nullptr || !e.node || e.is_resuming) return;
+  const NodeFact& node = *e.node;
+  if (is_gated(e)) {
+    if (!node.is_connected) return;
+    // An older read cannot know of the closing.
+    if (e.gate == Gate::closed && e.node_read < e.close_acked) return;
+  } else if (node.is_offline && !(node.is_connected && is_foreign_offline(node))) {
+    return;
+  }
+  e.connected_at = now;
+  set_state(e, ExecutorState::idle);
+  e.quick_polls = 0;
+  c->launch_retries.erase(e.record.template_name);
+  const auto host = hosts.find(e.record.host);
+  if (host != hosts.end() && host->second.breakers.erase(e.record.template_name) > 0) dirty_hosts.insert(host->first);
+  say(Level::info, "executor joined", {{"executor", e.id().text}, {"host", e.record.host.text}, {"ms", std::to_string(to_ms(now - e.planned_at))}});
+  if (is_gated(e)) look_gate(e);
+  if (!is_gated(e) && !node.is_idle && e.state() == ExecutorState::idle) {
+    mark_used(e);
+    become_busy(e);
+  }
+}
+
+}  // namespace skep::scheduler

@@ -1,0 +1,283 @@
+// Inside of SchedulerLogic. One object; its member functions are spread over files by concern:
+//   logic.cpp        routing of events, timers, log lines        executors.cpp  table, steps, ends
+//   controllers.cpp  polls, profile, sessions, sentinel          nodes.cpp      what node reads mean, orphans
+//   joining.cpp      planned -> idle                             gate.cpp       one build per executor
+//   busy.cpp         build, lost node, resume                    leaving.cpp    finished -> gone
+//   hosts.cpp        reports, leases, adoption                   plan.cpp       demand -> launches and openings
+//   operators.cpp    drain, hold, retire, pause, configuration   explain.cpp, status.cpp
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/prng.h"
+#include "scheduler/core/actions.h"
+#include "scheduler/core/config.h"
+#include "scheduler/core/demand.h"
+#include "scheduler/core/events.h"
+#include "scheduler/core/executor.h"
+#include "scheduler/core/logic.h"
+#include "scheduler/core/pacing.h"
+#include "scheduler/core/placement.h"
+
+namespace skep::scheduler {
+
+/// One of the two repeated reads of a controller.
+struct Poll {
+  bool is_pending = false;
+  bool is_wanted = true;              // now, not at the next interval
+  Instant sent{};
+  Instant retry_at{};                 // after failures
+  int failures = 0;
+  bool is_ok = false;                 // the last answer was good
+  std::optional<Instant> ok_started;  // when the last good one was sent
+  std::string problem;
+};
+
+/// Why no further executor is launched for a class, as of the last pass.
+struct Blocked {
+  WaitReason reason{};
+  std::size_t template_index = 0;
+  std::optional<Instant> retry_at;
+  std::string text;
+};
+
+struct Controller {
+  explicit Controller(ControllerConfig given) : config(std::move(given)), demand(config.name) {}
+  ControllerConfig config;
+  DemandBook demand;
+
+  std::optional<ControllerProfile> profile;
+  bool is_profile_pending = false;
+  Instant profile_sent{};
+  Retry profile_retry;
+  std::string profile_problem;
+  std::string session;
+  Instant session_seen{};             // start of the read that brought it
+
+  Poll queue_poll;
+  Poll nodes_poll;
+  std::map<std::string, NodeFact> nodes;   // the last good list, by name
+  std::map<std::string, int> orphan_sightings;
+  std::map<std::string, Call> orphan_deletes;
+  Call sentinel_create, sentinel_close;
+  Retry sentinel_retry;
+
+  TokenBucket creations;
+  std::map<TemplateName, Retry> launch_retries;
+  std::map<std::int64_t, ExecutorId> consumed;     // items whose executor was just used: until a later queue read
+  std::map<std::int64_t, Instant> consumed_at;
+  std::map<std::int64_t, ExecutorId> cover;        // of the last pass
+  std::set<std::int64_t> elsewhere;                // of the last pass: a foreign idle node can take it
+  std::map<std::string, Blocked> blocked;          // class key -> reason, of the last pass
+  int open_gates = 0;       // offers under way
+  int under_way = 0;        // executors that are neither idle nor held nor gone
+  OneBuildMeans means = OneBuildMeans::gate;  // as last profiled
+};
+
+struct Host {
+  HostReport report;
+  bool is_known = false;
+  std::string unseen_reason;
+  Instant seen{};
+  Call lease;
+  bool is_lease_due = false;
+  Resources foreign_use;           // executors there that have no record
+  std::int64_t foreign_count = 0;
+  std::map<TemplateName, Breaker> breakers;
+  std::map<ExecutorId, Instant> strays;  // asked to destroy: not again for a while
+};
+
+class LogicState {
+ public:
+  LogicState(SchedulerConfig given, Prng given_prng);
+
+  // logic.cpp
+  std::vector<Action> handle(const Event& event, Instant at, WallTime wall_at);
+  std::optional<Instant> next_deadline() const { return deadline_; }
+  template <typename T>
+  void emit(T action) {
+    out_.emplace_back(std::move(action));
+  }
+  CallId next_call() { return ++calls_; }
+  Call new_call() { return Call{next_call(), now}; }
+  void say(Level level, std::string message, std::vector<std::pair<std::string, std::string>> fields = {}, std::string once_key = {});
+  void wake_at(Instant when);
+  void touch(Executor& e) { dirty_.insert(e.id()); }
+  void replan() { is_plan_due_ = true; }
+  void fence(Epoch epoch_seen, const std::string& where);
+
+  // executors.cpp
+  Executor* find(const ExecutorId& id);
+  const Executor* find(const ExecutorId& id) const;
+  Controller* controller_of(const Executor& e);
+  const Controller* controller_of(const Executor& e) const;
+  bool is_gated(const Executor& e) const;
+  Executor& insert(Executor e);
+  void set_state(Executor& e, ExecutorState to);
+  void record(const Executor& e) { emit(RecordExecutor{e.record}); }
+  void wake(Executor& e, Instant when);
+  void advance(Executor& e);
+  void fail(Executor& e, const std::string& why, bool is_hosts_fault);
+  void finish(Executor& e, const std::string& end);
+  bool is_host_known(const HostId& id) const;
+  bool is_unused(const Executor& e) const { return !e.record.was_used && !e.offer; }
+  void forget_secret(Executor& e) { e.secret.clear(); }
+
+  // joining.cpp
+  void launch(Controller& c, std::size_t template_index, std::size_t view_index);
+  void on_node_created(const NodeCreated& event);
+  void on_executor_ordered(const ExecutorOrdered& event);
+  void advance_planned(Executor& e);
+  void advance_coming(Executor& e);
+  void send_order(Executor& e);
+  void look_joined(Executor& e);
+  void look_soon(Executor& e, Duration pace);
+  std::string labels_text(const Executor& e) const;
+
+  // gate.cpp
+  void open_gate(Controller& c, Executor& e, const DemandBook::Entry& item);
+  void begin_close(Executor& e, const std::string& why);
+  bool ensure_closed(Executor& e);
+  void on_gate_closed(const GateClosed& event);
+  void on_gate_opened(const GateOpened& event);
+  void advance_idle(Executor& e);
+  void advance_gate(Executor& e);
+  void look_gate(Executor& e);
+  void resolve_offer(Executor& e);
+  void end_offer(Executor& e, bool was_fruitless);
+  bool can_offer(const Executor& e) const;
+  void count_open(Executor& e);
+
+  // busy.cpp
+  void note_build(Executor& e, const std::string& path);
+  void mark_used(Executor& e);
+  void become_busy(Executor& e);
+  void advance_busy(Executor& e);
+  void look_busy(Executor& e, Instant started);
+  void lose_node(Executor& e);
+  void advance_lost(Executor& e);
+  void begin_resume(Executor& e);
+  void build_over(Executor& e, const std::string& end);
+
+  // leaving.cpp
+  void advance_end(Executor& e);
+  void start_destroying(Executor& e);
+  void advance_destroying(Executor& e);
+  void advance_held(Executor& e);
+  void become_gone(Executor& e);
+  void on_node_deleted(const NodeDeleted& event);
+  void on_executor_destroyed(const ExecutorDestroyed& event);
+
+  // controllers.cpp
+  Controller* controller(const ControllerId& id);
+  const Controller* controller(const ControllerId& id) const;
+  void advance_controllers();
+  void advance_poll(Controller& c, Poll& poll, bool is_queue);
+  Duration poll_interval(const Controller& c, bool is_queue) const;
+  bool is_active(const Controller& c) const;
+  void end_poll(Controller& c, Poll& poll, Instant started, const Error* error, bool is_queue);
+  void read_soon(Poll& poll);
+  void on_profiled(const ControllerProfiled& event);
+  void on_queue_read(const QueueRead& event);
+  bool note_session(Controller& c, const std::string& session, Instant started);
+  void restart_session(Controller& c);
+  bool is_fresh(const Poll& poll, Duration limit) const;
+  bool is_known(const Controller& c) const;
+  std::string freeze_reason(const Controller& c) const;
+  void advance_sentinel(Controller& c);
+  bool on_sentinel_created(const NodeCreated& event);
+  bool on_sentinel_closed(const GateClosed& event);
+
+  // nodes.cpp
+  void on_nodes_read(const NodesRead& event);
+  void on_node_polled(const NodePolled& event);
+  void apply_node(Executor& e, const NodeFact* fact, Instant started);
+  void node_absent(Executor& e);
+  void node_present(Executor& e);
+  void sweep_orphans(Controller& c);
+
+  // hosts.cpp
+  void on_host_reported(const HostReported& event);
+  void on_host_unseen(const HostUnseen& event);
+  void on_host_departed(const HostDeparted& event);
+  void on_leases_renewed(const LeasesRenewed& event);
+  void apply_report(Executor& e, const ExecutorReport& report);
+  void missing_on_host(Executor& e, const std::string& why);
+  void meet_stray(Host& host, const ExecutorReport& report);
+  void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
+  void advance_hosts();
+  std::size_t rebuild_view(const HostId& id);
+  void refresh_views();
+  bool is_draining(const HostId& id) const;
+
+  // plan.cpp
+  void plan();
+  void plan_controller(Controller& c);
+
+  // operators.cpp
+  void on_leader_started(const LeaderStarted& event);
+  void on_config(const ConfigChanged& event);
+  void on_drain(const DrainHost& event);
+  void on_undrain(const UndrainHost& event);
+  void on_hold(const HoldExecutor& event);
+  void on_retire(const RetireExecutor& event);
+  void load_config();
+  int retired_by(const SchedulerConfig& next) const;
+
+  // explain.cpp, status.cpp
+  Explanation explain_item(const Controller& c, const DemandBook::Entry& entry, Instant at, WallTime wall_at) const;
+  StatusSnapshot status(Instant at, WallTime wall_at) const;
+
+  SchedulerConfig config;
+  Prng prng;
+  Instant now{};
+  WallTime wall{};
+  Epoch epoch = 0;
+  std::string fenced_by;  // not empty: another leader has a higher epoch; nothing is done any more
+  bool is_paused = false;
+  std::string pause_reason;
+  Counters counters;
+
+  std::vector<std::shared_ptr<const Template>> templates;
+  TemplateIndex template_index;
+  std::map<ControllerId, Controller> controllers;
+  std::map<HostId, Host> hosts;
+  std::map<HostId, std::string> drains;
+  std::map<ExecutorId, Executor> executors;
+  std::map<HostId, std::set<ExecutorId>> on_host;
+  std::vector<HostView> views;             // by host id; kept in step by rebuild_view
+  std::map<HostId, std::size_t> view_of;
+  std::set<HostId> dirty_hosts;
+  std::set<HostId> broken_hosts;           // with a breaker that is or was open
+
+ private:
+  void route(const Event& event);
+  void settle();
+  void find_deadline();
+
+  std::vector<Action> out_;
+  CallId calls_ = 0;
+  std::uint64_t names_ = 0;
+  ExecutorId newest_;                      // of the last launch
+  std::set<ExecutorId> dirty_;
+  std::set<std::pair<Instant, ExecutorId>> wakes_;
+  bool is_plan_due_ = false;
+  std::optional<Instant> deadline_;
+  std::optional<Instant> extra_wake_;
+  std::optional<Instant> plan_wake_;
+  std::optional<Instant> lease_round_;
+  std::map<std::string, Instant> said_;
+  friend class PlanPass;
+};
+
+struct SchedulerLogic::State : LogicState {
+  using LogicState::LogicState;
+};
+
+}  // namespace skep::scheduler

@@ -1,0 +1,164 @@
+// What a read of nodes means for each executor, and which nodes are ours but nobody's.
+#include <algorithm>
+
+#include "scheduler/core/logic_state.h"
+#include "scheduler/core/node_names.h"
+
+namespace skep::scheduler {
+namespace {
+
+constexpr Duration delete_again_after = seconds(5);
+constexpr int sightings_before_sweep = 2;
+
+}  // namespace
+
+void LogicState::on_nodes_read(const NodesRead& event) {
+  Controller* c = controller(event.controller);
+  if (c == nullptr) return;
+  if (!event.nodes) {
+    end_poll(*c, c->nodes_poll, event.started, &event.nodes.error(), false);
+    return;
+  }
+  const bool is_current = note_session(*c, event.session, event.started);
+  end_poll(*c, c->nodes_poll, event.started, nullptr, false);
+  if (!is_current) {
+    read_soon(c->nodes_poll);
+    return;
+  }
+  c->nodes.clear();
+  for (const NodeFact& node : event.nodes->nodes) c->nodes.insert_or_assign(node.name, node);
+  for (auto& [id, e] : executors) {
+    if (e.record.controller != event.controller || e.state() == ExecutorState::gone) continue;
+    const auto found = c->nodes.find(id.text);
+    apply_node(e, found == c->nodes.end() ? nullptr : &found->second, event.started);
+  }
+  advance_sentinel(*c);
+  sweep_orphans(*c);
+  replan();
+}
+
+void LogicState::on_node_polled(const NodePolled& event) {
+  Executor* e = find(event.node);
+  if (e == nullptr) return;
+  e->is_poll_pending = false;
+  touch(*e);
+  if (event.fact) {
+    e->poll_retry.reset();
+    const std::optional<NodeFact>& fact = *event.fact;
+    apply_node(*e, fact ? &*fact : nullptr, event.started);
+    return;
+  }
+  const Duration first_wait = e->offer ? milliseconds(5) : milliseconds(100);
+  e->poll_retry.note_failure(now, first_wait, seconds(5));
+  if (e->gate != Gate::opening && e->gate != Gate::open) return;
+  say(Level::warning, "could not watch an open gate: " + event.fact.error().message + "; it is closed at once",
+      {{"executor", e->id().text}}, "watch " + e->record.controller.text);
+  begin_close(*e, std::string(our_offline_prefix) + " not watched");
+}
+
+void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) {
+  if (e.create.is_pending() || e.creation == Executor::Creation::failed) return;
+  if (started < e.create_answered) return;                    // cannot know of the creation
+  if (e.is_node_known && started < e.node_read) return;       // older than what is known
+  if (e.lost_since && started < *e.lost_since && fact != nullptr) return;  // from before the loss
+  e.is_node_known = true;
+  e.node_read = started;
+  if (fact != nullptr) {
+    e.node = *fact;
+    node_present(e);
+  } else {
+    e.node.reset();
+    node_absent(e);
+  }
+  touch(e);
+}
+
+void LogicState::node_absent(Executor& e) {
+  switch (e.state()) {
+    case ExecutorState::planned:
+      return fail(e, e.creation == Executor::Creation::unknown ? "its node was not created" : "its node vanished before it was ordered", false);
+    case ExecutorState::ordered:
+    case ExecutorState::creating:
+    case ExecutorState::booting:
+    case ExecutorState::joining:
+      if (!e.is_resuming) fail(e, "its node vanished before it joined", true);
+      return;
+    case ExecutorState::idle: {
+      if (e.retiring) return finish(e, *e.retiring);
+      if (!is_gated(e)) {
+        mark_used(e);  // the hook removes a node when its build is over
+        e.took_item_at = now;
+        return finish(e, "used: its node was removed by the controller");
+      }
+      const bool may_have_run = e.offer || (e.record.was_opened && e.is_adopted);
+      if (!may_have_run) return finish(e, "unused: its node vanished");
+      mark_used(e);
+      become_busy(e);
+      return lose_node(e);
+    }
+    case ExecutorState::busy: {
+      const bool is_hooks_doing = !is_gated(e) && !e.lost_since && e.agent_exit_code.value_or(0) == 0;
+      if (is_hooks_doing) return build_over(e, "used");
+      return lose_node(e);
+    }
+    case ExecutorState::destroying:
+      if (e.delete_acked && e.node_read >= *e.delete_acked) e.is_node_gone = true;
+      return;
+    default: return;
+  }
+}
+
+void LogicState::node_present(Executor& e) {
+  const NodeFact node = *e.node;
+  if (e.state() != ExecutorState::planned) {
+    for (const std::string& build : node.builds) note_build(e, build);
+  }
+  switch (e.state()) {
+    case ExecutorState::planned:
+      if (e.creation == Executor::Creation::unknown) fail(e, "the answer to its node's creation was lost; the node is deleted and the name given up", false);
+      return;
+    case ExecutorState::ordered:
+    case ExecutorState::creating:
+    case ExecutorState::booting:
+    case ExecutorState::joining: return look_joined(e);
+    case ExecutorState::idle:
+      if (is_gated(e) || e.gate != Gate::none) return look_gate(e);
+      if (!node.is_idle) {
+        mark_used(e);
+        become_busy(e);
+      }
+      return;
+    case ExecutorState::busy: return look_busy(e, e.node_read);
+    case ExecutorState::destroying: {
+      const bool is_lingering = node.executor_count == 0;  // a Computer that only waits for a body to end
+      const bool is_still_there = e.delete_acked && e.node_read >= *e.delete_acked + delete_again_after;
+      if (is_still_there && !is_lingering) e.delete_acked.reset();
+      return;
+    }
+    default: return;
+  }
+}
+
+void LogicState::sweep_orphans(Controller& c) {
+  std::map<std::string, int> sightings;
+  for (const auto& [name, node] : c.nodes) {
+    const auto parsed = parse_node_name(config.farm, name);
+    if (!parsed || parsed->epoch > epoch || name == c.config.sentinel_node || executors.contains(ExecutorId(name))) continue;
+    const bool is_ours = std::any_of(templates.begin(), templates.end(), [&](const auto& t) { return is_template_part(parsed->template_part, t->name); });
+    const bool is_free = node.is_idle && node.builds.empty();
+    if (!is_ours || !is_free) continue;
+    const int seen = c.orphan_sightings[name] + 1;
+    sightings[name] = seen;
+    Call& call = c.orphan_deletes[name];
+    const bool is_tried = call.is_pending() && (now < call.sent + call_limit);
+    if (seen < sightings_before_sweep || is_tried) continue;
+    call = new_call();
+    ++counters.orphans_swept;
+    emit(DeleteNode{call.id, c.config.name, name});
+    say(Level::warning, "a node of ours that no record knows is deleted", {{"node", name}, {"controller", c.config.name.text}});
+  }
+  c.orphan_sightings = std::move(sightings);
+  std::erase_if(c.orphan_deletes, [&](const auto& pair) { return !c.nodes.contains(pair.first); });
+}
+
+}  // namespace skep::scheduler

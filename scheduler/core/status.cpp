@@ -1,0 +1,93 @@
+// The read-only picture for API, CLI and metrics.
+#include <algorithm>
+
+#include "core/lifecycle/lifecycle.h"
+#include "scheduler/core/logic_state.h"
+
+namespace skep::scheduler {
+namespace {
+
+std::string gate_text(Gate gate) {
+  switch (gate) {
+    case Gate::none: return "none";
+    case Gate::unknown:
+    case Gate::closing: return "closing";
+    case Gate::closed: return "closed";
+    case Gate::opening:
+    case Gate::open: return "open";
+  }
+  return "none";
+}
+
+std::string detail_of(const Executor& e) {
+  if (e.record.held_until) return e.record.hold_reason.empty() ? "held" : "held: " + e.record.hold_reason;
+  if (!e.end.empty()) return e.end;
+  if (e.lost_since) return "its node is gone; kept in case its build resumes";
+  if (e.is_resuming) return "joins again for its build";
+  if (e.retiring) return *e.retiring;
+  if (e.node && is_foreign_offline(*e.node)) return "set offline by somebody else: " + e.node->offline_reason;
+  if (e.offer) return "offered to item " + std::to_string(e.offer->item);
+  if (e.state() == ExecutorState::busy) return e.record.build;
+  if (e.state() == ExecutorState::planned) return "its node is being created";
+  return {};
+}
+
+}  // namespace
+
+StatusSnapshot LogicState::status(Instant at, WallTime wall_at) const {
+  StatusSnapshot out;
+  out.epoch = epoch;
+  out.fenced_by = fenced_by;
+  out.farm = config.farm;
+  out.is_paused = is_paused;
+  out.pause_reason = pause_reason;
+  out.templates = config.templates;
+  out.counters = counters;
+  for (const auto& [id, c] : controllers) {
+    ControllerStatus status;
+    status.config = c.config;
+    status.profile = c.profile;
+    status.problem = freeze_reason(c);
+    status.is_known = status.problem.empty();
+    if (c.queue_poll.ok_started) status.queue_age_ms = std::max<std::int64_t>(0, to_ms(at - *c.queue_poll.ok_started));
+    if (c.nodes_poll.ok_started) status.nodes_age_ms = std::max<std::int64_t>(0, to_ms(at - *c.nodes_poll.ok_started));
+    status.items = static_cast<int>(c.demand.items().size());
+    for (const auto& [name, e] : executors) {
+      const bool is_here = e.record.controller == id && e.state() != ExecutorState::gone && e.state() != ExecutorState::destroying;
+      if (is_here && e.node && is_foreign_offline(*e.node)) status.foreign_offline.push_back(name.text);
+    }
+    out.controllers.push_back(std::move(status));
+    for (const auto& [item, entry] : c.demand.items()) out.queue.push_back(explain_item(c, entry, at, wall_at));
+  }
+  for (const auto& [id, host] : hosts) {
+    HostStatus status;
+    status.report = host.report;
+    status.is_known = host.is_known;
+    status.unseen_reason = host.unseen_reason;
+    status.seen_ms_ago = std::max<std::int64_t>(0, to_ms(at - host.seen));
+    const auto view = view_of.find(id);
+    if (view != view_of.end()) {
+      status.free = views[view->second].free;
+      status.is_draining = views[view->second].is_draining;
+      status.drain_reason = views[view->second].drain_reason;
+    }
+    for (const auto& [name, breaker] : host.breakers) {
+      if (breaker.is_open) status.open_breakers.push_back(name.text + ": " + breaker.reason);
+    }
+    out.hosts.push_back(std::move(status));
+  }
+  for (const auto& [id, e] : executors) {
+    ExecutorStatus status;
+    status.record = e.record;
+    status.state = e.state();
+    const bool depends_on_host = e.was_ordered && occupies_slot(e.state()) && e.state() != ExecutorState::planned;
+    if (depends_on_host && !is_host_known(e.record.host) && !e.is_gone_on_host) status.state = ExecutorState::unknown;
+    status.in_state_ms = std::max<std::int64_t>(0, to_ms(at - e.state_since));
+    status.gate = gate_text(e.gate);
+    status.detail = detail_of(e);
+    out.executors.push_back(std::move(status));
+  }
+  return out;
+}
+
+}  // namespace skep::scheduler

@@ -1,0 +1,368 @@
+#include "scheduler/jenkins/jenkins_controller.h"
+
+#include <chrono>
+#include <string_view>
+
+#include "scheduler/core/node_names.h"
+#include "scheduler/jenkins/answers.h"
+#include "scheduler/jenkins/requests.h"
+#include "scheduler/jenkins/scripts.h"
+#include "scheduler/jenkins/texts.h"
+
+namespace skep::scheduler {
+namespace {
+
+// Square brackets are percent-encoded: proxies refuse bare ones.
+const char* const queue_target =
+    "queue/api/"
+    "json?tree=items%5Bid,inQueueSince,blocked,buildable,pending,stuck,buildableStartMilliseconds,timestamp,"
+    "why,"
+    "task%5Bname,fullDisplayName,url,labelExpression%5D%5D";
+const char* const node_fields =
+    "displayName,offline,temporarilyOffline,offlineCauseReason,absoluteRemotePath,idle,numExecutors,"
+    "executors%5Bnumber,idle,currentExecutable%5Bnumber,url%5D%5D";
+constexpr std::size_t max_farm_chars = 20;
+
+/// A read that got no answer at all: whatever the reason, nothing is known.
+Error unanswered(Error error, const std::string& what) {
+  error.outcome = Outcome::unknown;
+  error.message = what + ": " + error.message;
+  return error;
+}
+
+std::optional<std::string> exported_label(const QueueItem& item) {
+  return item.label_source == LabelSource::label_expression ? item.label : std::nullopt;
+}
+
+}  // namespace
+
+JenkinsController::JenkinsController(ControllerConfig config, std::string farm,
+                                     std::unique_ptr<http::Client> client)
+    : config_(std::move(config)),
+      throw_away_prefix_(name_part(farm).substr(0, max_farm_chars) + "-kick-"),
+      client_(std::move(client)) {
+  // Names are never used twice, not even by the scheduler that is started after this one.
+  const auto ticks = std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
+  throw_away_salt_ = std::to_string(ticks);
+}
+
+std::string JenkinsController::session() const {
+  const std::lock_guard<std::mutex> guard(lock_);
+  return session_;
+}
+
+Result<http::Reply> JenkinsController::send(http::Request request) {
+  request.headers.emplace_back("Accept-Language",
+                               "en");  // texts are formatted in the language of the request
+  auto reply = client_->call(request);
+  if (!reply) return reply;
+  const std::string session = http::header_value(reply->headers, "X-Jenkins-Session");
+  if (!session.empty()) {
+    const std::lock_guard<std::mutex> guard(lock_);
+    if (session != session_) known_labels_.clear();  // after a crash ids may be used again
+    session_ = session;
+  }
+  return reply;
+}
+
+Result<http::Reply> JenkinsController::get(const std::string& target) {
+  http::Request request;
+  request.target = target;
+  return send(std::move(request));
+}
+
+Result<http::Reply> JenkinsController::post(const std::string& target, const std::string& body,
+                                            const std::string& content_type) {
+  http::Request request;
+  request.method = "POST";
+  request.target = target;
+  request.body = body;
+  request.content_type = content_type;
+  return send(std::move(request));
+}
+
+Result<http::Reply> JenkinsController::read_json(const std::string& target, const std::string& what) {
+  auto reply = get(target);
+  if (!reply) return unanswered(reply.error(), what);
+  if (auto checked = check_json(*reply, what); !checked) return checked.error();
+  return reply;
+}
+
+Result<void> JenkinsController::order_node(const std::string& node, const std::string& verb,
+                                           const std::string& body, const std::string& what) {
+  const auto reply = post(node_target(node, verb), body, form_type);
+  if (!reply) return reply.error();
+  return check_node_order(*reply, what);
+}
+
+Result<QueueSnapshot> JenkinsController::read_queue() {
+  std::set<std::string> nodes;
+  bool has_agents = false;
+  {
+    // Of before the read: agents that appear meanwhile would change what its texts mean.
+    const std::lock_guard<std::mutex> guard(lock_);
+    nodes = nodes_;
+    has_agents = has_agents_;
+  }
+  const auto reply = read_json(queue_target, "reading the queue");
+  if (!reply) return reply.error();
+  auto items = parse_queue_reply(reply->body);
+  if (!items) return items.error();
+  const ScriptLabels scripted = labels_by_script(*items);
+  settle_labels(*items, scripted, std::move(nodes), has_agents);
+  QueueSnapshot snapshot;
+  snapshot.items = std::move(*items);
+  for (const QueueItem& item : snapshot.items) {
+    snapshot.is_quieting_down =
+        snapshot.is_quieting_down || item.why.starts_with("Jenkins is about to shut down");
+  }
+  return snapshot;
+}
+
+void JenkinsController::settle_labels(std::vector<QueueItem>& items, const ScriptLabels& scripted,
+                                      std::set<std::string> nodes, bool has_agents) {
+  const std::lock_guard<std::mutex> guard(lock_);
+  nodes.insert(nodes_.begin(), nodes_.end());
+  for (const auto& [count, name] : created_) nodes.insert(name);
+  std::map<std::int64_t, KnownLabel> still_known;
+  for (QueueItem& item : items) {
+    const std::optional<std::string> label_field = exported_label(item);
+    const auto found = known_labels_.find(item.id);
+    const KnownLabel* known =
+        found == known_labels_.end() || found->second.label_field != label_field ? nullptr : &found->second;
+    if (known != nullptr && !known->is_certain && nodes.contains(known->label.value_or(""))) known = nullptr;
+    bool is_certain = settle_label(item, scripted, has_agents && has_agents_, nodes);
+    const bool is_weaker = item.label_source == LabelSource::unresolved ||
+                           (known != nullptr && known->source == LabelSource::script &&
+                            item.label_source != LabelSource::script);
+    if (known != nullptr && is_weaker) {
+      item.label = known->label;
+      item.label_source = known->source;
+      is_certain = known->is_certain;
+    }
+    // "Any node" is not kept when it rests on agents being there, and what the job exports comes with every
+    // reply.
+    const bool is_worth_keeping =
+        item.label_source == LabelSource::script ||
+        (item.label_source == LabelSource::why && (is_certain || !item.label.value_or("").empty()));
+    if (is_worth_keeping) still_known[item.id] = {item.label, item.label_source, label_field, is_certain};
+  }
+  known_labels_ = std::move(still_known);
+}
+
+/// One call for all items whose label no script has told yet; nothing when the account may not, or it fails:
+/// the other sources remain.
+ScriptLabels JenkinsController::labels_by_script(const std::vector<QueueItem>& items) {
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    if (!can_script_) return {};
+    bool is_needed = false;
+    for (const QueueItem& item : items) {
+      const auto known = known_labels_.find(item.id);
+      is_needed = is_needed || known == known_labels_.end() || known->second.source != LabelSource::script ||
+                  known->second.label_field != exported_label(item);
+    }
+    if (!is_needed) return {};
+  }
+  const auto output = run_script(label_listing_script, label_listing_marker, "reading labels by script");
+  if (!output) return {};
+  auto labels = parse_label_listing(*output);
+  return labels ? std::move(*labels) : ScriptLabels{};
+}
+
+Result<NodesSnapshot> JenkinsController::read_nodes() {
+  std::uint64_t created_before = 0;
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    created_before = creations_;
+  }
+  const auto reply = read_json(
+      std::string("computer/api/json?tree=computer%5B") + node_fields + ",assignedLabels%5Bname%5D%5D",
+      "reading the nodes");
+  if (!reply) return reply.error();
+  auto list = parse_nodes_reply(reply->body);
+  if (!list) return list.error();
+  const std::lock_guard<std::mutex> guard(lock_);
+  nodes_.clear();
+  for (const NodeFact& node : list->snapshot.nodes) nodes_.insert(node.name);
+  std::erase_if(created_, [&](const auto& entry) { return entry.first <= created_before; });
+  has_agents_ = list->has_agents;
+  return std::move(list->snapshot);
+}
+
+Result<std::optional<NodeFact>> JenkinsController::poll_node(const std::string& node) {
+  const std::string what = "looking at node " + node;
+  auto reply = get(node_target(node, std::string("api/json?tree=") + node_fields));
+  if (!reply) return unanswered(reply.error(), what);
+  if (is_absent(*reply)) return std::optional<NodeFact>();
+  if (auto checked = check_json(*reply, what); !checked) return checked.error();
+  auto fact = parse_node_reply(reply->body, node);
+  if (!fact) return fact.error();
+  return std::optional<NodeFact>(std::move(*fact));
+}
+
+Result<std::string> JenkinsController::create_node(const CreateNode& order) {
+  {
+    // Before it is sent: a text of the queue may name the node before we have the answer.
+    const std::lock_guard<std::mutex> guard(lock_);
+    created_.emplace_back(++creations_, order.node.text);
+  }
+  const auto reply = post(create_target, create_form(order), form_type);
+  if (!reply) return reply.error();
+  return read_created(*reply, order.node.text);
+}
+
+Result<void> JenkinsController::close_gate(const std::string& node, const std::string& reason) {
+  const std::string what = "closing the gate of node " + node;
+  const auto reply = post(node_target(node, "changeOfflineCause"), close_form(reason), form_type);
+  if (!reply) return reply.error();
+  if (reply->status == 500) {
+    // The answer for a Computer whose node is deleted already.
+    const auto fact = poll_node(node);
+    if (fact && (!*fact || (*fact)->executor_count == 0)) return {};
+  }
+  return check_node_order(*reply, what);
+}
+
+Result<void> JenkinsController::open_gate(const std::string& node, bool with_kick) {
+  const std::string what = "opening the gate of node " + node;
+  auto fact = poll_node(node);
+  if (!fact) return fact.error();
+  if (!*fact) return Error::failed(ErrorCode::not_found, what + ": the node does not exist");
+  if ((*fact)->is_temporarily_offline) {
+    if (!(*fact)->offline_reason.starts_with(our_offline_prefix)) {
+      return Error::failed(ErrorCode::conflict, what + ": somebody else set it offline (" +
+                                                    (*fact)->offline_reason.substr(0, 100) +
+                                                    "); it is left alone");
+    }
+    KickMeans means;
+    {
+      const std::lock_guard<std::mutex> guard(lock_);
+      means = kick_;
+    }
+    if (with_kick && means == KickMeans::config_xml) {
+      const auto opened = open_by_config(node, what);
+      if (!opened) return opened.error();
+      if (*opened) return {};  // that was a kick, too
+    }
+    if (auto opened = toggle_open(node, what); !opened) return opened;
+  }
+  if (with_kick) static_cast<void>(kick(node));
+  return {};
+}
+
+/// toggleOffline flips: it is never sent again before the node was looked at.
+Result<void> JenkinsController::toggle_open(const std::string& node, const std::string& what) {
+  auto opened = order_node(node, "toggleOffline", "offlineMessage=", what);
+  if (opened || opened.error().outcome != Outcome::unknown) return opened;
+  const auto fact = poll_node(node);
+  if (!fact) return opened;
+  if (!*fact) return Error::failed(ErrorCode::not_found, what + ": the node does not exist any more");
+  if (!(*fact)->is_temporarily_offline) return {};
+  return Error::try_again(ErrorCode::unavailable,
+                          what + ": it is still closed after " + opened.error().message);
+}
+
+/// Cores from 2.482 on keep the offline flag in the node: its configuration, posted back without the flag,
+/// opens the gate and kicks at once. False: the flag is not there (older core), or the configuration may not
+/// be read.
+Result<bool> JenkinsController::open_by_config(const std::string& node, const std::string& what) {
+  const auto config = get(node_target(node, "config.xml"));
+  if (!config || config->status != 200) return false;
+  const auto opened_config = without_offline_cause(config->body);
+  if (!opened_config) return false;
+  const auto reply = post(node_target(node, "config.xml"), *opened_config, xml_type);
+  if (reply && reply->status == 200) return true;
+  if (reply && reply->status < 500) return false;
+  const auto fact = poll_node(node);
+  if (fact && *fact && !(*fact)->is_temporarily_offline) return true;
+  return reply ? error_of(*reply, what, Asked::order) : reply.error();
+}
+
+Result<void> JenkinsController::kick(const std::string& opened) {
+  KickMeans means;
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    means = kick_;
+  }
+  if (means == KickMeans::script && run_script(kick_script, kick_marker, "kicking the queue")) return {};
+  if (means == KickMeans::config_xml && kick_by_config(opened)) return {};
+  return kick_by_other_node();
+}
+
+/// The node's own configuration, read AFTER opening and posted back unchanged: what was read before would
+/// close it again.
+Result<void> JenkinsController::kick_by_config(const std::string& opened) {
+  const std::string what = "kicking the queue by the configuration of node " + opened;
+  const auto config = get(node_target(opened, "config.xml"));
+  if (!config) return config.error();
+  if (config->status != 200) return error_of(*config, what, Asked::order);
+  if (without_offline_cause(config->body))
+    return Error::failed(ErrorCode::conflict, what + ": the node is offline again");
+  const auto reply = post(node_target(opened, "config.xml"), config->body, xml_type);
+  if (!reply) return reply.error();
+  if (reply->status != 200) return error_of(*reply, what, Asked::order);
+  return {};
+}
+
+Result<void> JenkinsController::kick_by_other_node() {
+  const auto created = create_node(next_throw_away());
+  delete_throw_aways();
+  if (!created) return created.error();
+  return {};
+}
+
+CreateNode JenkinsController::next_throw_away() {
+  CreateNode order;
+  order.labels = std::string(throw_away_label);
+  order.remote_fs = "/nowhere";
+  order.description = "skep: makes the queue look; deleted at once";
+  const std::lock_guard<std::mutex> guard(lock_);
+  order.node = ExecutorId(throw_away_prefix_ + throw_away_salt_ + "-" + std::to_string(++throw_aways_));
+  left_overs_.insert(order.node.text);
+  return order;
+}
+
+/// Deletes all that were ever created and not yet seen gone; of two threads the second finds nothing there.
+void JenkinsController::delete_throw_aways() {
+  std::set<std::string> names;
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    names = left_overs_;
+  }
+  for (const std::string& name : names) {
+    if (!delete_node(name)) continue;
+    const std::lock_guard<std::mutex> guard(lock_);
+    left_overs_.erase(name);
+  }
+}
+
+Result<void> JenkinsController::delete_node(const std::string& node) {
+  const auto reply = post(node_target(node, "doDelete"), "", form_type);
+  if (!reply) return reply.error();
+  if (is_absent(*reply)) return {};
+  return check_node_order(*reply, "deleting node " + node);
+}
+
+Result<std::string> JenkinsController::run_script(const std::string& script, std::string_view marker,
+                                                  const std::string& what) {
+  const auto reply = post("scriptText", http::form_encode({{"script", script}}), form_type);
+  if (!reply) return reply.error();
+  if (reply->status != 200) {
+    Error error = error_of(*reply, what, Asked::order);
+    if (error.code == ErrorCode::permission_denied) {
+      const std::lock_guard<std::mutex> guard(lock_);
+      can_script_ = false;  // until the next profile
+    }
+    return error;
+  }
+  // 200 is also the answer for a script that throws or does not compile.
+  if (reply->body.find(marker) == std::string::npos) {
+    return Error::failed(ErrorCode::malformed_reply,
+                         what + ": the script did not run to its end: " +
+                             reply->body.substr(0, std::min<std::size_t>(reply->body.find('\n'), 160)));
+  }
+  return reply->body;
+}
+
+}  // namespace skep::scheduler

@@ -1,0 +1,112 @@
+// One Jenkins controller as the scheduler's shell calls it. Blocking; every method may be called from several
+// threads.
+//
+// Reads answer with Outcome::unknown whenever the reply is not wholly understood; orders tell refused
+// (failed) from "may have happened" (unknown). Errors name what failed and, for a 403, the permission that is
+// missing. Redirects are never followed and cookies never sent: both are the client's part. A POST is
+// authorised by the API token alone. Addresses in replies are never called: they come from Jenkins' own
+// configuration, not from our base address. Protocol: Jenkins core and the swarm plugin as seen in
+// tests/recordings (both generations of the offline flag).
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/http/http_client.h"
+#include "scheduler/core/actions.h"
+#include "scheduler/core/config.h"
+#include "scheduler/core/facts.h"
+#include "scheduler/jenkins/replies.h"
+
+namespace skep::scheduler {
+
+class JenkinsController {
+ public:
+  JenkinsController(ControllerConfig config, std::string farm, std::unique_ptr<http::Client> client);
+
+  /// Who we are, what the account may do and how one build per executor is kept; installs the hook where that
+  /// is the means. To be called again after every restart of the controller (the hook is lost then). Jenkins
+  /// tells an agent right only by refusing it on a node, so one throw-away node (`<farm>-kick-...`, never
+  /// connected, matched by no job) is led through its life: created, closed, opened, configured, deleted.
+  /// A missing right is a value of the profile; an answer that says nothing is an error.
+  Result<ControllerProfile> profile();
+
+  Result<QueueSnapshot> read_queue();
+  Result<NodesSnapshot> read_nodes();
+  /// nullopt: Jenkins itself says that there is no such node.
+  Result<std::optional<NodeFact>> poll_node(const std::string& node);
+
+  /// The secret that lets the agent join. conflict: the name exists. No secret in the answer: unknown.
+  Result<std::string> create_node(const CreateNode& order);
+  /// Idempotent. Success also for a node that is gone and only lingers: it takes no work any more.
+  Result<void> close_gate(const std::string& node, const std::string& reason);
+  /// Reads the node first and never flips what is open already. Refuses (conflict) a node that somebody else
+  /// set offline. A kick that fails is no error: the queue looks by itself within 5 s.
+  Result<void> open_gate(const std::string& node, bool with_kick);
+  /// Makes the queue look at once, by the strongest means the account has; never by ending a quiet-down.
+  Result<void> kick(const std::string& opened);
+  /// Success when Jenkins says that it is not there.
+  Result<void> delete_node(const std::string& node);
+
+  std::string session() const;  // X-Jenkins-Session of the newest reply; changes when the controller restarts
+  void cancel() { client_->cancel(); }
+
+ private:
+  enum class KickMeans { script, config_xml, other_node };
+  /// What was told about an item earlier: a text that names the node later does not take it away.
+  struct KnownLabel {
+    std::optional<std::string> label;
+    LabelSource source{};
+    std::optional<std::string> label_field;  // as the job had it then: a change makes us ask again
+    bool is_certain = true;                  // false: may be a node's name, see settle_label()
+  };
+
+  Result<http::Reply> get(const std::string& target);
+  Result<http::Reply> post(const std::string& target, const std::string& body,
+                           const std::string& content_type);
+  Result<http::Reply> send(http::Request request);
+  Result<http::Reply> read_json(const std::string& target, const std::string& what);
+  Result<void> order_node(const std::string& node, const std::string& verb, const std::string& body,
+                          const std::string& what);
+  Result<std::string> run_script(const std::string& script, std::string_view marker, const std::string& what);
+
+  ScriptLabels labels_by_script(const std::vector<QueueItem>& items);
+  void settle_labels(std::vector<QueueItem>& items, const ScriptLabels& scripted, std::set<std::string> nodes,
+                     bool has_agents);
+
+  Result<void> toggle_open(const std::string& node, const std::string& what);
+  Result<bool> open_by_config(const std::string& node, const std::string& what);
+  Result<void> kick_by_config(const std::string& opened);
+  Result<void> kick_by_other_node();
+  CreateNode next_throw_away();
+  void delete_throw_aways();
+
+  Result<void> choose_means(ControllerProfile& profile);
+  Result<void> sweep_throw_aways(ControllerProfile& profile);
+  Result<void> probe_rights(ControllerProfile& profile);
+  Result<void> probe_life(const std::string& node, ControllerProfile& profile, KickMeans& means);
+
+  const ControllerConfig config_;
+  const std::string throw_away_prefix_;
+  const std::unique_ptr<http::Client> client_;
+  mutable std::mutex lock_;  // guards what follows
+  std::string session_;
+  bool can_script_ = false;
+  KickMeans kick_ = KickMeans::other_node;
+  bool has_agents_ = false;
+  std::set<std::string> nodes_;
+  std::uint64_t creations_ = 0;
+  std::vector<std::pair<std::uint64_t, std::string>> created_;  // since the last list of nodes was asked for
+  std::map<std::int64_t, KnownLabel> known_labels_;
+  std::uint64_t throw_aways_ = 0;
+  std::string throw_away_salt_;
+  std::set<std::string> left_overs_;  // throw-away nodes whose deletion was not acknowledged
+};
+
+}  // namespace skep::scheduler

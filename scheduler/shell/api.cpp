@@ -1,0 +1,258 @@
+// The scheduler's API: routes of Daemon. Every question is answered on the strand, where the logic lives.
+//
+//   GET  /v1/status|hosts|executors|queue|templates|config|history?limit=N   GET /v1/queue/{item}?controller=C
+//   POST /v1/hosts/{host}/drain|undrain {"reason"}      POST /v1/executors/{id}/hold {"for_ms","reason"}
+//   POST /v1/executors/{id}/retire {"reason","even_if_busy"}
+//   POST /v1/pause {"reason"}  /v1/resume  /v1/config/reload {"yes"}
+//   GET  /healthz  /metrics
+#include <algorithm>
+#include <charconv>
+
+#include "common/json/agentd_codec.h"
+#include "common/shell/clock.h"
+#include "core/version.h"
+#include "scheduler/shell/api_codec.h"
+#include "scheduler/shell/daemon.h"
+#include "scheduler/shell/records.h"
+
+namespace skep::scheduler {
+
+using http::Responder;
+using http::ServerReply;
+using http::ServerRequest;
+using json::Json;
+
+namespace {
+
+ServerReply json_reply(const Json& value) { return {200, json::dump(value), "application/json", {}}; }
+
+ServerReply error_reply(const Error& error) {
+  const int status = error.code == ErrorCode::not_found       ? 404
+                     : error.code == ErrorCode::conflict      ? 409
+                     : error.code == ErrorCode::invalid_input ? 400
+                                                              : 500;
+  return {status, json::dump(json::encode_error(error)), "application/json", {}};
+}
+
+template <typename T>
+Json list_to_json(const std::vector<T>& values) {
+  Json out = Json::array();
+  for (const T& value : values) out.push_back(to_json(value));
+  return out;
+}
+
+/// The body as an object; an empty body is an empty object.
+Result<Json> body_of(const ServerRequest& request) {
+  if (request.body.empty()) return Json::object();
+  auto body = json::parse_strict(request.body);
+  if (!body) return Error::failed(ErrorCode::invalid_input, "the body is " + body.error().message);
+  if (!body->is_object()) return Error::failed(ErrorCode::invalid_input, "the body is no JSON object");
+  return body;
+}
+
+/// Unknown keys in what people send us are errors: a typo must not be a silent default.
+Result<void> only_keys(const Json& body, const std::vector<std::string>& known) {
+  for (const auto& [key, value] : body.items()) {
+    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
+    std::string list;
+    for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
+    return Error::failed(ErrorCode::invalid_input, "unknown key \"" + key + "\" in the body", "known: " + list);
+  }
+  return {};
+}
+
+Result<std::string> reason_of(const Json& body) {
+  if (!body.contains("reason") || body["reason"].is_null()) return std::string();
+  if (!body["reason"].is_string()) return Error::failed(ErrorCode::invalid_input, "\"reason\" is no text");
+  std::string reason = body["reason"].get<std::string>();
+  if (reason.size() > 500) return Error::failed(ErrorCode::invalid_input, "\"reason\" is longer than 500 bytes");
+  return reason;
+}
+
+bool is_known_executor(const SchedulerLogic& logic, const std::string& id) {
+  const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
+  return std::any_of(status.executors.begin(), status.executors.end(), [&](const ExecutorStatus& e) { return e.record.id.text == id; });
+}
+
+bool is_known_host(const SchedulerLogic& logic, const std::string& host) {
+  const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
+  return std::any_of(status.hosts.begin(), status.hosts.end(), [&](const HostStatus& h) { return h.report.host.text == host; });
+}
+
+Error no_such(const char* noun, const std::string& name) {
+  return Error::failed(ErrorCode::not_found, std::string("no ") + noun + " is called " + name, std::string("see skep ") + noun + "s");
+}
+
+}  // namespace
+
+void Daemon::ask(Responder responder, Ask question) {
+  const bool is_posted = strand_->post([this, responder, question = std::move(question)] { responder(question(*logic_)); });
+  if (!is_posted) responder({503, R"({"error":{"code":"unavailable","message":"the scheduler is overloaded or stopping"}})", "application/json", {}});
+}
+
+void Daemon::order(Responder responder, Event event, std::string message) {
+  ask(std::move(responder), [this, event = std::move(event), message = std::move(message)](SchedulerLogic&) {
+    handle(event);
+    return json_reply({{"message", message}});
+  });
+}
+
+void Daemon::add_routes() {
+  add_read_routes();
+  add_order_routes();
+  server_->route("GET", "/healthz", [this](const ServerRequest&, const Responder& responder) {
+    ask(responder, [this](SchedulerLogic&) { return json_reply({{"status", has_failed_ ? "failed" : "ok"}, {"version", skep_version}, {"epoch", epoch_}}); });
+  });
+  server_->route("GET", "/metrics", [this](const ServerRequest&, const Responder& responder) {
+    ask(responder, [this](SchedulerLogic& logic) { return metrics_reply(logic); });
+  });
+}
+
+void Daemon::add_read_routes() {
+  const auto view = [this](const char* path, Json (*make)(const StatusSnapshot&)) {
+    server_->route("GET", path, [this, make](const ServerRequest&, const Responder& responder) {
+      ask(responder, [make](SchedulerLogic& logic) { return json_reply(make(logic.status(shell::now(), shell::wall_now()))); });
+    });
+  };
+  view("/v1/status", [](const StatusSnapshot& s) { return to_json(s); });
+  view("/v1/hosts", [](const StatusSnapshot& s) { return list_to_json(s.hosts); });
+  view("/v1/executors", [](const StatusSnapshot& s) { return list_to_json(s.executors); });
+  view("/v1/queue", [](const StatusSnapshot& s) { return list_to_json(s.queue); });
+  view("/v1/templates", [](const StatusSnapshot& s) { return list_to_json(s.templates); });
+  view("/v1/config", [](const StatusSnapshot& s) {
+    return Json{{"farm", s.farm}, {"controllers", list_to_json(s.controllers)}, {"templates", list_to_json(s.templates)}};
+  });
+
+  server_->route("GET", "/v1/queue/{item}", [this](const ServerRequest& request, const Responder& responder) {
+    const std::string& text = request.captures.at("item");
+    std::int64_t item = 0;
+    const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), item);
+    if (failure != std::errc{} || end != text.data() + text.size()) {
+      return responder(error_reply(Error::failed(ErrorCode::invalid_input, "\"" + text + "\" is no item number")));
+    }
+    const auto wanted = request.query.find("controller");
+    const std::string controller = wanted == request.query.end() ? "" : wanted->second;
+    ask(responder, [item, controller](SchedulerLogic& logic) {
+      const Instant now = shell::now();
+      for (const ControllerStatus& c : logic.status(now, shell::wall_now()).controllers) {
+        if (!controller.empty() && c.config.name.text != controller) continue;
+        if (const auto explanation = logic.explain(c.config.name, item, now, shell::wall_now())) return json_reply(to_json(*explanation));
+      }
+      return error_reply(Error::failed(ErrorCode::not_found, "no item " + std::to_string(item) + " waits in the queue", "it may have started; see skep queue"));
+    });
+  });
+
+  server_->route("GET", "/v1/history", [this](const ServerRequest& request, const Responder& responder) {
+    std::size_t limit = 50;
+    if (const auto given = request.query.find("limit"); given != request.query.end()) {
+      const auto [end, failure] = std::from_chars(given->second.data(), given->second.data() + given->second.size(), limit);
+      if (failure != std::errc{} || end != given->second.data() + given->second.size() || limit < 1 || limit > 10'000) {
+        return responder(error_reply(Error::failed(ErrorCode::invalid_input, "\"limit\" is no number from 1 to 10000")));
+      }
+    }
+    ask(responder, [this, limit](SchedulerLogic&) {
+      const auto entries = store_->read_history(limit, "executor");
+      if (!entries) return error_reply(entries.error());
+      Json list = Json::array();
+      for (const journal::HistoryEntry& entry : *entries) {
+        auto value = json::parse_strict(entry.value);
+        if (!value) continue;
+        (*value)["ended_at_ms"] = entry.at.ms_since_epoch;
+        list.push_back(std::move(*value));
+      }
+      return json_reply(list);
+    });
+  });
+}
+
+void Daemon::add_order_routes() {
+  using Make = std::function<Result<std::pair<Event, std::string>>(const ServerRequest&, const Json& body)>;
+  const auto route = [this](const char* path, std::vector<std::string> keys, bool (*is_known)(const SchedulerLogic&, const std::string&), const char* noun, Make make) {
+    server_->route("POST", path, [=, this](const ServerRequest& request, const Responder& responder) {
+      const auto body = body_of(request);
+      if (!body) return responder(error_reply(body.error()));
+      if (auto checked = only_keys(*body, keys); !checked) return responder(error_reply(checked.error()));
+      auto made = make(request, *body);
+      if (!made) return responder(error_reply(made.error()));
+      const std::string name = request.captures.empty() ? "" : request.captures.begin()->second;
+      ask(responder, [=, this, made = std::move(*made)](SchedulerLogic& logic) {
+        if (is_known != nullptr && !is_known(logic, name)) return error_reply(no_such(noun, name));
+        handle(made.first);
+        return json_reply({{"message", made.second}});
+      });
+    });
+  };
+  using Made = Result<std::pair<Event, std::string>>;
+  route("/v1/hosts/{host}/drain", {"reason"}, is_known_host, "host", [](const ServerRequest& request, const Json& body) -> Made {
+    auto reason = reason_of(body);
+    if (!reason) return reason.error();
+    return std::pair{Event(DrainHost{HostId(request.captures.at("host")), *reason}), "draining " + request.captures.at("host")};
+  });
+  route("/v1/hosts/{host}/undrain", {"reason"}, is_known_host, "host", [](const ServerRequest& request, const Json&) -> Made {
+    return std::pair{Event(UndrainHost{HostId(request.captures.at("host"))}), request.captures.at("host") + " takes work again"};
+  });
+  route("/v1/executors/{id}/hold", {"reason", "for_ms"}, is_known_executor, "executor", [](const ServerRequest& request, const Json& body) -> Made {
+    auto reason = reason_of(body);
+    if (!reason) return reason.error();
+    const auto for_ms = json::get_int64(body, "for_ms");
+    if (!for_ms || *for_ms < 1000 || *for_ms > 30LL * 86'400'000) return Error::failed(ErrorCode::invalid_input, "\"for_ms\" is no time from one second to 30 days");
+    const ExecutorId id(request.captures.at("id"));
+    return std::pair{Event(HoldExecutor{id, WallTime{shell::wall_now().ms_since_epoch + *for_ms}, milliseconds(*for_ms), *reason}), "held: " + id.text};
+  });
+  route("/v1/executors/{id}/retire", {"reason", "even_if_busy"}, is_known_executor, "executor", [](const ServerRequest& request, const Json& body) -> Made {
+    auto reason = reason_of(body);
+    if (!reason) return reason.error();
+    if (body.contains("even_if_busy") && !body["even_if_busy"].is_boolean()) return Error::failed(ErrorCode::invalid_input, "\"even_if_busy\" is not true or false");
+    const ExecutorId id(request.captures.at("id"));
+    return std::pair{Event(RetireExecutor{id, *reason, body.value("even_if_busy", false)}), "retired: " + id.text};
+  });
+  route("/v1/pause", {"reason"}, nullptr, "", [](const ServerRequest&, const Json& body) -> Made {
+    auto reason = reason_of(body);
+    if (!reason) return reason.error();
+    return std::pair{Event(PauseLaunching{*reason}), std::string("launching is paused")};
+  });
+  route("/v1/resume", {"reason"}, nullptr, "", [](const ServerRequest&, const Json&) -> Made { return std::pair{Event(ResumeLaunching{}), std::string("launching goes on")}; });
+
+  server_->route("POST", "/v1/config/reload", [this](const ServerRequest& request, const Responder& responder) {
+    const auto body = body_of(request);
+    if (!body) return responder(error_reply(body.error()));
+    const bool yes = body->contains("yes") && (*body)["yes"] == true;
+    // reload() waits for the strand: not on the server's thread.
+    const bool is_taken = host_calls_->submit([this, yes, responder] {
+      const auto done = reload(yes);
+      responder(done ? json_reply({{"message", *done}}) : error_reply(done.error()));
+    });
+    if (!is_taken) responder(error_reply(Error::try_again(ErrorCode::unavailable, "the scheduler is overloaded")));
+  });
+}
+
+ServerReply Daemon::metrics_reply(SchedulerLogic& logic) {
+  const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
+  std::map<std::pair<std::string, std::string>, int> executors;
+  for (const Template& made : status.templates) {
+    for (const char* state : {"planned", "ordered", "creating", "booting", "joining", "idle", "busy", "finished", "destroying", "failed", "held", "unknown"}) {
+      executors[{made.name.text, state}] = 0;
+    }
+  }
+  for (const ExecutorStatus& e : status.executors) ++executors[{e.record.template_name.text, std::string(to_string(e.state))}];
+  for (const auto& [key, count] : executors) metrics_.set_gauge("skep_executors", "executors by template and state", {{"template", key.first}, {"state", key.second}}, count);
+  std::map<std::string, int> waiting;
+  for (WaitReason reason : {WaitReason::quiet_period, WaitReason::blocked, WaitReason::stopping, WaitReason::label_unresolved, WaitReason::no_template,
+                            WaitReason::template_limit, WaitReason::no_room, WaitReason::backoff, WaitReason::paused, WaitReason::frozen,
+                            WaitReason::executor_coming, WaitReason::gate_opening, WaitReason::resume, WaitReason::resume_lost, WaitReason::served_elsewhere}) {
+    waiting[std::string(to_string(reason))] = 0;
+  }
+  for (const Explanation& item : status.queue) ++waiting[std::string(to_string(item.reason))];
+  for (const auto& [reason, count] : waiting) metrics_.set_gauge("skep_items_waiting", "queue items by the reason why they wait", {{"reason", reason}}, count);
+  for (const HostStatus& host : status.hosts) metrics_.set_gauge("skep_host_up", "1 while the host's reports are fresh", {{"host", host.report.host.text}}, host.is_known ? 1 : 0);
+  for (const ControllerStatus& c : status.controllers) {
+    metrics_.set_gauge("skep_controller_up", "1 while queue and nodes are fresh", {{"controller", c.config.name.text}}, c.is_known ? 1 : 0);
+  }
+  const Json counters = to_json(status.counters);
+  for (const auto& [name, value] : counters.items()) metrics_.set_counter("skep_" + name + "_total", "since this process started", {}, value.get<double>());
+  metrics_.set_gauge("skep_paused", "1 while an operator paused launching", {}, status.is_paused ? 1 : 0);
+  metrics_.set_gauge("skep_epoch", "number of this leader's term", {}, static_cast<double>(status.epoch));
+  return {200, metrics_.to_text(), "text/plain; version=0.0.4", {}};
+}
+
+}  // namespace skep::scheduler

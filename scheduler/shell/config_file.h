@@ -1,0 +1,50 @@
+// The scheduler's configuration file: YAML -> checked values. Checked as a whole before anything starts or is reloaded;
+// every problem names file, line, key path, what was found and what is allowed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "scheduler/core/config.h"
+
+namespace skep::scheduler {
+
+/// How one controller is reached; what the logic needs of it is in SchedulerConfig.
+struct ControllerAccess {
+  ControllerId name;
+  std::string url;
+  std::string user;
+  std::string token_file;  // API token, 0600
+  std::string ca_file;
+};
+
+struct RegistryConfig {
+  enum class Type { embedded, consul } type = Type::embedded;
+  std::string consul_url = "http://127.0.0.1:8500/";
+  std::string consul_token_file;
+  std::string consul_ca_file;
+  std::string consul_service = "skep-agentd";
+};
+
+struct FileConfig {
+  SchedulerConfig logic;
+  std::vector<ControllerAccess> access;
+  RegistryConfig registry;
+  std::string listen = "127.0.0.1:7070";
+  std::string token_file;
+  std::string tls_certificate, tls_key;
+  std::string state_dir;
+  std::string agentd_token_file;
+  std::string agentd_ca_file;
+  std::string log_level = "info";
+  std::string log_format = "text";
+};
+
+Result<FileConfig> load_config_file(const std::string& path);
+Result<FileConfig> parse_config_text(std::string_view text, const std::string& file_name);
+
+/// What may not change on reload (listen, state_dir, registry, farm): names of the keys that differ.
+std::vector<std::string> keys_that_need_a_restart(const FileConfig& now, const FileConfig& next);
+
+}  // namespace skep::scheduler

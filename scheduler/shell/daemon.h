@@ -1,0 +1,95 @@
+// skep-scheduler as one object: the strand that owns SchedulerLogic, the durable store, the lines to controllers and
+// hosts, and the API. It turns the world into events and actions into the world; it decides nothing.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/http/http_server.h"
+#include "common/journal/state_store.h"
+#include "common/log/log.h"
+#include "common/metrics/metrics.h"
+#include "common/shell/worker_pool.h"
+#include "scheduler/core/logic.h"
+#include "scheduler/jenkins/jenkins_controller.h"
+#include "scheduler/shell/config_file.h"
+#include "scheduler/shell/host_link.h"
+#include "scheduler/shell/registry.h"
+
+namespace skep::scheduler {
+
+class Daemon {
+ public:
+  Daemon(FileConfig config, std::string config_file);
+  ~Daemon();
+
+  /// Reads the durable state, begins a new epoch, opens the API. After an error nothing runs.
+  Result<void> start();
+  std::string url() const;
+  /// Reads the file again; a bad one, or one that retires more than a tenth of the farm without `yes`, changes nothing.
+  /// Answers with a sentence for people. Any thread but the strand.
+  Result<std::string> reload(bool yes);
+  /// Executors run on under their leases. Returns within a few seconds.
+  void stop();
+  /// Set when the durable store failed: nothing may be done without a record, so the process should end.
+  bool has_failed() const { return has_failed_; }
+  void on_failure(std::function<void()> callback) { on_failure_ = std::move(callback); }
+
+ private:
+  struct ControllerLine {
+    std::unique_ptr<JenkinsController> controller;
+    std::unique_ptr<shell::WorkerPool> calls;  // reads and orders
+    std::unique_ptr<shell::WorkerPool> gates;  // what is urgent while a gate is open: never behind a slow read
+  };
+
+  Result<void> open_store();
+  Result<LeaderStarted> read_back();
+  Result<void> open_controllers();
+  void add_routes();
+  void add_read_routes();
+  void add_order_routes();
+  void on_host(const HostEndpoint& endpoint);
+
+  void handle(const Event& event);
+  void run_actions(std::vector<Action> actions);
+  bool run_records(const std::vector<Action>& actions, std::size_t& next);
+  void run(const Action& action);
+  void run_controller_action(const Action& action);
+  void run_host_action(const Action& action);
+  void call_controller(const ControllerId& name, bool is_urgent, Instant due, std::function<Event(JenkinsController&)> call,
+                       std::function<Event(const Error&)> refused);
+  void call_host(const HostId& host, std::function<Event(HostLink&)> call, std::function<Event(const Error&)> refused);
+  void write_log(const Explain& line);
+  void write_audit(const Audit& audit);
+  void post_event(Event event);
+
+  using Ask = std::function<http::ServerReply(SchedulerLogic&)>;
+  /// Answers from the strand, where the logic lives.
+  void ask(http::Responder responder, Ask question);
+  /// Feeds an operator's event and answers with {"message"}.
+  void order(http::Responder responder, Event event, std::string message);
+  http::ServerReply metrics_reply(SchedulerLogic& logic);
+
+  FileConfig config_;
+  std::string config_file_;
+  std::unique_ptr<journal::StateStore> store_;
+  std::unique_ptr<SchedulerLogic> logic_;  // touched on the strand only
+  std::unique_ptr<shell::Strand> strand_;
+  std::unique_ptr<shell::WorkerPool> host_calls_;
+  std::map<ControllerId, ControllerLine> controllers_;
+  std::map<HostId, std::shared_ptr<HostLink>> hosts_;  // touched on the strand only
+  std::unique_ptr<Registry> registry_;
+  std::unique_ptr<http::Server> server_;
+  std::atomic<bool> has_failed_{false};
+  std::atomic<bool> is_stopping_{false};
+  std::function<void()> on_failure_;
+  Epoch epoch_ = 0;
+  log::OncePerMinute limiter_;
+  metrics::Registry metrics_;
+  std::uint64_t audits_ = 0;
+};
+
+}  // namespace skep::scheduler

@@ -1,0 +1,54 @@
+// The line to one agentd: a thread that waits for its next report by a blocking query, and calls for orders.
+// Thread-safe. Nothing is retried here: the logic decides.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "common/http/http_client.h"
+#include "core/protocol/agentd_api.h"
+#include "scheduler/core/events.h"
+
+namespace skep::scheduler {
+
+struct HostLinkOptions {
+  HostId host;
+  std::string agentd_url;
+  std::string bearer_token;
+  std::string ca_file;
+};
+
+class HostLink {
+ public:
+  using OnEvent = std::function<void(Event)>;
+  static Result<std::unique_ptr<HostLink>> create(HostLinkOptions options, OnEvent on_event);
+  ~HostLink();
+
+  Result<ExecutorReport> order(const ExecutorOrder& order);
+  Result<ExecutorReport> destroy(const ExecutorId& executor, Epoch epoch);
+  Result<LeaseReply> renew(const LeaseRenewal& renewal);
+  const std::string& url() const { return options_.agentd_url; }
+  /// Ends the watch and running calls without waiting for the peer.
+  void stop();
+
+ private:
+  HostLink(HostLinkOptions options, std::unique_ptr<http::Client> client, OnEvent on_event);
+  void watch();
+  Result<HostReport> read_report(std::uint64_t index, Duration wait);
+  bool pause_for(Duration time);
+
+  HostLinkOptions options_;
+  std::unique_ptr<http::Client> client_;
+  OnEvent on_event_;
+  std::atomic<bool> is_stopping_{false};
+  std::mutex lock_;  // with wake_: interrupts pause_for()
+  std::condition_variable wake_;
+  std::thread thread_;
+};
+
+}  // namespace skep::scheduler

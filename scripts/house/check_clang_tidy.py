@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""clang-tidy over every source file that the given build folder compiles: in parallel, with a cache.
+
+    check_clang_tidy.py [--build-dir build/debug] [FILE...]
+
+A file is looked at again when it, a header of ours that it can reach, its command line, .clang-tidy or the installed
+packages changed (clean_cache.py).
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import tree
+from clean_cache import CleanCache
+
+FILE_TIME_LIMIT_S = 300
+# Less than the test's own limit, so that what was found is still told.
+TIME_LIMIT_S = 1080
+# Options of GCC that Clang does not know, and those that only cost time here.
+DROP = re.compile(r"^(-fsanitize=.*|-fno-sanitize-recover=.*|--coverage|-fconcepts.*)$")
+
+
+def jobs_from(build_dir, wanted):
+    commands = json.loads((build_dir / "compile_commands.json").read_text(encoding="utf-8"))
+    jobs = {}
+    for entry in commands:
+        path = pathlib.Path(entry["directory"], entry["file"]).resolve()
+        if not path.is_relative_to(tree.TOP) or path.is_relative_to(tree.TOP / "build") or not path.is_file():
+            continue
+        name = str(path.relative_to(tree.TOP))
+        if not wanted or name in wanted:
+            jobs[name] = (shlex.split(entry["command"]), entry["directory"])
+    return jobs
+
+
+def arguments_for_clang(command):
+    """The compile command without launcher, compiler and output, in the form that follows `--`."""
+    arguments = command[1:]
+    if arguments and not arguments[0].startswith("-"):  # ccache g++ ...
+        arguments = arguments[1:]
+    kept, skip = [], False
+    for argument in arguments:
+        if skip:
+            skip = False
+        elif argument in ("-o", "-c", "-MF", "-MT", "-MQ"):
+            skip = True
+        elif not DROP.match(argument) and argument not in ("-MD", "-MMD"):
+            kept.append(argument)
+    return kept
+
+
+def run(name, arguments, directory, deadline):
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return False, f"{name}: not looked at, the time limit of {TIME_LIMIT_S} s is over (what was clean is remembered)"
+    argv = ["clang-tidy", "--quiet", str(tree.TOP / name), "--", *arguments]
+    try:
+        done = subprocess.run(argv, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              check=False, timeout=min(FILE_TIME_LIMIT_S, left))
+    except subprocess.TimeoutExpired:
+        return False, f"{name}: clang-tidy was ended by a time limit"
+    text = "\n".join(line for line in (done.stdout + done.stderr).splitlines()
+                     if not re.match(r"^\d+ warnings? (generated|treated)|^Suppressed|^Use -header-filter", line))
+    return done.returncode == 0, text.replace(str(tree.TOP) + "/", "")
+
+
+def main(argv):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--build-dir", default=str(tree.TOP / "build" / "debug"))
+    parser.add_argument("files", nargs="*")
+    options = parser.parse_args(argv)
+    build_dir = pathlib.Path(options.build_dir)
+    if not (build_dir / "compile_commands.json").is_file():
+        return tree.report([f"{build_dir} is not configured: run cmake --preset debug first"], "clang-tidy")
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
+    cache = CleanCache("clang-tidy", (tree.TOP / ".clang-tidy").read_bytes())
+    todo = []
+    for name, (command, directory) in sorted(jobs_from(build_dir, set(options.files)).items()):
+        arguments = arguments_for_clang(command)
+        # The place of this clone is no part of the key.
+        plain = " ".join(arguments).replace(str(build_dir.resolve()), "B").replace(str(tree.TOP), "T")
+        key = cache.key(name, plain)
+        if not cache.is_clean(key):
+            todo.append((name, arguments, directory, key))
+    problems = []
+    print(f"{len(todo)} file(s) to look at", flush=True)
+    deadline = time.monotonic() + TIME_LIMIT_S
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = {pool.submit(run, name, arguments, directory, deadline): (name, key)
+                   for name, arguments, directory, key in todo}
+        for result in concurrent.futures.as_completed(results):
+            name, key = results[result]
+            clean, text = result.result()
+            if clean:
+                cache.remember(key)
+            else:
+                problems.append(name)
+                print(text, flush=True)
+    return tree.report([f"{name}: see above" for name in sorted(problems)], "clang-tidy")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

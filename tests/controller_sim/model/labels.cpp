@@ -1,0 +1,74 @@
+// Labels and their cache: Label.getNodes, Jenkins.trimLabels (JENKINS-68155 for previously assigned labels, 2.507).
+#include <algorithm>
+
+#include "tests/controller_sim/model/state.h"
+
+namespace skep::controller_sim {
+
+using State = ControllerModel::State;
+
+std::string quoted(std::string_view name) { return "\xE2\x80\x98" + std::string(name) + "\xE2\x80\x99"; }
+
+std::vector<std::string> State::label_words(const Node& node) const {
+  const LabelSet parsed = parse_label_set(node.label_text);
+  std::vector<std::string> words(parsed.begin(), parsed.end());
+  words.push_back(node.kind == NodeKind::built_in ? "built-in" : node.name);
+  return words;
+}
+
+LabelSet State::label_set(const Node& node) const {
+  const std::vector<std::string> words = label_words(node);
+  return LabelSet(words.begin(), words.end());
+}
+
+CachedLabel& State::label(const std::string& text) {
+  const auto found = labels.find(text);
+  if (found != labels.end()) return found->second;
+  return labels.emplace(text, CachedLabel{LabelExpression::from_job(text)}).first->second;
+}
+
+const std::vector<std::string>& State::label_nodes(CachedLabel& cached) {
+  if (!cached.nodes) {
+    cached.nodes.emplace();
+    for (const auto& [name, node] : nodes) {
+      if (cached.expression.matches(label_set(node))) cached.nodes->push_back(name);
+    }
+  }
+  return *cached.nodes;
+}
+
+std::set<std::string, std::less<>> State::touched_labels(const Node& node) const {
+  std::set<std::string, std::less<>> touched = label_set(node);
+  if (flag_in_node) touched.insert(node.previous_labels.begin(), node.previous_labels.end());
+  return touched;
+}
+
+void State::trim_labels(const std::set<std::string, std::less<>>& touched) {
+  for (auto& [text, cached] : labels) {
+    if (cached.expression.matches(touched)) cached.nodes.reset();
+  }
+}
+
+void State::trim_all_labels() {
+  for (auto& [text, cached] : labels) cached.nodes.reset();
+}
+
+bool State::label_offline(CachedLabel& cached) {
+  const std::vector<std::string>& names = label_nodes(cached);
+  return std::none_of(names.begin(), names.end(), [&](const std::string& name) {
+    const auto found = computers.find(name);
+    return found != computers.end() && !offline(found->second);
+  });
+}
+
+int State::idle_executors_of(const std::vector<std::string>& names) const {
+  int count = 0;
+  for (const std::string& name : names) {
+    const auto found = computers.find(name);
+    if (found == computers.end() || offline(found->second) || !found->second.accepting) continue;
+    for (const auto& slot : found->second.slots) count += slot ? 0 : 1;
+  }
+  return count;
+}
+
+}  // namespace skep::controller_sim

@@ -1,0 +1,386 @@
+// The inside of the stand-in controller. Not a seam: only the model's own sources include it.
+//
+// Time order: everything that happens later is an Event; advance() runs due events in order of time. The life of a
+// build has the instants t0..t4 of the reference: assigned, executable exists, accepted, completed, next assignment.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+
+#include "core/labels/label_expression.h"
+#include "core/prng.h"
+#include "tests/controller_sim/model/controller_model.h"
+#include "tests/controller_sim/model/text.h"
+
+namespace skep::controller_sim {
+
+class JsonObject;
+
+inline constexpr const char* built_in_name = "";  // as Jenkins: the node with the empty name
+
+struct OfflineFlag {
+  std::string message;
+  std::string user;
+  std::int64_t timestamp_ms = 0;
+};
+
+enum class NodeKind { built_in, permanent, swarm };
+
+struct Node {
+  std::string name;
+  NodeKind kind = NodeKind::swarm;
+  std::string label_text;
+  std::set<std::string, std::less<>> previous_labels{};  // since 2.507 their caches are reset too
+  bool exclusive = false;
+  int executors = 1;
+  bool keep = false;  // KeepSwarmClientNodeProperty
+  std::string remote_fs{};
+  std::string description{};
+  Fields environment{};
+  std::optional<OfflineFlag> offline{};  // element temporaryOfflineCause; since 2.482 this is the flag itself
+};
+
+enum class Channel { none, connecting, online };
+
+/// A build or node block on an executor.
+struct Occupation {
+  std::uint64_t id = 0;
+  std::int64_t item = 0;
+  std::string computer;
+  std::string job;
+  int run = 0;  // 0 until the executable exists, for freestyle
+  int block = 0;
+  bool running = false;  // false between t0 and t1
+  bool ending = false;   // its end is already an event
+  bool pipeline = false;
+  std::optional<std::size_t> record{};
+  std::optional<Instant> lost_at{};  // pipeline: when the channel went, until it is back
+  bool lost_node = false;            // and its node was deleted: the agent must be back AND not set offline
+  Instant assigned_at{};
+};
+
+struct Computer {
+  std::string name;
+  bool doomed = false;  // its node was removed while busy: goes when the body ends
+  std::vector<std::optional<std::uint64_t>> slots{};  // Occupation ids
+  Channel channel = Channel::none;
+  std::uint64_t connection = 0;
+  bool accepting = true;
+  std::optional<OfflineFlag> offline{};  // before 2.482 the flag is here
+  std::string offline_reason{};          // why there is no channel
+  std::string offline_class{};
+  std::vector<std::pair<std::string, int>> one_off{};  // pipeline flows on the built-in node
+};
+
+enum class ItemState { waiting, blocked, buildable, pending, left };
+
+struct Item {
+  std::int64_t id = 0;
+  ItemState state = ItemState::waiting;
+  std::string job;
+  bool is_flow = false;   // the pipeline itself
+  bool is_block = false;  // a node block of a pipeline run
+  int run = 0;            // of a block
+  int block = 0;
+  std::string label;  // as typed; for a resumed block the node's name
+  Parameters parameters{};
+  std::string user{};
+  std::int64_t queued_ms = 0, due_ms = 0, buildable_ms = 0;
+  Instant queued_at{}, due{}, left_at{};
+  std::optional<Instant> buildable_at{};
+  std::string block_reason{};
+  std::vector<std::string> refusals{};  // of the last maintenance pass
+  bool cancelled = false;
+  std::optional<std::pair<std::string, int>> executable{};
+  std::optional<std::size_t> resumes{};  // index of the BuildRecord that goes on
+};
+
+struct Run {
+  std::string job;
+  int number = 0;
+  std::int64_t queue_id = 0;
+  std::int64_t started_ms = 0;
+  std::int64_t duration_ms = 0;
+  bool building = true;
+  std::string result{};
+  std::string built_on{};
+  int next_block = 0;
+  int open_blocks = 0;
+  bool stopped = false;
+  std::vector<std::string> console{};
+};
+
+struct Job {
+  JobSpec spec;
+  std::vector<Run> runs{};
+  bool blocked = false;
+  std::int64_t last_duration_ms = -1;
+};
+
+struct CachedLabel {
+  LabelExpression expression;
+  std::optional<std::vector<std::string>> nodes{};  // as computed when last asked after a reset
+};
+
+enum class EventKind {
+  maintain,
+  tick,
+  trim_labels,
+  start_executable,
+  finish_build,
+  agent_online,
+  remove_node,
+  start_flow,
+  lost_agent_timeout,
+  resume_timeout,
+  restart_listening,
+  restart_up,
+  resume_blocks,
+  end_of_wait
+};
+
+struct Event {
+  EventKind kind = EventKind::maintain;
+  std::uint64_t id = 0;
+  std::string name{};
+  int number = 0;
+};
+
+/// An ExecutorListener put in through the script console.
+struct Hook {
+  std::string class_name;
+  std::string marker_label;
+  bool reports = false;  // writes companion events
+};
+
+struct Companion {
+  std::string class_name;
+  std::string greeting;  // "skep-companion 1"
+  std::string boot;
+  std::vector<std::string> ring{};
+  std::uint64_t next = 1;
+};
+
+struct ParkedReply {
+  std::uint64_t id = 0;
+  std::uint64_t from = 0;
+  Instant until{};
+};
+
+enum class Phase { up, down, starting };
+
+struct Caller {
+  std::string name;  // empty: anonymous
+  bool by_token = false;
+  std::string session_cookie{};
+};
+
+struct ParsedRequest {
+  const HttpRequest* raw = nullptr;
+  std::string method;
+  std::vector<std::string> segments;  // decoded, without prefix
+  Fields query;
+  Fields parameters;  // query and form body
+  Caller caller;
+  std::string header(std::string_view name) const;
+  bool is_post() const { return method == "POST"; }
+  /// segments[from...] are api/json.
+  bool asks_json(std::size_t from) const {
+    return segments.size() == from + 2 && segments[from] == "api" && segments[from + 1] == "json";
+  }
+};
+
+struct ControllerModel::State {
+  State(Options chosen, Instant now, WallTime wall);
+
+  Options options;
+  bool flag_in_node;  // core since 2.482
+  Prng random;
+  Instant clock;
+  Instant wall_base;
+  std::int64_t wall_base_ms;
+  std::multimap<Instant, Event> events;
+  std::optional<Instant> maintenance_due{};
+
+  Phase phase = Phase::up;
+  int starts = 0;
+  std::string session_id;
+  bool quieting_down = false;
+
+  std::map<std::string, Node> nodes;
+  std::map<std::string, Computer> computers;
+  std::map<std::string, CachedLabel> labels;
+  std::map<std::uint64_t, Occupation> occupations;
+  std::uint64_t next_occupation = 1;
+  std::uint64_t next_connection = 1;
+  std::vector<BuildRecord> records;
+
+  std::map<std::string, Job> jobs;
+  std::map<std::int64_t, Item> items;  // by id; order of arrival in a list is `order`
+  std::vector<std::int64_t> waiting, blocked, buildable, pending, left;
+  std::int64_t next_item = 1;
+
+  std::vector<AgentCommand> commands;
+  std::vector<Hook> hooks;
+  std::optional<Companion> companion{};
+  std::vector<ParkedReply> parked;
+  std::vector<std::pair<std::uint64_t, HttpReply>> finished_replies;
+  std::uint64_t next_parked = 1;
+
+  std::vector<Fault> faults;
+  std::map<std::string, HttpReply> stale;
+  std::map<std::string, std::string> sessions;  // cookie -> user logged in by form ("" = nobody)
+  std::uint64_t next_session = 1;
+  std::vector<std::size_t> to_resume;  // records of blocks that a restart interrupted
+  bool restart_keeps_queue = true;
+
+  // --- time
+  std::int64_t wall_ms(Instant at) const;
+  void at(Instant when, Event event) { events.emplace(when, std::move(event)); }
+  void schedule_maintenance();
+  void advance(Instant now);
+  void run_event(const Event& event);
+
+  // --- labels
+  std::vector<std::string> label_words(const Node& node) const;  // configured and self label, order of insertion
+  LabelSet label_set(const Node& node) const;
+  CachedLabel& label(const std::string& text);
+  const std::vector<std::string>& label_nodes(CachedLabel& cached);
+  void trim_labels(const std::set<std::string, std::less<>>& touched);
+  void trim_all_labels();
+  bool label_offline(CachedLabel& cached);
+  int idle_executors_of(const std::vector<std::string>& names) const;
+  std::set<std::string, std::less<>> touched_labels(const Node& node) const;
+
+  // --- computers
+  bool offline(const Computer& computer) const;
+  const OfflineFlag* flag_of(const Computer& computer) const;
+  bool idle(const Computer& computer) const;
+  std::string display_name(const std::string& node_name) const;
+  void add_node(Node node);
+  void remove_node(const std::string& name);
+  void set_offline(Computer& computer, std::optional<OfflineFlag> flag);
+  void disconnect(Computer& computer, std::string_view reason, std::string_view reason_class);
+  void after_disconnect(const std::string& name);
+  void drop_if_done(const std::string& computer_name);
+  ConnectResult connect(const std::string& name, const std::string& secret);
+  std::string secret_of(const std::string& name) const;
+
+  // --- queue
+  std::int64_t enqueue(Item item);
+  std::optional<std::int64_t> schedule(const std::string& path, const Parameters& parameters,
+                                       std::optional<Duration> quiet, const std::string& user);
+  bool cancel(std::int64_t id);
+  void maintain();
+  void maintain_buildable(std::int64_t id);
+  std::optional<std::string> block_reason(const Item& item) const;
+  std::optional<std::string> refusal(const Item& item, const Computer& computer);
+  void make_buildable(Item& item);
+  void leave(Item& item);
+  void remove_from_lists(std::int64_t id);
+  std::string why(const Item& item);
+  std::string cause_of_buildable(const Item& item);
+  bool stuck(const Item& item);
+  bool any_node_item(const Item& item) const { return is_any_node_text(item.label); }
+  std::string task_display_name(const Item& item) const;
+
+  // --- builds
+  void assign(Item& item, Computer& computer, std::size_t slot);
+  void start_executable(std::uint64_t occupation);
+  void bounce(Occupation& occupation);
+  void finish(std::uint64_t occupation, const std::string& result);
+  void end_later(Occupation& occupation, const std::string& result, Duration delay);
+  void finish_run(Run& run);
+  void block_over(Run& run, const std::string& result);
+  void start_flow(Item& item);
+  void next_blocks(const std::string& job, int number);
+  void queue_block(Run& run, int block);
+  Run* find_run(const std::string& job, int number);
+  void stop_run(const std::string& job, int number);
+  void lost_agent_timeout(std::uint64_t occupation);
+  std::vector<NodeBlock> blocks_of(const Job& job) const;
+  std::vector<Hook> hooks_for(const Computer& computer) const;
+  void report(const std::string& text);
+  void report_item(std::string_view kind, const Item& item);
+  void end_of_wait(std::uint64_t parked_id);
+
+  // --- restart
+  void begin_restart(bool keep_queue, Duration down, Duration starting);
+  void come_up();
+  void resume_blocks();
+
+  // --- HTTP
+  HttpReply handle(const HttpRequest& request);
+  HttpReply dispatch(const HttpRequest& request);
+  HttpReply route(const ParsedRequest& request);
+  HttpReply route_computer(const ParsedRequest& request);
+  HttpReply route_queue(const ParsedRequest& request);
+  HttpReply route_job(const ParsedRequest& request);
+  HttpReply route_swarm(const ParsedRequest& request);
+  std::optional<HttpReply> authenticate(ParsedRequest& request);
+  bool has(const Caller& caller, std::string_view permission) const;
+  std::optional<HttpReply> require(const ParsedRequest& request, std::string_view permission);
+  bool is_session(const std::string& cookie) const { return sessions.count(cookie) != 0; }
+  std::string crumb_for(const Caller& caller) const;
+  std::string absolute(std::string_view relative) const { return options.root_url + std::string(relative); }
+  std::string local(std::string_view relative) const { return options.path_prefix + "/" + std::string(relative); }
+
+  HttpReply json_reply(std::string body) const;
+  HttpReply exported(const ParsedRequest& request, std::string_view class_name,
+                     const std::function<void(JsonObject&)>& fill);
+  HttpReply redirect(std::string location) const;
+  HttpReply plain(int status, std::string_view content_type, std::string body) const;
+  HttpReply empty(int status) const;
+  HttpReply page(int status, std::string_view title, std::string_view heading, std::string_view text, std::size_t size);
+  HttpReply not_found();
+  HttpReply method_not_allowed();
+  HttpReply server_error(int status, std::size_t size);
+  HttpReply failure(const std::string& message);
+  HttpReply jetty_error(int status, const std::string& message) const;
+  HttpReply starting_page() const;
+
+  // --- what is read
+  HttpReply read_root(const ParsedRequest& request);
+  HttpReply read_queue(const ParsedRequest& request);
+  HttpReply read_item(const ParsedRequest& request, std::int64_t id);
+  HttpReply read_computers(const ParsedRequest& request);
+  HttpReply read_computer(const ParsedRequest& request, Computer& computer);
+  HttpReply read_label(const ParsedRequest& request, const std::string& text);
+  HttpReply read_load(const ParsedRequest& request);
+  void expire_left_items();
+  void write_item(const Item& item, JsonObject& out, const Caller& caller);
+  void write_job(const std::string& path, const Job& job, JsonObject& out, const Caller& caller);
+  void write_run(const Job& job, const Run& run, JsonObject& out, const Caller& caller);
+  void write_computer(const Computer& computer, JsonObject& out, const Caller& caller);
+  void write_monitors(const Computer& computer, JsonObject& out);
+  void write_slot(const Computer& computer, std::size_t slot, JsonObject& out, const Caller& caller);
+  std::string item_class(const Item& item) const;
+  std::vector<std::int64_t> visible_items() const;
+  std::string job_url(const std::string& path) const;  // relative: job/Team%20A/job/p/
+
+  // --- what is posted
+  HttpReply change_offline(const ParsedRequest& request, const std::string& name, bool toggle);
+  HttpReply delete_computer(const ParsedRequest& request, const std::string& name);
+  HttpReply disconnect_computer(const ParsedRequest& request, const std::string& name);
+  HttpReply node_config(const ParsedRequest& request, const std::string& name);
+  std::string config_xml(const Node& node) const;
+  HttpReply post_config(const ParsedRequest& request, Node& node);
+  HttpReply create_permanent(const ParsedRequest& request);
+  HttpReply create_slave(const ParsedRequest& request);
+  HttpReply slave_labels(const ParsedRequest& request, std::string_view action);
+  HttpReply script_text(const ParsedRequest& request);
+  HttpReply wait_for_events(const std::string& script);
+  std::string install_hook(const std::string& script);
+  std::string install_companion(const std::string& script);
+  std::string list_labels(const std::string& script);
+
+  // --- faults
+  Fault* fault_for(const std::string& path);
+  HttpReply apply_fault(const Fault& fault, const HttpRequest& request);
+};
+
+/// The texts in which Jenkins puts names between quotes (U+2018, U+2019).
+std::string quoted(std::string_view name);
+
+}  // namespace skep::controller_sim

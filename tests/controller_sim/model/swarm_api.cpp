@@ -1,0 +1,122 @@
+// plugin/swarm/: createSlave and the label calls, as swarm plugin 3.51 answers them (recordings 06, 07).
+#include <algorithm>
+#include <charconv>
+
+#include "tests/controller_sim/model/state.h"
+
+namespace skep::controller_sim {
+
+using State = ControllerModel::State;
+
+namespace {
+
+constexpr const char* odd_plain = "text/plain; UTF-8;charset=iso-8859-1";
+
+/// Jenkins.checkGoodName; the typographic quotes of the message do not survive in a header: blanks stand for them.
+std::optional<std::string> bad_name(const std::string& name) {
+  if (name.empty()) return "No name is specified";
+  if (name == "." || name == "..") return name + "  is not an allowed name";
+  for (const char c : name) {
+    if (static_cast<unsigned char>(c) < 0x20) return "No control code is allowed";
+    if (std::string_view("?*/\\%!@#$^&|<>[]:;").find(c) != std::string_view::npos) return std::string(1, c) + "  is an unsafe character";
+  }
+  if (name.back() == '.') return "A name cannot end with  . ";
+  return std::nullopt;
+}
+
+int parse_int(const std::string& text) {
+  int value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+std::string label_response(const std::string& labels) {
+  return "<labelResponse><labels>" + labels + "</labels></labelResponse>";  // not XML-escaped, as the plugin
+}
+
+}  // namespace
+
+HttpReply State::route_swarm(const ParsedRequest& request) {
+  const std::string& verb = request.segments[2];
+  if (verb == "createSlave") return request.is_post() ? create_slave(request) : not_found();
+  if (verb == "getSlaveLabels") return slave_labels(request, "get");
+  if (verb == "addSlaveLabels") return request.is_post() ? slave_labels(request, "add") : not_found();
+  if (verb == "removeSlaveLabels") return request.is_post() ? slave_labels(request, "remove") : not_found();
+  return not_found();
+}
+
+HttpReply State::create_slave(const ParsedRequest& request) {
+  if (auto refused = require(request, "Agent/Create")) return *refused;
+  if (auto refused = require(request, "Agent/Connect")) return *refused;
+  const Fields& given = request.parameters;
+  const std::size_t page_size = flag_in_node ? 7353 : 8140;
+  const std::string base = field_or(given, "name", "");
+  if (const auto problem = bad_name(base)) return failure(*problem);
+  const std::string mode = field_or(given, "mode", "");
+  if (mode != "NORMAL" && mode != "EXCLUSIVE") return server_error(500, page_size);
+  if (find_field(given, "toolLocation")) return server_error(500, page_size);  // no tool is configured here
+  const std::string hash = field_or(given, "hash", "");
+  const std::string name = hash.empty() ? base : base + "-" + hash;
+  if (name.size() > 255) return server_error(500, page_size);
+  const bool replace = field_or(given, "deleteExistingClients", "false") == "true";
+  const auto existing = nodes.find(name);
+  if (existing != nodes.end() && !replace) {
+    const auto computer = computers.find(name);
+    if (hash.empty()) return plain(409, odd_plain, "Agent \"" + name + "\" already exists.\n");
+    if (computer != computers.end() && !offline(computer->second)) {
+      return plain(409, odd_plain, "Agent \"" + name + "\" is already created and on-line.\n");
+    }
+  }
+  Node node;
+  node.name = name;
+  const std::string labels_given = field_or(given, "labels", "");
+  node.label_text = labels_given.empty() ? "swarm" : "swarm " + labels_given;
+  node.exclusive = mode == "EXCLUSIVE";
+  node.executors = parse_int(field_or(given, "executors", "0"));
+  node.keep = field_or(given, "keepDisconnectedClients", "false") == "true";
+  node.remote_fs = field_or(given, "remoteFsRoot", "");
+  node.description = "Swarm agent from 127.0.0.1";
+  const std::string description = field_or(given, "description", "");
+  if (!description.empty()) node.description += ": " + description;
+  for (const auto& [key, value] : given) {
+    if (key == "environmentVariable") node.environment.emplace_back(key, value);
+  }
+  if (existing == nodes.end()) {
+    add_node(std::move(node));
+  } else {
+    // The node object is replaced, the computer stays; with it the flag, where it lives there. No maintenance follows.
+    auto touched = touched_labels(existing->second);
+    node.previous_labels = touched;
+    existing->second = std::move(node);
+    touched.merge(touched_labels(existing->second));
+    trim_labels(touched);
+  }
+  HttpReply reply = plain(200, "text/plain;charset=iso-8859-1",
+                          java_properties({{"name", name}, {"secret", secret_of(name)}}, WallTime{wall_ms(clock)}));
+  return reply;
+}
+
+HttpReply State::slave_labels(const ParsedRequest& request, std::string_view action) {
+  const std::string name = field_or(request.parameters, "name", "");
+  const auto found = nodes.find(name);
+  if (found == nodes.end() || name.empty()) return plain(404, odd_plain, "Agent \"" + name + "\" does not exist.\n");
+  Node& node = found->second;
+  std::vector<std::string> words = split_blanks(node.label_text);
+  if (action != "get") {
+    if (auto refused = require(request, "Agent/Configure")) return *refused;
+    for (const std::string& word : label_words(node)) node.previous_labels.insert(word);
+    for (const std::string& word : split_blanks(field_or(request.parameters, "labels", ""))) {
+      const auto position = std::find(words.begin(), words.end(), word);
+      if (action == "add" && position == words.end()) words.push_back(word);
+      if (action == "remove" && position != words.end()) words.erase(position);
+    }
+    node.label_text.clear();
+    for (const std::string& word : words) node.label_text += (node.label_text.empty() ? "" : " ") + word;
+    // node.setLabelString only: neither the label cache nor the queue hears of it (recording 07).
+  }
+  std::string shown;
+  for (const std::string& word : words) shown += (shown.empty() ? "" : " ") + word;
+  return plain(200, "text/xml;charset=utf-8", label_response(shown));
+}
+
+}  // namespace skep::controller_sim

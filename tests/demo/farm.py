@@ -1,0 +1,241 @@
+"""A whole farm on loopback, for the demo and for tests: stand-in controller, scheduler, agentd; found and ended by what
+they are, and looked through for anything left behind."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+
+SOURCE = pathlib.Path(os.environ.get("SKEP_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
+BIN = pathlib.Path(os.environ.get("SKEP_BIN_DIR", SOURCE / "build" / "release" / "bin"))
+TOKEN = "demo-token"
+NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class Failure(Exception):
+    """Something that the person who runs the demo must read."""
+
+
+def call(url, method="GET", body=None, timeout=10):
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
+    with NO_PROXY.open(request, timeout=timeout) as reply:
+        text = reply.read()
+    return json.loads(text) if text else None
+
+
+def wait_for(condition, what, limit_s, pause_s=0.05):
+    """Waits for a condition, never for time; says what was missing when the limit is reached."""
+    end = time.monotonic() + limit_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure(f"{what}: not within {limit_s} s")
+        time.sleep(pause_s)
+
+
+class Program:
+    """One daemon of the farm; its first line on stdout says where it listens."""
+
+    def __init__(self, name, argv, log):
+        self.name, self.argv, self.log = name, argv, log
+        self.process = None
+        self.url = None
+
+    def start(self):
+        with open(self.log, "ab") as log:
+            # A session of its own, so that Ctrl-C reaches us only and we end them in the right order.
+            self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                                            start_new_session=True, preexec_fn=None)
+        line = self.process.stdout.readline().decode()
+        if not line:
+            raise Failure(f"{self.name} did not start:\n{self.tail()}")
+        reply = json.loads(line)
+        self.url = reply.get("listening") or reply.get("url")
+        return self
+
+    def tail(self):
+        try:
+            return pathlib.Path(self.log).read_text(errors="replace")[-3000:]
+        except OSError:
+            return ""
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def end(self, limit_s=15):
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+
+class Farm:
+    def __init__(self, farm_name=None, core="2.479.3", one_build="auto", administrator=False, minimum_idle=0, maximum=6,
+                 poll="500ms", gate_poll="8ms", max_executors=6, keep=False):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-demo-"))
+        self.tag = farm_name or "d" + self.folder.name[-8:].lower().replace("_", "x")
+        self.core, self.one_build, self.administrator = core, one_build, administrator
+        self.minimum_idle, self.maximum, self.poll, self.gate_poll = minimum_idle, maximum, poll, gate_poll
+        self.max_executors, self.keep = max_executors, keep
+        self.controller = self.scheduler = self.agentd = None
+
+    # -- set-up
+    def write(self, name, text, mode=0o600):
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def permissions(self):
+        if self.administrator:
+            return ["Overall/Administer"]
+        return ["Overall/Read", "Job/Read", "Agent/Create", "Agent/Connect", "Agent/Disconnect", "Agent/Delete"]
+
+    def start(self):
+        users = [{"name": "skep", "token": TOKEN, "password": "", "permissions": self.permissions()},
+                 {"name": "admin", "token": "admin-token", "password": "", "permissions": ["Overall/Administer"]}]
+        self.write("users.json", json.dumps(users))
+        self.controller = Program("the stand-in controller",
+                                  [BIN / "skep-controller-sim", "--core-version", self.core, "--prefix", "/jenkins",
+                                   "--users-file", self.folder / "users.json"], self.folder / "controller.log").start()
+        self.write("token", TOKEN + "\n")
+        image = self.folder / "image"
+        image.mkdir()
+        (image / "README").write_text("golden\n")
+        self.write("scheduler.yaml", self.scheduler_config())
+        self.start_scheduler()
+        self.write("agentd.yaml", self.agentd_config())
+        self.start_agentd()
+        return self
+
+    def start_scheduler(self):
+        argv = [BIN / "skep-scheduler", "--config", self.folder / "scheduler.yaml", "--print-url"]
+        if self.scheduler is not None and self.scheduler.url:
+            argv += ["--listen", self.scheduler.url.split("//")[1].rstrip("/")]
+        self.scheduler = Program("skep-scheduler", argv, self.folder / "scheduler.log").start()
+
+    def start_agentd(self):
+        argv = [BIN / "skep-agentd", "--config", self.folder / "agentd.yaml", "--print-url"]
+        self.agentd = Program("skep-agentd", argv, self.folder / "agentd.log").start()
+
+    def scheduler_config(self):
+        command = json.dumps([str(BIN / "skep-agent-sim"), "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}",
+                              "-workDir", "{work_dir}", "-webSocket", "-noReconnect"])
+
+        def template(name, labels, extra=""):
+            return f"""  - name: {name}
+    labels: [{labels}]
+    driver: process
+    image: base
+    resources: {{cpu: 0.1, memory: 32MiB}}
+    maximum: {self.maximum}
+    minimum_idle: {self.minimum_idle}
+    agent_command: {command}
+    join_deadline: 30s
+{extra}"""
+        return f"""farm: {self.tag}
+listen: 127.0.0.1:0
+state_dir: {self.folder}/scheduler
+policy: {{max_creations_per_second: 20, max_coming_per_host: 16, facts_stale_after: 10s, backoff_first: 1s, backoff_last: 8s, breaker_open: 5s, lease: 30s}}
+controllers:
+  - name: main
+    url: {self.controller.url}
+    user: skep
+    token_file: {self.folder}/token
+    sentinel_node: {self.tag}-sentinel
+    poll_interval: {self.poll}
+    idle_poll_interval: {self.poll}
+    gate_poll: {self.gate_poll}
+    one_build: {self.one_build}
+templates:
+{template("linux", "linux, x86")}{template("tools", "linux, x86, docker, git", "    takes_unlabelled: true")}
+"""
+
+    def agentd_config(self):
+        return f"""host: {self.tag}-host
+listen: 127.0.0.1:0
+state_dir: {self.folder}/agentd
+capacity: {{cpu: 4, memory: 4GiB, max_executors: {self.max_executors}}}
+on_stop: remove
+registry:
+  type: embedded
+  scheduler_url: {self.scheduler.url}
+  ttl: 3s
+drivers:
+  process:
+    root: {self.folder}/executors
+    images: {{base: {self.folder}/image}}
+"""
+
+    # -- looking
+    def api(self, path, method="GET", body=None):
+        return call(self.scheduler.url + path, method, body)
+
+    def sim(self, path, method="GET", body=None):
+        return call(self.controller.url.split("/jenkins")[0] + "/_sim/" + path, method, body)
+
+    def executors_root(self):
+        root = self.folder / "executors"
+        return [entry.name for entry in root.iterdir() if not entry.name.startswith(".gone")] if root.is_dir() else []
+
+    def processes(self):
+        """Processes that carry the mark of one of our executors, or run from our folder."""
+        found = []
+        marks = (f"SKEP_EXECUTOR=".encode(), str(self.folder).encode())
+        ours = {p.process.pid for p in (self.controller, self.scheduler, self.agentd) if p and p.process}
+        for entry in pathlib.Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) in ours or int(entry.name) == os.getpid():
+                continue
+            try:
+                environment = (entry / "environ").read_bytes()
+                command = (entry / "cmdline").read_bytes()
+                state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
+            except OSError:
+                continue
+            is_ours = marks[1] in command or (marks[0] in environment and marks[1] in environment + command)
+            if state != "Z" and is_ours:
+                found.append((int(entry.name), command.replace(b"\0", b" ").decode(errors="replace").strip()))
+        return found
+
+    def nodes(self):
+        request = urllib.request.Request(self.controller.url + "computer/api/json?tree=computer%5BdisplayName%5D")
+        request.add_header("Authorization", "Basic YWRtaW46YWRtaW4tdG9rZW4=")
+        with NO_PROXY.open(request, timeout=10) as reply:
+            names = [c["displayName"] for c in json.load(reply)["computer"]]
+        return [n for n in names if n.startswith(self.tag + "-") and n != self.tag + "-sentinel"]
+
+    def leaks(self):
+        return ([f"process {pid}: {command}" for pid, command in self.processes()] +
+                [f"directory {name}" for name in self.executors_root()] +
+                [f"node {name}" for name in self.nodes()])
+
+    # -- the end
+    def end(self):
+        for program in (self.agentd, self.scheduler, self.controller):
+            if program is not None:
+                try:
+                    program.end()
+                except OSError:
+                    pass
+        for pid, _ in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except OSError:
+                pass
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)

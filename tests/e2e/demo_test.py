@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""The demo as a user runs it, in each way of keeping one build per executor, and what happens when it is interrupted."""
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+
+DEMO = pathlib.Path(__file__).resolve().parents[1] / "demo"
+sys.path.insert(0, str(DEMO))
+import checks  # noqa: E402: the path is set above
+from checks import expect  # noqa: E402
+from farm import Farm, wait_for  # noqa: E402
+
+
+def demo(*arguments):
+    done = subprocess.run([sys.executable, DEMO / "demo.py", "--json", *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=240, check=False)
+    expect(done.stdout.strip(), f"no summary; stderr:\n{done.stderr[-4000:]}")
+    summary = json.loads(done.stdout)
+    expect(done.returncode == 0, f"exit status {done.returncode}: {summary}\n{done.stderr[-3000:]}")
+    expect(summary["builds_run"] == summary["builds_expected"] == 29, f"builds: {summary}")
+    expect(summary["executors_used"] == 29 and summary["second_builds"] == 0, f"one build per executor: {summary}")
+    expect(summary["leaks"] == 0, f"left over: {summary}")
+    expect(summary["unsatisfiable_explained"] is True, f"explanation: {summary}")
+    expect(summary["start_latency_ms"]["p99"] is not None, f"latency: {summary}")
+    print(f"      {json.dumps(summary['start_latency_ms'])}")
+
+
+def gate_on_core_2_479():
+    demo("--core", "2.479.3", "--one-build", "gate")
+
+
+def gate_on_core_2_528():
+    demo("--core", "2.528.3", "--one-build", "gate")
+
+
+def hook_for_an_administrator():
+    demo("--administrator")
+
+
+def interrupting_the_demo_leaves_nothing():
+    process = subprocess.Popen([sys.executable, DEMO / "demo.py", "--keep"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    line = ""
+    while "busy" not in line:
+        line = process.stderr.readline()
+        expect(line, "the demo ended before a build ran")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=90)
+    expect(process.returncode == 130, f"exit status {process.returncode}: {errors[-2000:]}")
+    folder = errors.split("kept: ")[1].split()[0]
+    left = [entry for entry in pathlib.Path("/proc").iterdir() if entry.name.isdigit() and is_from(entry, folder)]
+    subprocess.run(["rm", "-rf", folder], check=True)
+    expect(not left, f"processes are left: {left}")
+
+
+def is_from(entry, folder):
+    try:
+        return folder.encode() in (entry / "cmdline").read_bytes() or folder.encode() in (entry / "environ").read_bytes()
+    except OSError:
+        return False
+
+
+def a_pipeline_block_outlives_a_restart_of_the_controller():
+    farm = Farm(one_build="gate")
+    try:
+        farm.start()
+        farm.sim("jobs", "POST", {"path": "long", "kind": "pipeline", "label": "linux", "duration_ms": 15000})
+        farm.sim("schedule", "POST", {"path": "long"})
+        wait_for(lambda: [e for e in farm.api("v1/executors") if e["state"] == "busy"], "the block runs", 60)
+        farm.sim("restart", "POST", {"keep_queue": True, "down_ms": 1000, "starting_ms": 1000})
+        truth = wait_for(lambda: (t := ended(farm)) and t, "the block has ended", 120, 0.3)
+        build = truth["builds"][-1]
+        expect(build["result"] == "SUCCESS" and build["resumed"] >= 1, f"the block did not resume: {build}")
+        expect(len({b["node"] for b in truth["builds"]}) == 1, "it went on on another node")
+        wait_for(lambda: not farm.leaks(), "nothing is left over", 60)
+    finally:
+        farm.end()
+
+
+def ended(farm):
+    try:
+        truth = farm.sim("truth")
+    except OSError:  # the controller is down
+        return None
+    return truth if truth["builds"] and all(b["ended_at_ms"] is not None for b in truth["builds"]) else None
+
+
+if __name__ == "__main__":
+    sys.exit(checks.run([gate_on_core_2_479, gate_on_core_2_528, hook_for_an_administrator, interrupting_the_demo_leaves_nothing,
+                         a_pipeline_block_outlives_a_restart_of_the_controller]))

@@ -1,0 +1,118 @@
+#include <catch2/catch.hpp>
+
+#include "tests/unit/agentd/support/world.h"
+
+using namespace skep;
+using namespace skep::agentd;
+
+namespace {
+
+World world_with_connected(const std::string& id) {
+  World world;
+  world.start();
+  world.settle();
+  world.order(make_order(id));
+  world.settle();
+  world.set_agent(id, AgentPhase::connected);
+  return world;
+}
+
+}  // namespace
+
+TEST_CASE("leases: without a leader an unused executor is destroyed when its lease ends", "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  world.advance(seconds(59));
+  CHECK(world.state("a1") == ExecutorState::idle);
+  world.advance(seconds(1));
+  CHECK_FALSE(world.seen("a1"));
+  CHECK(world.boxes.empty());
+  CHECK(world.logic->counters().leases_ended == 1);
+}
+
+TEST_CASE("leases: renewed ones live on, the reply names those that are not here", "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  for (int i = 0; i < 10; ++i) {
+    world.advance(seconds(20));
+    const auto reply = world.renew({{ExecutorId("a1"), false}, {ExecutorId("zz"), false}});
+    REQUIRE(reply->status == 200);
+    const auto& leases = std::get<LeaseReply>(reply->body);
+    CHECK(leases.not_here == std::vector<ExecutorId>{ExecutorId("zz")});
+    CHECK(leases.epoch_seen == 1);
+  }
+  CHECK(world.state("a1") == ExecutorState::idle);
+}
+
+TEST_CASE("leases: one that a renewal does not name is not renewed", "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  world.advance(seconds(30));
+  world.renew({});
+  world.advance(seconds(30));
+  CHECK_FALSE(world.seen("a1"));
+}
+
+TEST_CASE("leases: a busy executor outlives its lease until its agent has ended", "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  world.renew({{ExecutorId("a1"), true}});
+  world.advance(hours(3));
+  REQUIRE(world.state("a1") == ExecutorState::idle);
+  CHECK(world.seen("a1")->is_lease_expired);
+  SECTION("agent ends") {
+    world.set_agent("a1", AgentPhase::ended, 0);
+  }
+  SECTION("sandbox ends") {
+    world.end_sandbox("a1", 0);
+  }
+  SECTION("no longer busy") {
+    world.renew({{ExecutorId("a1"), false}}, 1, seconds(1));
+  }
+  world.advance(seconds(10));
+  CHECK_FALSE(world.seen("a1"));
+  CHECK(world.boxes.empty());
+}
+
+TEST_CASE("leases: a busy executor is kept for forever_limit at most", "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  world.renew({{ExecutorId("a1"), true}});
+  world.advance(hours(24) + seconds(59));
+  CHECK(world.seen("a1"));
+  world.advance(seconds(2));
+  CHECK_FALSE(world.seen("a1"));
+}
+
+TEST_CASE("leases: busy is durable: after a restart without a leader the build is not killed",
+          "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  world.renew({{ExecutorId("a1"), true}});
+  CHECK(world.intents.at("a1").is_busy);
+  world.restart();
+  world.advance(hours(1));
+  CHECK(world.state("a1") == ExecutorState::idle);
+  CHECK(world.seen("a1")->is_lease_expired);
+}
+
+TEST_CASE("leases: a leader that comes back renews what was kept", "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  world.renew({{ExecutorId("a1"), true}});
+  world.advance(hours(1));
+  CHECK(world.seen("a1")->is_lease_expired);
+  world.renew({{ExecutorId("a1"), true}}, 2);
+  CHECK_FALSE(world.seen("a1")->is_lease_expired);
+}
+
+TEST_CASE("leases: a failed executor goes with its lease", "[unit][agentd]") {
+  World world;
+  world.start();
+  world.settle();
+  world.errors["start"].push_back(Error::failed(ErrorCode::generic, "no such image"));
+  world.order(make_order("a1"));
+  world.settle();
+  CHECK(world.state("a1") == ExecutorState::failed);
+  world.advance(seconds(61));
+  CHECK_FALSE(world.seen("a1"));
+}
+
+TEST_CASE("leases: bad renewals are refused", "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  CHECK(world.renew({}, 0)->status == 400);
+  CHECK(world.renew({}, 1, Duration::zero())->status == 400);
+}

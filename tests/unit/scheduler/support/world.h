@@ -1,0 +1,148 @@
+// A small deterministic world around SchedulerLogic: one controller, some hosts, virtual time. It interprets actions,
+// answers with events, keeps the true record of builds, and may be told to answer wrongly. No threads, no sleeping.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "scheduler/core/logic.h"
+
+namespace skep::scheduler::testing {
+
+struct Fault {
+  Error error;
+  bool is_done = false;  // it happened all the same
+};
+
+struct Node {
+  NodeFact fact;
+  LabelSet labels;
+  bool takes_unlabelled = false;
+  bool is_hooked = false;
+  bool is_accepting = true;
+  int generation = 0;
+};
+
+struct Job {
+  QueueItem item;
+  Duration length = seconds(1);
+  std::string build;
+};
+
+struct HostExecutor {
+  ExecutorReport report;
+  Ticket ticket;
+  int generation = 0;
+};
+
+struct TestHost {
+  HostReport report;
+  std::map<ExecutorId, HostExecutor> executors;
+  bool is_reachable = true;
+};
+
+class World {
+ public:
+  explicit World(SchedulerConfig config, OneBuildMeans means = OneBuildMeans::gate);
+
+  // The controller
+  std::int64_t add_job(const std::string& label, Duration length = seconds(1), bool is_block = true);
+  std::int64_t add_item(QueueItem item, Duration length = seconds(1));
+  void remove_item(std::int64_t id) { jobs.erase(id); }
+  void restart_controller();
+  void disconnect(const std::string& node);
+  void maintain();
+
+  // Hosts
+  TestHost& add_host(const std::string& name, std::int64_t cpu_millis = 8000, std::int64_t max_executors = 8);
+  void report(const HostId& host);
+
+  // The logic
+  void start(Epoch epoch = 1);
+  void restart_scheduler();  // kill -9: pending answers are lost, records stay
+  void send(const Event& event);
+  void run_for(Duration d);
+  /// Until the condition holds; fails the test when it does not within `limit` of virtual time.
+  bool run_until(const std::function<bool()>& condition, Duration limit = minutes(5));
+  StatusSnapshot status() const { return logic->status(now, wall()); }
+  Explanation explain(std::int64_t item) const;
+  WallTime wall() const { return WallTime{1'790'000'000'000 + to_ms(now.time_since_epoch())}; }
+
+  // What happened
+  template <typename T>
+  std::vector<T> all() const {
+    std::vector<T> found;
+    for (const Action& action : log) {
+      if (const T* match = std::get_if<T>(&action)) found.push_back(*match);
+    }
+    return found;
+  }
+  template <typename T>
+  std::size_t count() const { return all<T>().size(); }
+  /// Position in the log of the first action of this kind that the predicate accepts; log.size() if none.
+  template <typename T>
+  std::size_t first(const std::function<bool(const T&)>& accepts, std::size_t from = 0) const {
+    for (std::size_t i = from; i < log.size(); ++i) {
+      const T* match = std::get_if<T>(&log[i]);
+      if (match != nullptr && accepts(*match)) return i;
+    }
+    return log.size();
+  }
+  std::map<std::string, int> builds_per_node() const;
+  std::size_t executors_on_hosts() const;
+  bool is_clean() const;  // no node of ours, nothing on hosts
+
+  SchedulerConfig config;
+  OneBuildMeans means;
+  std::unique_ptr<SchedulerLogic> logic;
+  Instant now{};
+  Epoch epoch = 0;
+  std::vector<Action> log;
+  std::map<std::string, Node> nodes;
+  std::map<std::int64_t, Job> jobs;                            // the queue
+  std::vector<std::pair<std::string, std::string>> builds;     // node, build: the true record
+  std::map<std::string, std::string> running;                  // node -> build
+  std::map<HostId, TestHost> hosts;
+  std::map<ExecutorId, ExecutorRecord> records;
+  std::string session = "s1";
+  bool is_controller_up = true;
+  bool is_quieting_down = false;
+  Duration round_trip = milliseconds(2);
+  Duration boot_time = milliseconds(300);
+  bool agents_connect = true;
+  int restarts = 0;
+  std::vector<std::string> missing_permissions;
+  std::function<std::optional<Fault>(const Action&)> fault = [](const Action&) { return std::nullopt; };
+
+ private:
+  void later(Duration d, std::function<void()> what);
+  void answer(Duration d, Event event);
+  void interpret(const Action& action);
+  void report_all(int incarnation);
+  void play(const CreateNode& a);
+  void play(const CloseGate& a);
+  void play(const OpenGate& a);
+  void play(const DeleteNode& a);
+  void play(const OrderExecutor& a);
+  void play(const DestroyExecutor& a);
+  void play_read(const Action& a);
+  void boot(const HostId& host, const ExecutorId& id, int generation);
+  void connect(const HostId& host, const ExecutorId& id, int generation);
+  void assign(std::int64_t id, Node& node);
+  void remove_node(const std::string& name);
+  Error down() const { return Error::try_again(ErrorCode::unavailable, "connection refused"); }
+
+  std::multimap<Instant, std::function<void()>> agenda_;
+  std::int64_t next_item_ = 1;
+  int incarnation_ = 0;
+  int generations_ = 0;
+};
+
+Template make_template(const std::string& name, const std::string& labels);
+SchedulerConfig make_config(std::vector<Template> templates = {make_template("linux", "linux x86")});
+
+}  // namespace skep::scheduler::testing
