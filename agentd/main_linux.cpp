@@ -118,6 +118,10 @@ int run(const Flags& flags, posix_host::SignalWaiter& signals) {
     std::cout << flags.config_file << ": ok\n";
     return 0;
   }
+  if (config->fake.is_enabled) {
+    return fail(exit_config, flags.config_file,
+                Error::failed(ErrorCode::unsupported, "drivers.fake: skep-agentd holds no fake driver", "switch it off"));
+  }
   apply_flags(flags, *config);
   log::initialize(config->log_level, config->log_format);
   fill_in(*config);

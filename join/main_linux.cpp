@@ -1,22 +1,26 @@
-// skep-join on Linux: one thread, one poll loop. The ticket comes from a file, the secret goes to a 0600 file: neither is
-// ever in argv or the environment.
+// skep-join on Linux: one loop over poll(), and a thread while agent.jar is fetched. The ticket comes from a
+// file, the secret goes to a 0600 file: neither is ever in argv or the environment.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <iostream>
+#include <thread>
 
-#include "common/http/http_client.h"
 #include "common/json/json.h"
 #include "common/shell/clock.h"
 #include "common/shell/files.h"
 #include "core/version.h"
 #include "join/core/join_logic.h"
+#include "join/jar_fetch.h"
 #include "linux/linux_files.h"
 #include "linux/linux_process_launcher.h"
 #include "linux/linux_signals.h"
@@ -24,24 +28,78 @@
 namespace skep::join {
 namespace {
 
-constexpr Duration look_interval = milliseconds(100);
+constexpr Duration look_interval = seconds(1);  // for file systems without inotify, and to reap orphans
 constexpr std::size_t max_line = 64 * 1024;
+constexpr std::size_t max_log_bytes = 16u << 20;  // of what the agent says; then it is read but not kept
 
 struct Files {
   std::string ticket, status;
 };
 
+/// Closed with its scope; may be given up early.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  ~Descriptor() { reset(); }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return fd_; }
+  void reset(int fd = -1) {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = fd;
+  }
+
+ private:
+  int fd_;
+};
+
+/// One fetch under way: its answer is there when the descriptor is readable.
+class FetchUnderWay {
+ public:
+  explicit FetchUnderWay(JarFetch fetch) : fetch_(std::move(fetch)), done_(::eventfd(0, EFD_CLOEXEC)) {
+    thread_ = std::thread([this] {
+      answer_ = fetch_.run();
+      const std::uint64_t one = 1;
+      const ssize_t written = ::write(done_.get(), &one, sizeof one);
+      static_cast<void>(written);
+    });
+  }
+  ~FetchUnderWay() {
+    fetch_.cancel();
+    if (thread_.joinable()) thread_.join();
+  }
+  FetchUnderWay(const FetchUnderWay&) = delete;
+  FetchUnderWay& operator=(const FetchUnderWay&) = delete;
+  int descriptor() const { return done_.get(); }
+  Result<std::string> take() {
+    thread_.join();
+    return std::move(answer_);
+  }
+
+ private:
+  JarFetch fetch_;
+  Descriptor done_;
+  Result<std::string> answer_ = Error::failed(ErrorCode::generic, "no answer");
+  std::thread thread_;
+};
+
 class Shell {
  public:
-  Shell(Options options, Files files) : options_(options), files_(std::move(files)), logic_(std::move(options)) {}
+  Shell(Options options, Files files)
+      : options_(options), files_(std::move(files)), logic_(std::move(options)) {
+    folder_watch_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    const std::string folder = std::filesystem::path(files_.ticket).parent_path().string();
+    ::inotify_add_watch(folder_watch_.get(), folder.c_str(), IN_MOVED_TO | IN_CLOSE_WRITE);
+  }
 
   int run() {
+    look_at_ticket(true);
     while (!exit_code_) {
-      look_at_ticket();
-      look_at_agent();
-      feed(Tick{});
-      if (exit_code_) break;
       wait();
+      if (!exit_code_) look_at_agent();
+      if (!exit_code_) look_at_fetch();
+      if (!exit_code_) look_at_ticket(false);
+      if (!exit_code_) feed(Tick{});
     }
     remove_secret();
     return *exit_code_;
@@ -51,73 +109,102 @@ class Shell {
   void feed(const Event& event) {
     for (const Action& action : logic_.handle(event, shell::now())) {
       if (exit_code_) return;
-      run_action(action);
+      std::visit([this](const auto& each) { carry_out(each); }, action);
     }
   }
 
-  void run_action(const Action& action) {
-    if (const auto* fetch = std::get_if<FetchJar>(&action)) {
-      feed(fetch_jar(fetch->url));
-    } else if (const auto* start = std::get_if<StartAgent>(&action)) {
-      feed(start_agent(*start));
-    } else if (const auto* stop = std::get_if<StopAgent>(&action)) {
-      if (agent_) posix_host::send_signal(*agent_, stop->hard ? SIGKILL : SIGTERM);
-    } else if (std::holds_alternative<RemoveSecret>(action)) {
-      remove_secret();
-    } else if (const auto* status = std::get_if<WriteStatus>(&action)) {
-      write_status(*status);
-    } else if (const auto* end = std::get_if<End>(&action)) {
-      exit_code_ = end->exit_code;
-    }
+  void carry_out(const FetchJar& action) {
+    auto fetch = JarFetch::make(action.url);
+    if (!fetch) return feed(JarFetched{false, false, fetch.error().message});
+    fetch_ = std::make_unique<FetchUnderWay>(std::move(*fetch));
   }
+  void carry_out(const StartAgent& action) { feed(start_agent(action)); }
+  void carry_out(const StopAgent& action) {
+    if (agent_) posix_host::send_signal(*agent_, action.is_hard ? SIGKILL : SIGTERM);
+  }
+  void carry_out(const RemoveSecret&) { remove_secret(); }
+  void carry_out(const WriteStatus& action) { write_status(action); }
+  void carry_out(const End& action) { exit_code_ = action.exit_code; }
 
-  void look_at_ticket() {
+  /// The ticket is taken away, so that the build cannot read its secret later; where the folder cannot be
+  /// written, it is read in place whenever it changes.
+  void look_at_ticket(bool is_first) {
+    char events[4096];
+    while (::read(folder_watch_.get(), events, sizeof events) > 0) {
+    }
+    const std::string taken = files_.ticket + ".taken";
+    const bool is_taken = ::rename(files_.ticket.c_str(), taken.c_str()) == 0;
+    const std::string path = is_taken ? taken : files_.ticket;
     struct stat info {};
-    if (::stat(files_.ticket.c_str(), &info) != 0) {
-      if (!has_looked_) feed(TicketBroken{"no ticket file"});
-      has_looked_ = true;
-      return;
-    }
-    const bool is_same = has_looked_ && info.st_ino == ticket_inode_ && info.st_mtim.tv_nsec == ticket_time_.tv_nsec && info.st_mtim.tv_sec == ticket_time_.tv_sec;
-    if (is_same) return;
-    has_looked_ = true;
+    const bool is_there = ::stat(path.c_str(), &info) == 0;
+    if (!is_there && is_first) return refuse_ticket("there is no ticket " + files_.ticket);
+    if (!is_there) return;
+    const bool is_same = !is_taken && info.st_ino == ticket_inode_ &&
+                         info.st_mtim.tv_sec == ticket_time_.tv_sec &&
+                         info.st_mtim.tv_nsec == ticket_time_.tv_nsec;
     ticket_inode_ = info.st_ino;
     ticket_time_ = info.st_mtim;
-    auto ticket = read_ticket();
-    if (!ticket) std::cerr << "skep-join: " << ticket.error().message << "\n";
-    ticket ? feed(TicketArrived{*ticket}) : feed(TicketBroken{ticket.error().message});
+    if (is_same) return;
+    auto ticket = read_ticket(path);
+    if (is_taken) ::unlink(taken.c_str());
+    ticket ? feed(*ticket) : refuse_ticket(ticket.error().message);
   }
 
-  Result<Ticket> read_ticket() const {
-    const auto text = shell::read_secret_file(files_.ticket);
+  void refuse_ticket(const std::string& why) {
+    std::cerr << "skep-join: " << why << std::endl;
+    feed(TicketBroken{why});
+  }
+
+  Result<TicketArrived> read_ticket(const std::string& path) const {
+    const auto text = shell::read_secret_file(path);
     if (!text) return text.error();
     const auto parsed = json::parse_strict(*text);
-    if (!parsed) return Error::failed(ErrorCode::invalid_input, "the ticket " + files_.ticket + " is not what agentd writes");
-    const auto url = json::get_string(*parsed, "url"), name = json::get_string(*parsed, "node_name"), secret = json::get_string(*parsed, "secret");
+    const Error broken =
+        Error::failed(ErrorCode::invalid_input, "the ticket " + files_.ticket + " is not what agentd writes");
+    if (!parsed || !parsed->is_object()) return broken;
+    const auto url = json::get_string(*parsed, "url"), name = json::get_string(*parsed, "node_name");
+    const auto secret = json::get_string(*parsed, "secret");
     const auto attempt = json::get_int64(*parsed, "attempt");
-    if (!url || !name || !secret || !attempt || *attempt < 1) return Error::failed(ErrorCode::invalid_input, "the ticket " + files_.ticket + " lacks a field");
-    return Ticket{*url, *name, *secret, static_cast<std::uint32_t>(*attempt)};
+    if (!url || !name || !secret || !attempt || *attempt < 1 || *attempt > UINT32_MAX) return broken;
+    TicketArrived arrived;
+    if (parsed->contains("agent_command") && !parsed->at("agent_command").is_null()) {
+      const json::Json& command = parsed->at("agent_command");
+      if (!command.is_array()) return broken;
+      for (const json::Json& word : command) {
+        if (!word.is_string()) return broken;
+        arrived.agent_command.push_back(word.get<std::string>());
+      }
+    }
+    const bool has_slash = !url->empty() && url->back() == '/';
+    arrived.ticket =
+        Ticket{has_slash ? *url : *url + "/", *name, *secret, static_cast<std::uint32_t>(*attempt)};
+    return arrived;
   }
 
-  Event fetch_jar(const std::string& url) const {
-    http::ClientOptions client_options;
-    client_options.base_url = url.substr(0, url.rfind('/') + 1);
-    client_options.max_reply_bytes = 64u << 20;
-    const auto client = http::make_client(client_options);
-    if (!client) return JarFetched{false, client.error().message};
-    http::Request request;
-    request.target = url.substr(url.rfind('/') + 1);
-    const auto reply = (*client)->call(request);
-    if (!reply) return JarFetched{false, reply.error().message};
-    if (reply->status != 200) return JarFetched{false, url + " answered " + std::to_string(reply->status)};
-    const auto written = posix_host::write_file_atomically(options_.agent_jar, reply->body, 0600);
-    return written ? Event(JarFetched{true, ""}) : Event(JarFetched{false, written.error().message});
+  void look_at_fetch() {
+    if (!fetch_) return;
+    pollfd done{fetch_->descriptor(), POLLIN, 0};
+    if (::poll(&done, 1, 0) <= 0) return;
+    const auto jar = fetch_->take();
+    fetch_.reset();
+    if (!jar) {
+      std::cerr << "skep-join: " << jar.error().message << std::endl;
+      return feed(JarFetched{false, jar.error().outcome == Outcome::try_again, jar.error().message});
+    }
+    const auto written = posix_host::write_file_atomically(options_.agent_jar, *jar, 0600);
+    feed(written ? JarFetched{true, false, ""} : JarFetched{false, false, written.error().message});
   }
 
   Event start_agent(const StartAgent& start) {
-    if (auto written = posix_host::write_file_atomically(options_.secret_file, start.secret, 0600); !written) return AgentStarted{false, written.error().message};
+    if (auto written = posix_host::write_file_atomically(options_.secret_file, start.secret, 0600);
+        !written) {
+      return AgentStarted{false, written.error().message};
+    }
     int ends[2] = {-1, -1};
     if (::pipe2(ends, O_CLOEXEC) != 0) return AgentStarted{false, "no pipe for the agent's messages"};
+    agent_output_.reset(ends[0]);
+    const Descriptor write_end(ends[1]);
+    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
     posix_host::LaunchRequest request;
     request.argv = start.argv;
     for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -126,47 +213,50 @@ class Shell {
       if (equal != std::string::npos) request.environment[text.substr(0, equal)] = text.substr(equal + 1);
     }
     request.working_directory = options_.work_dir;
-    request.output_file = "";
-    request.stderr_fd = ends[1];
+    request.output_fd = write_end.get();
     request.is_new_session = false;
     auto launched = posix_host::launch(request);
-    ::close(ends[1]);
     if (!launched) {
-      ::close(ends[0]);
+      agent_output_.reset();
+      std::cerr << "skep-join: " << launched.error().message << std::endl;
       return AgentStarted{false, launched.error().message};
     }
     agent_ = *launched;
-    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    agent_output_ = ends[0];
+    agent_end_.reset(posix_host::open_pidfd(*agent_));
     return AgentStarted{true, ""};
   }
 
   void read_output() {
     char chunk[4096];
-    for (;;) {
-      const ssize_t count = agent_output_ < 0 ? 0 : ::read(agent_output_, chunk, sizeof chunk);
-      if (count <= 0) return;
-      std::cerr.write(chunk, count);
+    while (agent_output_.get() >= 0) {
+      const ssize_t count = ::read(agent_output_.get(), chunk, sizeof chunk);
+      if (count < 0) return;  // nothing more for now
+      if (count == 0) return agent_output_.reset();
+      keep_log(chunk, static_cast<std::size_t>(count));
       line_.append(chunk, static_cast<std::size_t>(count));
-      std::size_t end = 0;
-      while ((end = line_.find('\n')) != std::string::npos) {
-        const std::string line = line_.substr(0, end);
-        line_.erase(0, end + 1);
-        feed(AgentSaid{line});
+      for (std::size_t end = 0; (end = line_.find('\n')) != std::string::npos; line_.erase(0, end + 1)) {
+        feed(AgentSaid{line_.substr(0, end)});
       }
       if (line_.size() > max_line) line_.clear();
     }
+  }
+
+  void keep_log(const char* text, std::size_t size) {
+    if (logged_ > max_log_bytes) return;
+    std::cerr.write(text, static_cast<std::streamsize>(size)).flush();
+    logged_ += size;
+    if (logged_ > max_log_bytes) std::cerr << "\nskep-join: the agent said more than is kept" << std::endl;
   }
 
   /// Also reaps what was orphaned to us: the build's own processes may outlive the agent.
   void look_at_agent() {
     read_output();
     int status = 0;
-    for (pid_t pid = ::waitpid(-1, &status, WNOHANG); pid > 0; pid = ::waitpid(-1, &status, WNOHANG)) {
+    for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
       if (!agent_ || pid != agent_->pid) continue;
       read_output();
-      if (agent_output_ >= 0) ::close(agent_output_);
-      agent_output_ = -1;
+      agent_output_.reset();
+      agent_end_.reset();
       line_.clear();
       agent_.reset();
       feed(AgentEnded{WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)});
@@ -175,24 +265,29 @@ class Shell {
   }
 
   void write_status(const WriteStatus& status) const {
-    json::Json out{{"phase", std::string(to_string(status.phase))}, {"attempt", status.attempt}, {"message", status.message}, {"pid", ::getpid()}};
+    json::Json out{{"phase", std::string(to_string(status.phase))},
+                   {"attempt", status.attempt},
+                   {"message", status.message}};
+    if (agent_) out["pid"] = agent_->pid;
     if (status.exit_code) out["exit_code"] = *status.exit_code;
     const auto written = posix_host::write_file_atomically(files_.status, json::dump(out), 0600);
-    if (!written) std::cerr << "skep-join: " << written.error().message << "\n";
+    if (!written) std::cerr << "skep-join: " << written.error().message << std::endl;
   }
 
   void remove_secret() const { ::unlink(options_.secret_file.c_str()); }
 
+  /// Until something happened, or a deadline is near.
   void wait() {
     Duration time = look_interval;
-    if (const auto deadline = logic_.next_deadline()) time = std::max<Duration>(milliseconds(1), std::min<Duration>(time, *deadline - shell::now()));
-    pollfd output{agent_output_, POLLIN, 0};
-    // While the agent speaks its pipe wakes us; a signal is looked for after every wake-up.
-    if (agent_output_ >= 0) {
-      ::poll(&output, 1, static_cast<int>(to_ms(time)));
-      if ((output.revents & POLLHUP) != 0 && (output.revents & POLLIN) == 0) ::poll(nullptr, 0, 5);
-    }
-    const auto signal = signals_.wait_for(agent_output_ >= 0 ? Duration::zero() : time);
+    if (const auto deadline = logic_.next_deadline())
+      time = std::clamp<Duration>(*deadline - shell::now(), Duration(0), time);
+    pollfd fds[] = {{signals_.descriptor(), POLLIN, 0},
+                    {folder_watch_.get(), POLLIN, 0},
+                    {agent_output_.get(), POLLIN, 0},
+                    {agent_end_.get(), POLLIN, 0},
+                    {fetch_ ? fetch_->descriptor() : -1, POLLIN, 0}};
+    ::poll(fds, std::size(fds), static_cast<int>(to_ms(time + milliseconds(1) - Duration(1))));
+    const auto signal = signals_.wait_for(Duration::zero());
     if (signal && *signal != posix_host::Signal::hang_up) feed(EndAsked{});
   }
 
@@ -200,37 +295,66 @@ class Shell {
   Files files_;
   JoinLogic logic_;
   posix_host::SignalWaiter signals_;
-  bool has_looked_ = false;
+  Descriptor folder_watch_;
   ino_t ticket_inode_ = 0;
   timespec ticket_time_{};
+  std::unique_ptr<FetchUnderWay> fetch_;
   std::optional<posix_host::ProcessIdentity> agent_;
-  int agent_output_ = -1;
+  Descriptor agent_output_, agent_end_;
   std::string line_;
+  std::size_t logged_ = 0;
   std::optional<int> exit_code_;
 };
+
+constexpr const char* footer = R"(The ticket is a JSON file that only its owner may read (0600):
+  {"url": "https://ci.example/", "node_name": "n1", "secret": "...", "attempt": 1}
+It may also hold "agent_command", a list of words that replaces the command of the command line. It is taken away when it was read. Another one under the same name with a higher attempt lets the node join again.
+
+Exit codes:
+  0  asked to end (SIGTERM, SIGINT); the agent was ended first
+  2  the command line is not usable
+  3  the ticket is missing or broken
+  4  the agent could not be started
+  5  agent.jar could not be fetched
+  6  no new ticket came in time after the agent ended
+
+Examples:
+  skep-join --ticket /run/skep/ticket --status /run/skep/status --work-dir /home/agent
+  skep-join --ticket t --status s -- java -Xmx256m -jar {agent_jar} -url {url} -secret @{secret_file} -name {name} -workDir {work_dir} -webSocket -noReconnect)";
 
 }  // namespace
 }  // namespace skep::join
 
 int main(int argc, char** argv) {
-  CLI::App app{"skep-join: lets this executor join its controller once, by a ticket"};
+  namespace fs = std::filesystem;
+  CLI::App app{"skep-join: lets this executor join its controller by a ticket"};
   skep::join::Options options;
   std::string ticket, status;
-  std::int64_t linger_s = 600;
-  app.add_option("--ticket", ticket, "ticket file (0600), written by agentd")->required();
-  app.add_option("--status", status, "where to write what the agent does")->required();
-  app.add_option("--work-dir", options.work_dir, "the agent's work directory")->required();
+  options.work_dir = ".";
+  std::uint32_t linger_s = 600;
+  app.add_option("--ticket", ticket, "ticket file, written by agentd")->required();
+  app.add_option("--status", status, "where to write what the agent does, as JSON")->required();
+  app.add_option("--work-dir", options.work_dir, "the agent's work directory")->capture_default_str();
   app.add_option("--agent-jar", options.agent_jar, "where to keep agent.jar (default: beside the ticket)");
-  app.add_option("--linger", linger_s, "seconds to wait for a new ticket after the agent ended")->capture_default_str();
-  app.add_option("agent_command", options.agent_command, "after --: command instead of java -jar agent.jar; {url} {name} {secret_file} {work_dir} {agent_jar}");
+  app.add_option("--linger", linger_s, "seconds to wait for a new ticket after the agent ended")
+      ->capture_default_str();
+  app.add_option(
+      "agent_command", options.agent_command,
+      "after --: a command instead of java -jar agent.jar; {url} {name} {secret_file} {work_dir} {agent_jar} "
+      "are filled in, agent.jar is fetched only when {agent_jar} occurs");
   app.set_version_flag("--version", skep::skep_version);
-  app.footer("Exit codes: 0 asked to end, 3 bad ticket, 4 agent not started, 5 agent.jar not fetched, 6 lingered without a new ticket.\n"
-             "Example:\n  skep-join --ticket /run/skep/ticket --status /run/skep/status --work-dir /home/agent");
-  CLI11_PARSE(app, argc, argv);
-  const std::filesystem::path folder = std::filesystem::absolute(ticket).parent_path();
+  app.footer(skep::join::footer);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : 2;
+  }
+  const fs::path folder = fs::absolute(ticket).parent_path();
   options.secret_file = (folder / "secret").string();
   if (options.agent_jar.empty()) options.agent_jar = (folder / "agent.jar").string();
-  options.work_dir = std::filesystem::absolute(options.work_dir).string();
+  options.agent_jar = fs::absolute(options.agent_jar).string();
+  options.work_dir = fs::absolute(options.work_dir).string();
   options.linger = skep::seconds(linger_s);
-  return skep::join::Shell(options, {ticket, status}).run();
+  return skep::join::Shell(options, {fs::absolute(ticket).string(), fs::absolute(status).string()}).run();
 }

@@ -51,6 +51,7 @@ void Announcer::stop() {
     is_stopping_ = true;
   }
   wake_.notify_all();
+  client_->cancel();
   if (thread_.joinable()) thread_.join();
 }
 

@@ -1,255 +1,251 @@
 #include "core/labels/label_expression.h"
 
-#include <algorithm>
+#include <array>
+#include <map>
 #include <optional>
 
 #include "core/bounds.h"
+#include "core/labels/label_tokens.h"
 #include "core/labels/quoted_text.h"
 
 namespace skep {
 
-enum class Operator { atom, negation, conjunction, disjunction, implication, equivalence };  // tightest first
+using Kind = LabelTokenKind;
 
-struct LabelExpression::Node {
-  Operator op = Operator::atom;
-  bool is_in_parentheses = false;
-  std::string atom;        // op == atom: the label's name
-  std::shared_ptr<const Node> left, right;
+/// One step: push the truth of atoms[atom], or replace the operands on top of the stack by the operator's
+/// value.
+struct LabelStep {
+  Kind kind = Kind::atom;
+  std::size_t atom = 0;
+};
+
+struct LabelExpression::Program {
+  std::vector<std::string> atoms;  // in order of first occurrence, each once
+  std::vector<LabelStep> steps;
+  std::size_t most_values = 0;  // how high the stack of values grows
 };
 
 namespace {
 
-using NodePtr = std::shared_ptr<const LabelExpression::Node>;
-
-enum class TokenKind { atom, text, negation, conjunction, disjunction, implication, equivalence, open, close, end };
-
-struct Token {
-  TokenKind kind = TokenKind::end;
-  std::string text;
-  std::size_t column = 0;  // 1-based, in bytes
-};
-
-Error syntax_error(std::size_t column, const std::string& what) {
-  return Error::failed(ErrorCode::invalid_input, what + " at column " + std::to_string(column));
-}
-
-bool is_atom_char(std::string_view text, std::size_t i) {
-  const char c = text[i];
-  if (c == '-') return i + 1 >= text.size() || text[i + 1] != '>';
-  return std::string_view("&|!<>() \t\"'").find(c) == std::string_view::npos;
-}
-
-/// Length of the string literal that starts at `start`, quotes included; 0 when it is not well formed.
-std::size_t literal_length(std::string_view text, std::size_t start) {
-  for (std::size_t i = start + 1; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '"') return i + 1 - start;
-    if (c == '\r' || c == '\n') return 0;
-    if (c != '\\') continue;
-    ++i;
-    if (i >= text.size() || std::string_view("btnfr\"'\\").find(text[i]) == std::string_view::npos) return 0;
+/// Larger binds tighter.
+int tightness(Kind kind) {
+  switch (kind) {
+    case Kind::negation:
+      return 5;
+    case Kind::conjunction:
+      return 4;
+    case Kind::disjunction:
+      return 3;
+    case Kind::implication:
+      return 2;
+    case Kind::equivalence:
+      return 1;
+    case Kind::atom:
+    case Kind::open:
+    case Kind::close:
+      break;
   }
   return 0;
 }
 
-Result<std::vector<Token>> tokenize(std::string_view text) {
-  struct Sign {
-    std::string_view text;
-    TokenKind kind;
-  };
-  constexpr Sign signs[] = {{"<->", TokenKind::equivalence}, {"->", TokenKind::implication}, {"&&", TokenKind::conjunction},
-                            {"||", TokenKind::disjunction},  {"!", TokenKind::negation},     {"(", TokenKind::open},
-                            {")", TokenKind::close}};
-  std::vector<Token> tokens;
-  std::size_t i = 0;
-  while (i < text.size()) {
-    if (text[i] == ' ' || text[i] == '\t') {
-      ++i;
-      continue;
-    }
-    Token token;
-    token.column = i + 1;
-    const auto sign = std::find_if(std::begin(signs), std::end(signs), [&](const Sign& s) { return text.substr(i, s.text.size()) == s.text; });
-    if (sign != std::end(signs)) {
-      token.kind = sign->kind;
-      i += sign->text.size();
-    } else if (text[i] == '"') {
-      const std::size_t length = literal_length(text, i);
-      if (length == 0) return syntax_error(i + 1, "a quoted text that is not closed or has an unknown escape");
-      token.kind = TokenKind::text;
-      token.text = unquote(text.substr(i, length));
-      i += length;
-    } else {
-      std::size_t end = i;
-      while (end < text.size() && is_atom_char(text, end)) ++end;
-      if (end == i) return syntax_error(i + 1, std::string("unexpected character '") + text[i] + "'");
-      token.kind = TokenKind::atom;
-      token.text = std::string(text.substr(i, end - i));
-      i = end;
-    }
-    tokens.push_back(std::move(token));
-  }
-  tokens.push_back({TokenKind::end, "", text.size() + 1});
-  return tokens;
-}
-
-/// Recursive descent by precedence; depth is bounded, so hostile nesting ends in an error and not in the stack.
+/// Operator precedence with a stack of waiting operators: it takes what the grammar of the header takes,
+/// without recursion.
 class Parser {
  public:
-  explicit Parser(std::vector<Token> tokens) : tokens_(std::move(tokens)) {}
+  explicit Parser(std::string_view text) : text_(text) {}
 
-  Result<NodePtr> parse() {
-    auto root = equivalence(0);
-    if (!root) return root;
-    if (peek().kind != TokenKind::end) return syntax_error(peek().column, "unexpected text after the expression");
-    return root;
+  Result<LabelExpression::Program> parse(const std::vector<LabelToken>& tokens) {
+    for (const LabelToken& token : tokens) {
+      auto error = wants_operand_ ? take_operand(token) : take_operator(token);
+      if (error) return *std::move(error);
+    }
+    if (wants_operand_) return wrong(text_.size(), "a label is missing");
+    apply_down_to(1);
+    if (!waiting_.empty()) return wrong(waiting_.back().offset, "a ( that is not closed");
+    return std::move(program_);
   }
 
  private:
-  using Level = Result<NodePtr> (Parser::*)(int);
+  struct Waiting {
+    Kind kind = Kind::open;
+    std::size_t offset = 0;
+  };
 
-  const Token& peek() const { return tokens_[position_]; }
-  bool take(TokenKind kind) {
-    if (peek().kind != kind) return false;
-    ++position_;
-    return true;
-  }
-  static NodePtr make(Operator op, NodePtr left, NodePtr right) {
-    auto node = std::make_shared<LabelExpression::Node>();
-    node->op = op;
-    node->left = std::move(left);
-    node->right = std::move(right);
-    return node;
-  }
-  Result<NodePtr> chain(int depth, TokenKind sign, Operator op, Level next) {
-    auto left = (this->*next)(depth);
-    while (left && take(sign)) {
-      auto right = (this->*next)(depth);
-      if (!right) return right;
-      left = make(op, std::move(*left), std::move(*right));
-    }
-    return left;
-  }
-  Result<NodePtr> equivalence(int depth) { return chain(depth, TokenKind::equivalence, Operator::equivalence, &Parser::implication); }
-  Result<NodePtr> implication(int depth) {
-    auto left = disjunction(depth);
-    if (!left || !take(TokenKind::implication)) return left;
-    auto right = disjunction(depth);
-    if (!right) return right;
-    return make(Operator::implication, std::move(*left), std::move(*right));
-  }
-  Result<NodePtr> disjunction(int depth) { return chain(depth, TokenKind::disjunction, Operator::disjunction, &Parser::conjunction); }
-  Result<NodePtr> conjunction(int depth) { return chain(depth, TokenKind::conjunction, Operator::conjunction, &Parser::negation); }
-  Result<NodePtr> negation(int depth) {
-    if (!take(TokenKind::negation)) return primary(depth);
-    auto base = primary(depth);
-    if (!base) return base;
-    return make(Operator::negation, std::move(*base), nullptr);
-  }
-  Result<NodePtr> primary(int depth) {
-    const Token token = peek();
-    if (take(TokenKind::open)) {
-      if (depth >= bounds::max_label_depth) return syntax_error(token.column, "nested too deeply");
-      auto inner = equivalence(depth + 1);
-      if (!inner) return inner;
-      if (!take(TokenKind::close)) return syntax_error(peek().column, "a missing ')'");
-      auto node = std::make_shared<LabelExpression::Node>(**inner);
-      if (!node->is_in_parentheses) {
-        node->is_in_parentheses = true;
-        return NodePtr(std::move(node));
-      }
-      // ((a)): each pair is kept when printed, so the outer one needs a node of its own.
-      auto outer = std::make_shared<LabelExpression::Node>();
-      outer->op = Operator::atom;
-      outer->is_in_parentheses = true;
-      outer->left = std::move(*inner);
-      return NodePtr(std::move(outer));
-    }
-    if (take(TokenKind::atom) || take(TokenKind::text)) {
-      auto node = std::make_shared<LabelExpression::Node>();
-      node->atom = token.text;
-      return NodePtr(std::move(node));
-    }
-    return syntax_error(token.column, token.kind == TokenKind::end ? "the expression ends too early" : "an operator where a label is needed");
+  Error wrong(std::size_t offset, std::string_view what) const {
+    return label_syntax_error(text_, offset, what);
   }
 
-  std::vector<Token> tokens_;
-  std::size_t position_ = 0;
+  std::optional<Error> take_operand(const LabelToken& token) {
+    switch (token.kind) {
+      case Kind::atom:
+        push_atom(token.label);
+        end_primary();
+        return std::nullopt;
+      case Kind::negation:
+        if (is_top(Kind::negation)) return wrong(token.offset, "a second ! (write !(!a))");
+        waiting_.push_back({token.kind, token.offset});
+        return std::nullopt;
+      case Kind::open:
+        if (++depth_ > bounds::max_label_depth) return wrong(token.offset, "a ( that is nested too deeply");
+        waiting_.push_back({token.kind, token.offset});
+        return std::nullopt;
+      default:
+        return wrong(token.offset, "a label is missing before " + std::string(sign_of(token.kind)));
+    }
+  }
+
+  std::optional<Error> take_operator(const LabelToken& token) {
+    switch (token.kind) {
+      case Kind::close:
+        apply_down_to(1);
+        if (waiting_.empty()) return wrong(token.offset, "a ) without its (");
+        waiting_.pop_back();
+        --depth_;
+        end_primary();
+        return std::nullopt;
+      case Kind::atom:
+      case Kind::negation:
+      case Kind::open:
+        return wrong(token.offset, "an operator such as && is missing before this");
+      default:
+        break;
+    }
+    const int mine = tightness(token.kind);
+    // (a->b)->c is not a->(b->c), so Jenkins takes one arrow only.
+    apply_down_to(token.kind == Kind::implication ? mine + 1 : mine);
+    if (token.kind == Kind::implication && is_top(Kind::implication)) {
+      return wrong(token.offset, "a second -> (use parentheses)");
+    }
+    waiting_.push_back({token.kind, token.offset});
+    wants_operand_ = true;
+    return std::nullopt;
+  }
+
+  bool is_top(Kind kind) const { return !waiting_.empty() && waiting_.back().kind == kind; }
+
+  /// Operators of one level apply from left to right, so the waiting ones that bind as tightly come first.
+  void apply_down_to(int least) {
+    while (!waiting_.empty() && tightness(waiting_.back().kind) >= least) {
+      if (waiting_.back().kind != Kind::negation) --values_;
+      program_.steps.push_back({waiting_.back().kind, 0});
+      waiting_.pop_back();
+    }
+  }
+
+  void end_primary() {
+    apply_down_to(tightness(Kind::negation));
+    wants_operand_ = false;
+  }
+
+  void push_atom(const std::string& label) {
+    const auto [entry, is_new] = index_.emplace(label, program_.atoms.size());
+    if (is_new) program_.atoms.push_back(label);
+    program_.steps.push_back({Kind::atom, entry->second});
+    if (++values_ > program_.most_values) program_.most_values = values_;
+  }
+
+  std::string_view text_;
+  LabelExpression::Program program_;
+  std::map<std::string, std::size_t> index_;
+  std::vector<Waiting> waiting_;
+  std::size_t values_ = 0;
+  int depth_ = 0;
+  bool wants_operand_ = true;
 };
 
-bool evaluate(const LabelExpression::Node& node, const LabelSet& labels) {
-  switch (node.op) {
-    case Operator::atom: return node.left ? evaluate(*node.left, labels) : labels.find(node.atom) != labels.end();
-    case Operator::negation: return !evaluate(*node.left, labels);
-    case Operator::conjunction: return evaluate(*node.left, labels) && evaluate(*node.right, labels);
-    case Operator::disjunction: return evaluate(*node.left, labels) || evaluate(*node.right, labels);
-    case Operator::implication: return !evaluate(*node.left, labels) || evaluate(*node.right, labels);
-    case Operator::equivalence: return evaluate(*node.left, labels) == evaluate(*node.right, labels);
-  }
-  return false;
-}
-
-std::string print(const LabelExpression::Node& node);
-
-/// An operand that binds looser than its operator stands in parentheses; explicit ones bind like atoms.
-std::string print_operand(Operator op, const LabelExpression::Node& node) {
-  const bool is_looser = !node.is_in_parentheses && op < node.op;
-  return is_looser ? "(" + print(node) + ")" : print(node);
-}
-
-std::string print(const LabelExpression::Node& node) {
-  const auto binary = [&](const char* sign) { return print_operand(node.op, *node.left) + sign + print_operand(node.op, *node.right); };
+/// The grammar keeps every pair of parentheses and never needs another, so the tokens themselves are the
+/// printed form.
+std::string print(const std::vector<LabelToken>& tokens) {
   std::string out;
-  switch (node.op) {
-    case Operator::atom: out = node.left ? print(*node.left) : escape_label(node.atom); break;
-    case Operator::negation: out = "!" + print_operand(node.op, *node.left); break;
-    case Operator::conjunction: out = binary("&&"); break;
-    case Operator::disjunction: out = binary("||"); break;
-    case Operator::implication: out = binary("->"); break;
-    case Operator::equivalence: out = binary("<->"); break;
+  for (const LabelToken& token : tokens) {
+    if (token.kind == Kind::atom) {
+      out += escape_label(token.label);
+    } else {
+      out += sign_of(token.kind);
+    }
   }
-  return node.is_in_parentheses ? "(" + out + ")" : out;
+  return out;
 }
 
-void collect_atoms(const LabelExpression::Node& node, std::vector<std::string>& out) {
-  if (node.left) collect_atoms(*node.left, out);
-  if (node.right) collect_atoms(*node.right, out);
-  if (node.op == Operator::atom && !node.left && std::find(out.begin(), out.end(), node.atom) == out.end()) out.push_back(node.atom);
+bool value_of(Kind kind, bool left, bool right) {
+  switch (kind) {
+    case Kind::conjunction:
+      return left && right;
+    case Kind::disjunction:
+      return left || right;
+    case Kind::implication:
+      return !left || right;
+    default:
+      return left == right;
+  }
 }
 
 }  // namespace
 
-LabelExpression::LabelExpression(std::shared_ptr<const Node> root, std::string name, std::string expression, bool is_atom)
-    : root_(std::move(root)), name_(std::move(name)), expression_(std::move(expression)), is_atom_(is_atom) {}
+LabelExpression::LabelExpression(std::shared_ptr<const Program> program, std::string name,
+                                 std::string expression, bool is_atom)
+    : program_(std::move(program)),
+      name_(std::move(name)),
+      expression_(std::move(expression)),
+      is_atom_(is_atom) {}
 
 Result<LabelExpression> LabelExpression::parse(std::string_view text) {
-  if (text.size() > bounds::max_label_text_bytes) return Error::failed(ErrorCode::invalid_input, "a label text that is too long");
-  auto tokens = tokenize(text);
+  if (text.size() > bounds::max_label_text_bytes) {
+    return Error::failed(ErrorCode::invalid_input,
+                         "a label text of " + std::to_string(text.size()) + " bytes is too long, " +
+                             std::to_string(bounds::max_label_text_bytes) + " are allowed");
+  }
+  auto tokens = tokenize_label(text);
   if (!tokens) return tokens.error();
-  // Long chains make deep left-leaning trees: the bound holds for them too.
-  if (tokens->size() > 4096) return Error::failed(ErrorCode::invalid_input, "a label text with too many parts");
-  auto root = Parser(std::move(*tokens)).parse();
-  if (!root) return root.error();
-  const bool is_atom = (*root)->op == Operator::atom && !(*root)->is_in_parentheses;
-  std::string expression = print(**root);
-  std::string name = is_atom ? (*root)->atom : expression;
-  return LabelExpression(std::move(*root), std::move(name), std::move(expression), is_atom);
+  auto program = Parser(text).parse(*tokens);
+  if (!program) return program.error();
+  if (tokens->size() == 1) return single(std::move(tokens->front().label));
+  std::string printed = print(*tokens);
+  return LabelExpression(std::make_shared<const Program>(*std::move(program)), printed, printed, false);
+}
+
+LabelExpression LabelExpression::single(std::string label) {
+  auto program = std::make_shared<Program>();
+  program->atoms.push_back(label);
+  program->steps.push_back({Kind::atom, 0});
+  program->most_values = 1;
+  std::string expression = escape_label(label);
+  return LabelExpression(std::move(program), std::move(label), std::move(expression), true);
 }
 
 LabelExpression LabelExpression::from_job(std::string_view text) {
-  const std::string plain = unquote(text);
+  std::string plain = unquote(text);
   if (auto parsed = parse(plain)) return *std::move(parsed);
-  auto node = std::make_shared<Node>();
-  node->atom = plain;
-  return LabelExpression(std::move(node), plain, escape_label(plain), true);
+  return single(std::move(plain));
 }
 
-bool LabelExpression::matches(const LabelSet& labels) const { return evaluate(*root_, labels); }
+bool LabelExpression::matches(const LabelSet& labels) const {
+  const auto has = [&](std::size_t atom) { return labels.find(program_->atoms[atom]) != labels.end(); };
+  // Nearly every expression fits on the stack; the rest is rare enough to allocate.
+  std::array<char, 32> few{};
+  std::vector<char> many;
+  char* values = few.data();
+  if (program_->most_values > few.size()) {
+    many.resize(program_->most_values);
+    values = many.data();
+  }
+  std::size_t height = 0;
+  for (const LabelStep& step : program_->steps) {
+    if (step.kind == Kind::atom) {
+      values[height++] = has(step.atom) ? 1 : 0;
+    } else if (step.kind == Kind::negation) {
+      values[height - 1] = values[height - 1] != 0 ? 0 : 1;
+    } else {
+      --height;
+      values[height - 1] = value_of(step.kind, values[height - 1] != 0, values[height] != 0) ? 1 : 0;
+    }
+  }
+  SKEP_ASSERT(height == 1);
+  return values[0] != 0;
+}
 
 std::vector<std::string> LabelExpression::atoms() const {
-  std::vector<std::string> out;
-  collect_atoms(*root_, out);
-  return out;
+  return program_->atoms;
 }
 
 LabelSet parse_label_set(std::string_view text) {
@@ -258,6 +254,11 @@ LabelSet parse_label_set(std::string_view text) {
   return labels;
 }
 
-bool is_any_node_text(std::string_view text) { return text.find_first_not_of(" \t\r\n") == std::string_view::npos; }
+bool is_any_node_text(std::string_view text) {
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) > 0x20) return false;
+  }
+  return true;
+}
 
 }  // namespace skep

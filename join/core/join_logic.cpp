@@ -1,138 +1,199 @@
 #include "join/core/join_logic.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace skep::join {
 namespace {
 
-constexpr Duration hard_stop_after = seconds(5);
+constexpr int max_back_off_doublings = 5;
 
-std::string filled(std::string text, const std::vector<std::pair<std::string, std::string>>& values) {
-  for (const auto& [name, value] : values) {
-    std::size_t at = 0;
-    while ((at = text.find(name, at)) != std::string::npos) {
-      text.replace(at, name.size(), value);
-      at += value.size();
+using Values = std::vector<std::pair<std::string, std::string>>;
+
+/// One pass, so that a value that looks like a placeholder stays as it is.
+std::string filled(const std::string& text, const Values& values) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto found = std::find_if(values.begin(), values.end(), [&](const auto& value) {
+      return text.compare(at, value.first.size(), value.first) == 0;
+    });
+    if (found == values.end()) {
+      out += text[at++];
+    } else {
+      out += found->second;
+      at += found->first.size();
     }
   }
-  return text;
+  return out;
 }
 
 }  // namespace
 
-bool says_connected(const std::string& line) { return line.find("INFO: Connected") != std::string::npos; }
+bool says_connected(const std::string& line) {
+  const std::string mark = "INFO: Connected";
+  const std::size_t at = line.find(mark);
+  if (at == std::string::npos) return false;
+  const std::size_t end = at + mark.size();  // "INFO: Connected to ..." is another message
+  return end == line.size() || line[end] == '\r' || line[end] == '\n';
+}
+
+bool needs_jar(const Options& options) {
+  return options.agent_command.empty() ||
+         std::any_of(options.agent_command.begin(), options.agent_command.end(),
+                     [](const std::string& word) { return word.find("{agent_jar}") != std::string::npos; });
+}
 
 std::vector<std::string> agent_argv(const Options& options, const Ticket& ticket) {
   std::vector<std::string> command = options.agent_command;
   if (command.empty()) {
-    command = {"java", "-jar", "{agent_jar}", "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}", "-workDir", "{work_dir}", "-webSocket", "-noReconnect"};
+    command = {"java",  "-jar",   "{agent_jar}", "-url",       "{url}",      "-secret",     "@{secret_file}",
+               "-name", "{name}", "-workDir",    "{work_dir}", "-webSocket", "-noReconnect"};
   }
-  const std::vector<std::pair<std::string, std::string>> values{{"{url}", ticket.url},
-                                                                {"{name}", ticket.node_name},
-                                                                {"{secret_file}", options.secret_file},
-                                                                {"{work_dir}", options.work_dir},
-                                                                {"{agent_jar}", options.agent_jar}};
-  for (std::string& word : command) word = filled(std::move(word), values);
+  const Values values{{"{url}", ticket.url},
+                      {"{name}", ticket.node_name},
+                      {"{secret_file}", options.secret_file},
+                      {"{work_dir}", options.work_dir},
+                      {"{agent_jar}", options.agent_jar}};
+  for (std::string& word : command) word = filled(word, values);
   return command;
 }
 
-bool JoinLogic::needs_jar() const {
-  if (options_.agent_command.empty()) return true;
-  for (const std::string& word : options_.agent_command) {
-    if (word.find("{agent_jar}") != std::string::npos) return true;
-  }
-  return false;
+std::vector<Action> JoinLogic::handle(const Event& event, Instant now) {
+  if (phase_ == Phase::over) return {};
+  return std::visit([&](const auto& each) { return on(each, now); }, event);
 }
 
-StartAgent JoinLogic::start_action() const { return {agent_argv(options_, ticket_), ticket_.secret}; }
-
-std::vector<Action> JoinLogic::begin(Instant) {
+std::vector<Action> JoinLogic::begin() {
   has_connected_ = false;
   deadline_.reset();
-  if (needs_jar() && !has_jar_) {
+  const std::string jar_url = ticket_.url + "jnlpJars/agent.jar";
+  if (needs_jar(options_) && jar_url_ != jar_url) {
     phase_ = Phase::fetching;
-    return {FetchJar{ticket_.url + "jnlpJars/agent.jar"}};
+    return {FetchJar{jar_url}};
   }
   phase_ = Phase::starting;
-  return {start_action()};
+  return {StartAgent{agent_argv(options_, ticket_), ticket_.secret}};
 }
 
-std::vector<Action> JoinLogic::on_ended(int exit_code, Instant now) {
-  if (phase_ == Phase::ending) return {RemoveSecret{}, WriteStatus{AgentPhase::ended, ticket_.attempt, exit_code, "asked to end"}, End{exit_asked}};
-  if (next_ticket_) {
-    ticket_ = *std::exchange(next_ticket_, std::nullopt);
-    retries_used_ = 0;
-    return begin(now);
+std::vector<Action> JoinLogic::take(TicketArrived arrived) {
+  ticket_ = std::move(arrived.ticket);
+  if (!arrived.agent_command.empty()) options_.agent_command = std::move(arrived.agent_command);
+  next_ticket_.reset();
+  retries_used_ = 0;
+  return begin();
+}
+
+std::vector<Action> JoinLogic::end(int exit_code, std::vector<Action> before) {
+  phase_ = Phase::over;
+  deadline_.reset();
+  before.emplace_back(End{exit_code});
+  return before;
+}
+
+StopAgent JoinLogic::ask_to_end(Instant now) {
+  deadline_ = now + options_.stop_grace;
+  return StopAgent{false};
+}
+
+bool JoinLogic::retry_soon(Instant now) {
+  if (retries_used_ >= options_.quick_retries) return false;
+  phase_ = Phase::pausing;
+  deadline_ = now + seconds(1) * (1 << std::min(retries_used_, max_back_off_doublings));
+  ++retries_used_;
+  return true;
+}
+
+std::vector<Action> JoinLogic::on(const TicketArrived& event, Instant now) {
+  if (phase_ == Phase::ending) return {};
+  if (phase_ != Phase::waiting &&
+      event.ticket.attempt <= (next_ticket_ ? next_ticket_->ticket : ticket_).attempt)
+    return {};
+  const bool is_under_way =
+      phase_ == Phase::fetching || phase_ == Phase::starting || phase_ == Phase::running;
+  if (!is_under_way) return take(event);
+  const bool is_first_to_wait = !next_ticket_;
+  next_ticket_ = event;  // one agent at a time
+  if (phase_ != Phase::running || !is_first_to_wait) return {};
+  return {ask_to_end(now)};
+}
+
+std::vector<Action> JoinLogic::on(const TicketBroken&, Instant) {
+  if (phase_ != Phase::waiting) return {};
+  return end(exit_bad_ticket, {});
+}
+
+std::vector<Action> JoinLogic::on(const JarFetched& event, Instant now) {
+  if (phase_ != Phase::fetching) return {};
+  if (event.is_there) jar_url_ = ticket_.url + "jnlpJars/agent.jar";
+  if (next_ticket_) return take(*next_ticket_);
+  if (event.is_there) return begin();
+  if (event.may_come_later && retry_soon(now)) return {};
+  return end(exit_no_jar, {WriteStatus{AgentPhase::ended, ticket_.attempt, std::nullopt, event.message}});
+}
+
+std::vector<Action> JoinLogic::on(const AgentStarted& event, Instant now) {
+  if (phase_ != Phase::starting && phase_ != Phase::ending) return {};
+  if (!event.has_started) {
+    const bool is_asked = phase_ == Phase::ending;
+    return end(
+        is_asked ? exit_asked : exit_not_started,
+        {RemoveSecret{}, WriteStatus{AgentPhase::ended, ticket_.attempt, std::nullopt, event.message}});
   }
-  if (!has_connected_ && retries_used_ < options_.quick_retries) {
-    phase_ = Phase::pausing;
-    deadline_ = now + seconds(1) * (1 << retries_used_);
-    ++retries_used_;
-    return {RemoveSecret{}};
+  std::vector<Action> actions{WriteStatus{AgentPhase::started, ticket_.attempt, std::nullopt, ""}};
+  if (phase_ == Phase::ending || next_ticket_) actions.emplace_back(ask_to_end(now));
+  if (phase_ == Phase::starting) phase_ = Phase::running;
+  return actions;
+}
+
+std::vector<Action> JoinLogic::on(const AgentSaid& event, Instant) {
+  if (phase_ != Phase::running || has_connected_ || !says_connected(event.line)) return {};
+  has_connected_ = true;
+  return {RemoveSecret{}, WriteStatus{AgentPhase::connected, ticket_.attempt, std::nullopt, ""}};
+}
+
+std::vector<Action> JoinLogic::on(const AgentEnded& event, Instant now) {
+  if (phase_ == Phase::ending) {
+    return end(exit_asked, {RemoveSecret{}, WriteStatus{AgentPhase::ended, ticket_.attempt, event.exit_code,
+                                                        "asked to end"}});
   }
+  if (phase_ != Phase::running) return {};
+  deadline_.reset();
+  if (next_ticket_) return take(*next_ticket_);
+  if (!has_connected_ && retry_soon(now)) return {RemoveSecret{}};
   phase_ = Phase::ended;
   deadline_ = now + options_.linger;
-  const std::string message = has_connected_ ? "the agent's connection ended" : "the agent ended without connecting";
-  return {RemoveSecret{}, WriteStatus{AgentPhase::ended, ticket_.attempt, exit_code, message}};
+  const std::string message =
+      has_connected_ ? "the agent's connection ended" : "the agent ended without connecting";
+  return {RemoveSecret{}, WriteStatus{AgentPhase::ended, ticket_.attempt, event.exit_code, message}};
 }
 
-std::vector<Action> JoinLogic::on_tick(Instant now) {
+std::vector<Action> JoinLogic::on(const EndAsked&, Instant now) {
+  if (phase_ == Phase::ending) return {StopAgent{true}};  // asked twice: somebody is in a hurry
+  if (phase_ != Phase::running && phase_ != Phase::starting) return end(exit_asked, {RemoveSecret{}});
+  const bool is_running = phase_ == Phase::running;
+  phase_ = Phase::ending;
+  if (!is_running) return {};
+  return {ask_to_end(now)};
+}
+
+std::vector<Action> JoinLogic::on(const Tick&, Instant now) {
   if (!deadline_ || now < *deadline_) return {};
   deadline_.reset();
-  if (phase_ == Phase::pausing) {
-    phase_ = Phase::starting;
-    return {start_action()};
+  switch (phase_) {
+    case Phase::pausing:
+      return begin();
+    case Phase::ended:
+      return end(exit_lingered, {});
+    case Phase::running:
+    case Phase::ending:
+      return {StopAgent{true}};
+    case Phase::waiting:
+    case Phase::fetching:
+    case Phase::starting:
+    case Phase::over:
+      return {};
   }
-  if (phase_ == Phase::ended) return {End{exit_lingered}};
-  if (phase_ == Phase::ending) return {StopAgent{true}};
   return {};
 }
-
-std::vector<Action> JoinLogic::handle(const Event& event, Instant now) {
-  if (const auto* e = std::get_if<TicketArrived>(&event)) {
-    if (phase_ == Phase::ending) return {};
-    const bool is_first = phase_ == Phase::waiting;
-    if (!is_first && e->ticket.attempt <= ticket_.attempt) return {};
-    if (phase_ == Phase::starting || phase_ == Phase::running || phase_ == Phase::fetching) {
-      next_ticket_ = e->ticket;  // one agent at a time
-      return phase_ == Phase::running ? std::vector<Action>{StopAgent{false}} : std::vector<Action>{};
-    }
-    ticket_ = e->ticket;
-    retries_used_ = 0;
-    return begin(now);
-  }
-  if (std::holds_alternative<TicketBroken>(event)) return phase_ == Phase::waiting ? std::vector<Action>{End{exit_bad_ticket}} : std::vector<Action>{};
-  if (const auto* e = std::get_if<JarFetched>(&event)) {
-    if (phase_ != Phase::fetching) return {};
-    if (!e->is_there) return {WriteStatus{AgentPhase::ended, ticket_.attempt, std::nullopt, e->message}, End{exit_no_jar}};
-    has_jar_ = true;
-    if (next_ticket_) ticket_ = *std::exchange(next_ticket_, std::nullopt);
-    return begin(now);
-  }
-  if (const auto* e = std::get_if<AgentStarted>(&event)) {
-    if (phase_ != Phase::starting) return {};
-    if (!e->has_started) return {RemoveSecret{}, WriteStatus{AgentPhase::ended, ticket_.attempt, std::nullopt, e->message}, End{exit_not_started}};
-    phase_ = Phase::running;
-    std::vector<Action> actions{WriteStatus{AgentPhase::started, ticket_.attempt, std::nullopt, ""}};
-    if (next_ticket_) actions.emplace_back(StopAgent{false});
-    return actions;
-  }
-  if (const auto* e = std::get_if<AgentSaid>(&event)) {
-    if (phase_ != Phase::running || has_connected_ || !says_connected(e->line)) return {};
-    has_connected_ = true;
-    return {WriteStatus{AgentPhase::connected, ticket_.attempt, std::nullopt, ""}, RemoveSecret{}};
-  }
-  if (const auto* e = std::get_if<AgentEnded>(&event)) return on_ended(e->exit_code, now);
-  if (std::holds_alternative<EndAsked>(event)) {
-    const bool has_agent = phase_ == Phase::running || phase_ == Phase::starting;
-    phase_ = Phase::ending;
-    if (!has_agent) return {RemoveSecret{}, End{exit_asked}};
-    deadline_ = now + hard_stop_after;
-    return {StopAgent{false}};
-  }
-  return on_tick(now);
-}
-
-std::optional<Instant> JoinLogic::next_deadline() const { return deadline_; }
 
 }  // namespace skep::join

@@ -1,8 +1,11 @@
-// The decisions of skep-join: one ticket, one agent process, and what is done when it ends. Facts in, actions out; pure.
+// The decisions of skep-join: one ticket, one agent process, and what is done when it ends. Facts in, actions
+// out; pure.
 //
-// agent.jar's exit code says neither "build over" nor "connected" and differs between remoting versions, so it is only
-// passed on. An agent that ended is not the end of the build: the sandbox waits for a new ticket (the same node joins
-// again after a controller restart) until it is asked to end or has lingered too long.
+// agent.jar's exit code says neither "build over" nor "connected" and differs between remoting versions (0 or
+// 255 for a refused connection), so it is only passed on. An agent that ended is not the end of the build:
+// the sandbox waits for a new ticket (the same node joins again after a controller restart) until it is asked
+// to end or has lingered too long. Not thread-safe: one thread calls handle(), in the order in which things
+// happened.
 #pragma once
 
 #include <cstdint>
@@ -16,62 +19,124 @@
 
 namespace skep::join {
 
-enum ExitCode { exit_asked = 0, exit_bad_ticket = 3, exit_not_started = 4, exit_no_jar = 5, exit_lingered = 6 };
-
-struct Options {
-  std::vector<std::string> agent_command;  // {url} {name} {secret_file} {work_dir} {agent_jar}; empty: agent.jar by java
-  std::string work_dir;
-  std::string secret_file;                 // written 0600 by the shell before the agent starts
-  std::string agent_jar;                   // where the fetched jar lies
-  Duration linger = minutes(10);
-  int quick_retries = 2;                   // of an agent that ended without ever connecting
+enum ExitCode {
+  exit_asked = 0,
+  exit_bad_ticket = 3,
+  exit_not_started = 4,
+  exit_no_jar = 5,
+  exit_lingered = 6
 };
 
-struct TicketArrived { Ticket ticket; };
-struct TicketBroken { std::string message; };
-struct JarFetched { bool is_there = false; std::string message; };
-struct AgentStarted { bool has_started = false; std::string message; };
-struct AgentSaid { std::string line; };
-struct AgentEnded { int exit_code = 0; };
+struct Options {
+  std::vector<std::string> agent_command;  // with placeholders, see agent_argv(); empty: agent.jar by java
+  std::string work_dir;
+  std::string secret_file;  // written 0600 by the shell before the agent starts
+  std::string agent_jar;    // where the fetched jar lies
+  Duration linger = minutes(10);
+  Duration stop_grace = seconds(5);  // from asking the agent to end until it is killed
+  int quick_retries =
+      2;  // of an agent that ended without ever connecting, or of a jar not fetched; 1 s, 2 s, ...
+};
+
+struct TicketArrived {
+  Ticket ticket;
+  std::vector<std::string> agent_command;  // instead of the one in Options, from now on; empty: no other
+};
+struct TicketBroken {
+  std::string message;
+};
+struct JarFetched {
+  bool is_there = false;
+  bool may_come_later = false;  // the controller starts, or the network broke
+  std::string message;
+};
+struct AgentStarted {
+  bool has_started = false;
+  std::string message;
+};
+struct AgentSaid {
+  std::string line;
+};
+struct AgentEnded {
+  int exit_code = 0;  // 128 + signal when it was killed
+};
 struct EndAsked {};
 struct Tick {};
-using Event = std::variant<TicketArrived, TicketBroken, JarFetched, AgentStarted, AgentSaid, AgentEnded, EndAsked, Tick>;
+using Event = std::variant<TicketArrived, TicketBroken, JarFetched, AgentStarted, AgentSaid, AgentEnded,
+                           EndAsked, Tick>;
 
-struct FetchJar { std::string url; };
-struct StartAgent { std::vector<std::string> argv; std::string secret; };
-struct StopAgent { bool hard = false; };
+struct FetchJar {
+  std::string url;
+};  // -> JarFetched
+struct StartAgent {
+  std::vector<std::string> argv;
+  std::string secret;  // for the secret file
+};                     // -> AgentStarted, AgentSaid, AgentEnded
+struct StopAgent {
+  bool is_hard = false;
+};
 struct RemoveSecret {};
-struct WriteStatus { AgentPhase phase{}; std::uint32_t attempt = 0; std::optional<int> exit_code; std::string message; };
-struct End { int exit_code = 0; };
+struct WriteStatus {
+  AgentPhase phase{};
+  std::uint32_t attempt = 0;
+  std::optional<int> exit_code;
+  std::string message;
+};
+struct End {
+  int exit_code = 0;
+};
 using Action = std::variant<FetchJar, StartAgent, StopAgent, RemoveSecret, WriteStatus, End>;
 
 class JoinLogic {
  public:
   explicit JoinLogic(Options options) : options_(std::move(options)) {}
   std::vector<Action> handle(const Event& event, Instant now);
-  std::optional<Instant> next_deadline() const;
+  std::optional<Instant> next_deadline() const { return deadline_; }
 
  private:
-  std::vector<Action> begin(Instant now);
-  std::vector<Action> on_ended(int exit_code, Instant now);
-  std::vector<Action> on_tick(Instant now);
-  StartAgent start_action() const;
-  bool needs_jar() const;
+  enum class Phase {
+    waiting,   // for the first ticket
+    fetching,  // agent.jar
+    starting,  // the agent was ordered
+    running,   // the agent runs
+    pausing,   // before a quick retry
+    ended,     // waits for another ticket
+    ending,    // asked to end; waits for the agent's end
+    over,      // End was given out
+  };
+  std::vector<Action> on(const TicketArrived& event, Instant now);
+  std::vector<Action> on(const TicketBroken& event, Instant now);
+  std::vector<Action> on(const JarFetched& event, Instant now);
+  std::vector<Action> on(const AgentStarted& event, Instant now);
+  std::vector<Action> on(const AgentSaid& event, Instant now);
+  std::vector<Action> on(const AgentEnded& event, Instant now);
+  std::vector<Action> on(const EndAsked& event, Instant now);
+  std::vector<Action> on(const Tick& event, Instant now);
+
+  std::vector<Action> begin();
+  std::vector<Action> take(TicketArrived arrived);
+  std::vector<Action> end(int exit_code, std::vector<Action> before);
+  StopAgent ask_to_end(Instant now);
+  bool retry_soon(Instant now);
 
   Options options_;
   Ticket ticket_;
-  enum class Phase { waiting, fetching, starting, running, pausing, ended, ending } phase_ = Phase::waiting;
+  std::optional<TicketArrived> next_ticket_;  // came while the former agent was being made or still runs
+  Phase phase_ = Phase::waiting;
   bool has_connected_ = false;
-  bool has_jar_ = false;
+  std::string jar_url_;  // of the jar that we have
   int retries_used_ = 0;
   std::optional<Instant> deadline_;
-  std::optional<Ticket> next_ticket_;  // arrived while the former agent still runs
 };
 
-/// The command with its placeholders filled in; the default where it is empty.
+/// The command with {url} {name} {secret_file} {work_dir} {agent_jar} filled in; where it is empty: java -jar
+/// agent.jar over a web socket (flags of agent.jar: remoting's docs/inbound-agent.md).
 std::vector<std::string> agent_argv(const Options& options, const Ticket& ticket);
 
-/// "INFO: Connected" as remoting prints it when the channel is made; a hint, not proof.
+/// True when the command names {agent_jar}, or is the default.
+bool needs_jar(const Options& options);
+
+/// "INFO: Connected" as remoting prints it on stderr when the channel is made; a hint, not proof.
 bool says_connected(const std::string& line);
 
 }  // namespace skep::join

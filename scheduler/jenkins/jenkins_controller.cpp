@@ -306,8 +306,9 @@ Result<void> JenkinsController::kick_by_config(const std::string& opened) {
 }
 
 Result<void> JenkinsController::kick_by_other_node() {
-  const auto created = create_node(next_throw_away());
-  delete_throw_aways();
+  const CreateNode order = next_throw_away();
+  const auto created = create_node(order);
+  if (created || created.error().outcome == Outcome::unknown) dispose(order.node.text);
   if (!created) return created.error();
   return {};
 }
@@ -319,12 +320,18 @@ CreateNode JenkinsController::next_throw_away() {
   order.description = "skep: makes the queue look; deleted at once";
   const std::lock_guard<std::mutex> guard(lock_);
   order.node = ExecutorId(throw_away_prefix_ + throw_away_salt_ + "-" + std::to_string(++throw_aways_));
-  left_overs_.insert(order.node.text);
   return order;
 }
 
-/// Deletes all that were ever created and not yet seen gone; of two threads the second finds nothing there.
-void JenkinsController::delete_throw_aways() {
+void JenkinsController::dispose(const std::string& throw_away) {
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    left_overs_.insert(throw_away);
+  }
+  dispose_left_overs();
+}
+
+void JenkinsController::dispose_left_overs() {
   std::set<std::string> names;
   {
     const std::lock_guard<std::mutex> guard(lock_);

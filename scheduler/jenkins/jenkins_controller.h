@@ -85,12 +85,13 @@ class JenkinsController {
   Result<void> kick_by_config(const std::string& opened);
   Result<void> kick_by_other_node();
   CreateNode next_throw_away();
-  void delete_throw_aways();
+  void dispose(const std::string& throw_away);  // and what earlier deletions left
+  void dispose_left_overs();
 
   Result<void> choose_means(ControllerProfile& profile);
   Result<void> sweep_throw_aways(ControllerProfile& profile);
   Result<void> probe_rights(ControllerProfile& profile);
-  Result<void> probe_life(const std::string& node, ControllerProfile& profile, KickMeans& means);
+  Result<void> probe_node(const std::string& node, ControllerProfile& profile, KickMeans& means);
 
   const ControllerConfig config_;
   const std::string throw_away_prefix_;

@@ -97,26 +97,31 @@ Result<void> JenkinsController::sweep_throw_aways(ControllerProfile& profile) {
     const std::lock_guard<std::mutex> guard(lock_);
     left_overs_.insert(node.name);
   }
+  dispose_left_overs();
   return {};
 }
 
 Result<void> JenkinsController::probe_rights(ControllerProfile& profile) {
   KickMeans means = profile.can_script ? KickMeans::script : KickMeans::other_node;
   const CreateNode order = next_throw_away();
+  const std::string& node = order.node.text;
   const auto reply = post(create_target, create_form(order), form_type);
-  Result<void> probed;
   if (!reply) {
-    probed =
-        Error::unknown(reply.error().code, "creating node " + order.node.text + ": " + reply.error().message);
-  } else if (const std::string permission = missing_permission(*reply); !permission.empty()) {
-    note_missing(profile, permission);
-  } else if (const auto created = read_created(*reply, order.node.text); !created) {
-    probed = created.error();
-  } else {
-    probed = probe_life(order.node.text, profile, means);
+    dispose(node);
+    return Error::unknown(reply.error().code, "creating node " + node + ": " + reply.error().message,
+                          reply.error().hint);
   }
-  delete_throw_aways();
+  if (const std::string permission = missing_permission(*reply); !permission.empty()) {
+    note_missing(profile, permission);
+    return {};
+  }
+  const auto created = read_created(*reply, node);
+  auto probed = created ? probe_node(node, profile, means) : Result<void>(created.error());
+  const auto deleted =
+      judge_right(post(node_target(node, "doDelete"), "", form_type), "deleting node " + node, 302, profile);
+  if (!deleted || !*deleted) dispose(node);
   if (!probed) return probed;
+  if (!deleted) return deleted.error();
   profile.kick = means == KickMeans::script       ? "script"
                  : means == KickMeans::config_xml ? "config.xml"
                                                   : "createSlave";
@@ -125,30 +130,26 @@ Result<void> JenkinsController::probe_rights(ControllerProfile& profile) {
   return {};
 }
 
-/// One throw-away node through its life.
-Result<void> JenkinsController::probe_life(const std::string& node, ControllerProfile& profile,
+/// Closes, opens and configures the throw-away node.
+Result<void> JenkinsController::probe_node(const std::string& node, ControllerProfile& profile,
                                            KickMeans& means) {
-  const auto closed = judge_right(post(node_target(node, "changeOfflineCause"),
-                                       close_form("finding out the account's rights"), form_type),
+  const std::string closing = close_form("finding out the account's rights");
+  const auto closed = judge_right(post(node_target(node, "changeOfflineCause"), closing, form_type),
                                   "closing node " + node, 302, profile);
   if (!closed) return closed.error();
-  // Flips: without the right to close, it would close.
+  // Without the right to close, it would flip to closed and tell nothing about opening.
   if (*closed) {
     const auto opened = judge_right(post(node_target(node, "toggleOffline"), "offlineMessage=", form_type),
                                     "opening node " + node, 302, profile);
     if (!opened) return opened.error();
   }
-  if (!profile.can_script) {
-    // Reading may be allowed where writing is not: only writing tells. Not needed, so not missing.
-    const auto config = get(node_target(node, "config.xml"));
-    if (config && config->status == 200 && !without_offline_cause(config->body)) {
-      const auto written = post(node_target(node, "config.xml"), config->body, xml_type);
-      if (written && written->status == 200) means = KickMeans::config_xml;
-    }
-  }
-  const auto deleted =
-      judge_right(post(node_target(node, "doDelete"), "", form_type), "deleting node " + node, 302, profile);
-  if (!deleted) return deleted.error();
+  if (profile.can_script) return {};
+  // Reading may be allowed where writing is not: only writing tells. It is not needed, so it never is
+  // missing.
+  const auto config = get(node_target(node, "config.xml"));
+  if (!config || config->status != 200 || without_offline_cause(config->body)) return {};
+  const auto written = post(node_target(node, "config.xml"), config->body, xml_type);
+  if (written && written->status == 200) means = KickMeans::config_xml;
   return {};
 }
 

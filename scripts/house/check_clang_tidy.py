@@ -68,7 +68,7 @@ def run(name, arguments, directory, deadline):
     except subprocess.TimeoutExpired:
         return False, f"{name}: clang-tidy was ended by a time limit"
     text = "\n".join(line for line in (done.stdout + done.stderr).splitlines()
-                     if not re.match(r"^\d+ warnings? (generated|treated)|^Suppressed|^Use -header-filter", line))
+                     if not re.match(r"^\d+ (warnings?|errors?)( and \d+ errors?)? (generated|treated)|^Suppressed|^Use -header", line))
     return done.returncode == 0, text.replace(str(tree.TOP) + "/", "")
 
 
@@ -81,7 +81,8 @@ def main(argv):
     if not (build_dir / "compile_commands.json").is_file():
         return tree.report([f"{build_dir} is not configured: run cmake --preset debug first"], "clang-tidy")
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))
-    cache = CleanCache("clang-tidy", (tree.TOP / ".clang-tidy").read_bytes())
+    settings = [name for name in tree.files() if os.path.basename(name) == ".clang-tidy"]
+    cache = CleanCache("clang-tidy", b"".join((tree.TOP / name).read_bytes() for name in settings))
     todo = []
     for name, (command, directory) in sorted(jobs_from(build_dir, set(options.files)).items()):
         arguments = arguments_for_clang(command)

@@ -147,6 +147,7 @@ class Farm:
     minimum_idle: {self.minimum_idle}
     agent_command: {command}
     join_deadline: 30s
+    idle_limit: 5s
 {extra}"""
         return f"""farm: {self.tag}
 listen: 127.0.0.1:0
@@ -190,8 +191,15 @@ drivers:
         return call(self.controller.url.split("/jenkins")[0] + "/_sim/" + path, method, body)
 
     def executors_root(self):
+        """Executors' folders; the driver's own notes (owner mark, ids that are gone) are none."""
         root = self.folder / "executors"
-        return [entry.name for entry in root.iterdir() if not entry.name.startswith(".gone")] if root.is_dir() else []
+        if not root.is_dir():
+            return []
+        folders = [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]
+        notes = {"gone", "locks"}
+        for owner in root.glob(".owner-*"):
+            folders += [f"{part.name}/{entry.name}" for part in owner.iterdir() if part.is_dir() and part.name not in notes for entry in part.iterdir()]
+        return folders
 
     def processes(self):
         """Processes that carry the mark of one of our executors, or run from our folder."""

@@ -14,7 +14,9 @@ std::string to_text(const AgentMessage& message) {
       object["durable"] = message.run.durable;
       object["resume"] = message.run.resume;
       break;
-    case AgentMessage::Type::stop: object["type"] = "stop"; break;
+    case AgentMessage::Type::stop:
+      object["type"] = "stop";
+      break;
     case AgentMessage::Type::done:
       object["type"] = "done";
       object["success"] = message.success;

@@ -1,7 +1,8 @@
-// The text messages between skep-controller-sim and skep-agent-sim over the wsagents/ WebSocket. They stand for the
-// remoting protocol, of which Skep needs nothing but that builds run and that the channel can close.
+// The text messages between skep-controller-sim and skep-agent-sim over the wsagents/ WebSocket. They stand
+// for the remoting protocol, of which Skep needs nothing but that builds run and that the channel can close.
 //
-//   controller -> agent   {"type":"run","build":7,"duration_ms":1000,"command":"true","durable":false,"resume":false}
+//   controller -> agent
+//   {"type":"run","build":7,"duration_ms":1000,"command":"true","durable":false,"resume":false}
 //                         {"type":"stop","build":7}
 //   agent -> controller   {"type":"done","build":7,"success":true}
 #pragma once
@@ -23,7 +24,7 @@ struct RunMessage {
 
 struct AgentMessage {
   enum class Type { run, stop, done } type = Type::run;
-  RunMessage run;      // of run; `build` of all
+  RunMessage run;       // of run; `build` of all
   bool success = true;  // of done
 };
 

@@ -22,13 +22,14 @@ int read_number(const fs::path& file, int fallback) {
   return in ? value : fallback;
 }
 
-/// The shell does all the writing, so that the result is there even when nobody waits. $1 folder, $2 seconds, $3 command.
+/// The shell does all the writing, so that the result is there even when nobody waits. $1 folder, $2 seconds,
+/// $3 command.
 constexpr const char* body_script =
     "echo $$ > \"$1/pid\"; date +%s > \"$1/started\"; ( eval \"$3\" ); code=$?; sleep \"$2\"; "
     "echo $code > \"$1/done.new\"; mv \"$1/done.new\" \"$1/done\"";
 
-[[noreturn]] void become_body(const std::string& folder, const std::string& workspace, const std::string& length,
-                              const std::string& command, bool durable) {
+[[noreturn]] void become_body(const std::string& folder, const std::string& workspace,
+                              const std::string& length, const std::string& command, bool durable) {
   setsid();
   if (!durable) prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (chdir(workspace.c_str()) != 0) _exit(126);
@@ -38,15 +39,20 @@ constexpr const char* body_script =
   dup2(log, 1);
   dup2(log, 2);
   for (int descriptor = 3; descriptor < 256; ++descriptor) close(descriptor);
-  execl("/bin/sh", "sh", "-c", body_script, "sh", folder.c_str(), length.c_str(), command.c_str(), static_cast<char*>(nullptr));
+  execl("/bin/sh", "sh", "-c", body_script, "sh", folder.c_str(), length.c_str(), command.c_str(),
+        static_cast<char*>(nullptr));
   _exit(127);
 }
 
 }  // namespace
 
-BuildRunner::~BuildRunner() { kill_plain_builds(); }
+BuildRunner::~BuildRunner() {
+  kill_plain_builds();
+}
 
-std::string BuildRunner::folder(std::uint64_t build) const { return root_ + "/remoting/sim-builds/" + std::to_string(build); }
+std::string BuildRunner::folder(std::uint64_t build) const {
+  return root_ + "/remoting/sim-builds/" + std::to_string(build);
+}
 
 int BuildRunner::start(const RunMessage& message) {
   const std::string place = folder(message.build);
@@ -56,7 +62,8 @@ int BuildRunner::start(const RunMessage& message) {
   fs::create_directories(workspace, error);
   if (error) return 0;
   std::array<char, 32> length{};
-  std::snprintf(length.data(), length.size(), "%lld.%03lld", static_cast<long long>(message.duration_ms / 1000),
+  std::snprintf(length.data(), length.size(), "%lld.%03lld",
+                static_cast<long long>(message.duration_ms / 1000),
                 static_cast<long long>(message.duration_ms % 1000));
   const std::string command = message.command.empty() ? "true" : message.command;
   const pid_t child = fork();
@@ -86,7 +93,8 @@ std::vector<std::pair<std::uint64_t, bool>> BuildRunner::poll() {
   std::vector<std::pair<std::uint64_t, bool>> ended;
   for (const auto& [build, running] : running_) {
     const fs::path place = folder(build);
-    const bool child_ended = !running.durable && running.process > 0 && waitpid(running.process, nullptr, WNOHANG) != 0;
+    const bool child_ended =
+        !running.durable && running.process > 0 && waitpid(running.process, nullptr, WNOHANG) != 0;
     std::error_code error;
     if (fs::exists(place / "done", error)) {
       ended.emplace_back(build, read_number(place / "done", 1) == 0);

@@ -1,8 +1,8 @@
-// Runs builds of skep-agent-sim as real processes in the work directory. A durable body (pipeline `sh`) is detached as
-// durable-task does: it outlives the agent, and its result is found again in the work directory.
+// Runs builds of skep-agent-sim as real processes in the work directory. A durable body (pipeline `sh`) is
+// detached as durable-task does: it outlives the agent, and its result is found again in the work directory.
 //
-// Every build has a folder <workDir>/remoting/sim-builds/<id> with the files pid, started and, at its end, done (exit
-// status). Linux only. Not thread-safe.
+// Every build has a folder <workDir>/remoting/sim-builds/<id> with the files pid, started and, at its end,
+// done (exit status). Linux only. Not thread-safe.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
-// skep-agent-sim: stands for `java -jar agent.jar` with skep-controller-sim. Same arguments, same lines on stderr, same
-// exit statuses (0 channel closed with -noReconnect, 255 refused, 143 on SIGTERM, usage and 0 for a bad command line).
-// Arguments of a JVM (-Xmx..., -D..., -jar FILE) are skipped, so that it can be put in the place of java.
+// skep-agent-sim: stands for `java -jar agent.jar` with skep-controller-sim. Same arguments, same lines on
+// stderr, same exit statuses (0 channel closed with -noReconnect, 255 refused, 143 on SIGTERM, usage and 0
+// for a bad command line). Arguments of a JVM (-Xmx..., -D..., -jar FILE) are skipped, so that it can be put
+// in the place of java.
 #include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -35,7 +36,9 @@ struct Arguments {
   bool web_socket = false, no_reconnect = false, no_certificate_check = false;
 };
 
-void log(const std::string& text) { std::cerr << "hudson.remoting.Launcher$CuiListener status\n" << text << std::endl; }
+void log(const std::string& text) {
+  std::cerr << "hudson.remoting.Launcher$CuiListener status\n" << text << std::endl;
+}
 
 std::optional<std::string> argument_value(const std::string& given) {
   if (given.empty() || given[0] != '@') return given;
@@ -297,7 +300,8 @@ int main(int argc, char** argv) {
     const auto arguments = parse(argc, argv);
     const auto address = arguments ? parse_url(arguments->url) : std::nullopt;
     if (!address) {
-      std::cerr << "usage: skep-agent-sim -url URL -secret SECRET|@FILE -name NAME -workDir DIR [-webSocket] [-noReconnect]\n";
+      std::cerr << "usage: skep-agent-sim -url URL -secret SECRET|@FILE -name NAME -workDir DIR [-webSocket] "
+                   "[-noReconnect]\n";
       return 0;
     }
     return Agent(*arguments, *address).run();

@@ -63,7 +63,8 @@ HttpReply State::route_job(const ParsedRequest& request) {
   Job& job = found->second;
   if (request.asks_json(next)) {
     return exported(request,
-                    job.spec.kind == JobKind::freestyle ? "hudson.model.FreeStyleProject" : "org.jenkinsci.plugins.workflow.job.WorkflowJob",
+                    job.spec.kind == JobKind::freestyle ? "hudson.model.FreeStyleProject"
+                                                        : "org.jenkinsci.plugins.workflow.job.WorkflowJob",
                     [&](JsonObject& out) { write_job(path, job, out, request.caller); });
   }
   if (next >= segments.size()) return page(200, path, path, "", 20000);
@@ -73,10 +74,12 @@ HttpReply State::route_job(const ParsedRequest& request) {
     if (auto refused = require(request, "Job/Build")) return *refused;
     Parameters parameters;
     for (const auto& [name, value] : request.parameters) {
-      if (verb == "buildWithParameters" && name != "delay" && name != "token") parameters.emplace_back(name, value);
+      if (verb == "buildWithParameters" && name != "delay" && name != "token")
+        parameters.emplace_back(name, value);
     }
     const auto delay = find_field(request.parameters, "delay");
-    const auto id = schedule(path, parameters, delay ? parse_delay(*delay) : std::nullopt, request.caller.name);
+    const auto id =
+        schedule(path, parameters, delay ? parse_delay(*delay) : std::nullopt, request.caller.name);
     HttpReply reply = redirect(absolute("queue/item/" + std::to_string(id.value_or(0)) + "/"));
     reply.status = 201;
     return reply;
@@ -89,7 +92,8 @@ HttpReply State::route_job(const ParsedRequest& request) {
   if (run == nullptr) return not_found();
   if (request.asks_json(next + 1)) {
     return exported(request,
-                    job.spec.kind == JobKind::freestyle ? "hudson.model.FreeStyleBuild" : "org.jenkinsci.plugins.workflow.job.WorkflowRun",
+                    job.spec.kind == JobKind::freestyle ? "hudson.model.FreeStyleBuild"
+                                                        : "org.jenkinsci.plugins.workflow.job.WorkflowRun",
                     [&](JsonObject& out) { write_run(job, *run, out, request.caller); });
   }
   if (segments.size() == next + 2 && segments[next + 1] == "consoleText") {
@@ -118,7 +122,8 @@ HttpReply State::route_computer(const ParsedRequest& request) {
     if (xpath.find("displayName") != std::string::npos) {
       reply.status = 500;
       reply.body = "XPath \"" + xpath + "\" matched " + std::to_string(computers.size() + 1) +
-                   " nodes. Create XPath that only matches one, or use the \"wrapper\" query parameter to wrap them all "
+                   " nodes. Create XPath that only matches one, or use the \"wrapper\" query parameter to "
+                   "wrap them all "
                    "under a root element.";
     }
     return reply;
@@ -136,8 +141,8 @@ HttpReply State::route_computer(const ParsedRequest& request) {
   if (path.size() != 3) return path.size() == 2 ? page(200, name, name, "", 40000) : not_found();
   const std::string& verb = path[2];
   if (verb == "config.xml") return node_config(request, name);
-  const bool known = verb == "toggleOffline" || verb == "changeOfflineCause" || verb == "doDelete" || verb == "doDisconnect" ||
-                     verb == "launchSlaveAgent";
+  const bool known = verb == "toggleOffline" || verb == "changeOfflineCause" || verb == "doDelete" ||
+                     verb == "doDisconnect" || verb == "launchSlaveAgent";
   if (!known) return not_found();
   if (!request.is_post()) return method_not_allowed();
   if (verb == "doDelete") return delete_computer(request, name);
@@ -157,7 +162,8 @@ HttpReply State::change_offline(const ParsedRequest& request, const std::string&
   if (opening) {
     set_offline(computer, std::nullopt);
   } else {
-    set_offline(computer, OfflineFlag{field_or(request.parameters, "offlineMessage", ""), request.caller.name, wall_ms(clock)});
+    set_offline(computer, OfflineFlag{field_or(request.parameters, "offlineMessage", ""), request.caller.name,
+                                      wall_ms(clock)});
   }
   return redirect(local("computer/" + percent_encode(name.empty() ? "(built-in)" : name) + "/"));
 }
@@ -170,7 +176,8 @@ HttpReply State::delete_computer(const ParsedRequest& request, const std::string
   } else {
     Computer& leftover = computers.at(name);  // its node is gone already: what is left goes now
     for (const auto& slot : leftover.slots) {
-      if (slot && occupations.at(*slot).running && !occupations.at(*slot).ending) end_later(occupations.at(*slot), "ABORTED", Duration{});
+      if (slot && occupations.at(*slot).running && !occupations.at(*slot).ending)
+        end_later(occupations.at(*slot), "ABORTED", Duration{});
     }
   }
   return redirect(local("computer/"));
@@ -181,7 +188,8 @@ HttpReply State::disconnect_computer(const ParsedRequest& request, const std::st
   if (computer.channel != Channel::none) {
     if (auto refused = require(request, "Agent/Disconnect")) return *refused;
     const std::string message = field_or(request.parameters, "offlineMessage", "");
-    disconnect(computer, message.empty() ? "Disconnected by " + request.caller.name : message, "hudson.slaves.OfflineCause$UserCause");
+    disconnect(computer, message.empty() ? "Disconnected by " + request.caller.name : message,
+               "hudson.slaves.OfflineCause$UserCause");
     at(clock + milliseconds(5), {EventKind::remove_node, 1, name});
   }
   return redirect(local("computer/" + percent_encode(name) + "/"));
@@ -190,24 +198,30 @@ HttpReply State::disconnect_computer(const ParsedRequest& request, const std::st
 std::string State::config_xml(const Node& node) const {
   const bool swarm = node.kind == NodeKind::swarm;
   const std::string root = swarm ? "hudson.plugins.swarm.SwarmSlave" : "slave";
-  std::string xml = "<?xml version=\"1.1\" encoding=\"UTF-8\"?>\n<" + root + (swarm ? " plugin=\"swarm@3.51\"" : "") + ">\n";
+  std::string xml = "<?xml version=\"1.1\" encoding=\"UTF-8\"?>\n<" + root +
+                    (swarm ? " plugin=\"swarm@3.51\"" : "") + ">\n";
   if (node.offline) {
     xml += "  <temporaryOfflineCause class=\"hudson.slaves.OfflineCause$UserCause\">\n    <timestamp>" +
            std::to_string(node.offline->timestamp_ms) +
-           "</timestamp>\n    <description>\n      <holder>\n        <owner>hudson.slaves.Messages</owner>\n      </holder>\n"
+           "</timestamp>\n    <description>\n      <holder>\n        <owner>hudson.slaves.Messages</owner>\n "
+           "     </holder>\n"
            "      <key>SlaveComputer.DisconnectedBy</key>\n      <args>\n        <string>" +
            xml_escape(node.offline->user) + "</string>\n        <string>" +
            (node.offline->message.empty() ? "" : " : " + xml_escape(node.offline->message)) +
-           "</string>\n      </args>\n    </description>\n    <userId>" + xml_escape(node.offline->user) + "</userId>\n";
+           "</string>\n      </args>\n    </description>\n    <userId>" + xml_escape(node.offline->user) +
+           "</userId>\n";
     if (flag_in_node) xml += "    <message>" + xml_escape(node.offline->message) + "</message>\n";
     xml += "  </temporaryOfflineCause>\n";
   }
   xml += "  <name>" + xml_escape(node.name) + "</name>\n  <description>" + xml_escape(node.description) +
          "</description>\n  <remoteFS>" + xml_escape(node.remote_fs) + "</remoteFS>\n  <numExecutors>" +
-         std::to_string(node.executors) + "</numExecutors>\n  <mode>" + (node.exclusive ? "EXCLUSIVE" : "NORMAL") +
-         "</mode>\n  <retentionStrategy class=\"hudson.slaves.RetentionStrategy$" + (swarm ? "NoOp" : "Always") +
-         "\"/>\n  <launcher class=\"" + (swarm ? "hudson.plugins.swarm.SwarmLauncher" : "hudson.slaves.JNLPLauncher") +
-         "\">\n    <workDirSettings>\n      <disabled>true</disabled>\n      <internalDir>remoting</internalDir>\n"
+         std::to_string(node.executors) + "</numExecutors>\n  <mode>" +
+         (node.exclusive ? "EXCLUSIVE" : "NORMAL") +
+         "</mode>\n  <retentionStrategy class=\"hudson.slaves.RetentionStrategy$" +
+         (swarm ? "NoOp" : "Always") + "\"/>\n  <launcher class=\"" +
+         (swarm ? "hudson.plugins.swarm.SwarmLauncher" : "hudson.slaves.JNLPLauncher") +
+         "\">\n    <workDirSettings>\n      <disabled>true</disabled>\n      "
+         "<internalDir>remoting</internalDir>\n"
          "      <failIfWorkDirIsMissing>false</failIfWorkDirIsMissing>\n    </workDirSettings>\n"
          "    <webSocket>false</webSocket>\n  </launcher>\n  <label>" +
          xml_escape(node.label_text) + "</label>\n";
@@ -231,7 +245,8 @@ HttpReply State::post_config(const ParsedRequest& request, Node& node) {
   const std::size_t page_size = flag_in_node ? 7353 : 8140;
   if (request.header("Content-Type").find("xml") == std::string::npos) return server_error(500, page_size);
   std::size_t root = xml.find('<');
-  while (root != std::string::npos && root + 1 < xml.size() && (xml[root + 1] == '?' || xml[root + 1] == '!')) root = xml.find('<', root + 1);
+  while (root != std::string::npos && root + 1 < xml.size() && (xml[root + 1] == '?' || xml[root + 1] == '!'))
+    root = xml.find('<', root + 1);
   if (root == std::string::npos) return server_error(500, page_size);
   const std::string root_name = xml.substr(root + 1, xml.find_first_of(" >/\t\r\n", root + 1) - root - 1);
   if (xml.find("</" + root_name + ">") == std::string::npos) return server_error(500, page_size);
@@ -243,12 +258,14 @@ HttpReply State::post_config(const ParsedRequest& request, Node& node) {
   node.label_text = xml_element(xml, "label").value_or("");
   node.exclusive = xml_element(xml, "mode").value_or("NORMAL") == "EXCLUSIVE";
   node.remote_fs = xml_element(xml, "remoteFS").value_or(node.remote_fs);
-  node.executors = static_cast<int>(parse_number(xml_element(xml, "numExecutors").value_or("")).value_or(node.executors));
+  node.executors =
+      static_cast<int>(parse_number(xml_element(xml, "numExecutors").value_or("")).value_or(node.executors));
   node.offline.reset();
   if (const auto cause = xml_element(xml, "temporaryOfflineCause")) {
     std::string message = xml_element(*cause, "message").value_or("");
     const std::size_t marked = cause->find("<string> : ");
-    if (message.empty() && marked != std::string::npos) message = cause->substr(marked + 11, cause->find('<', marked + 11) - marked - 11);
+    if (message.empty() && marked != std::string::npos)
+      message = cause->substr(marked + 11, cause->find('<', marked + 11) - marked - 11);
     node.offline = OfflineFlag{message, xml_element(*cause, "userId").value_or(""),
                                parse_number(xml_element(*cause, "timestamp").value_or("")).value_or(0)};
   }
@@ -278,7 +295,8 @@ HttpReply State::create_permanent(const ParsedRequest& request) {
   node.remote_fs = json_string_field(json, "remoteFS").value_or("");
   node.description = json_string_field(json, "nodeDescription").value_or("");
   node.exclusive = json_string_field(json, "mode").value_or("NORMAL") == "EXCLUSIVE";
-  node.executors = static_cast<int>(parse_number(json_string_field(json, "numExecutors").value_or("1")).value_or(1));
+  node.executors =
+      static_cast<int>(parse_number(json_string_field(json, "numExecutors").value_or("1")).value_or(1));
   add_node(std::move(node));
   return redirect(local("computer/"));
 }

@@ -1,4 +1,5 @@
-// Builds and node blocks on executors: t0 assigned, t1 executable exists, t3 completed; pipelines; lost agents.
+// Builds and node blocks on executors: t0 assigned, t1 executable exists, t3 completed; pipelines; lost
+// agents.
 #include <algorithm>
 
 #include "tests/controller_sim/model/state.h"
@@ -184,9 +185,11 @@ void State::finish_run(Run& run) {
 
 void State::block_over(Run& run, const std::string& result) {
   run.open_blocks -= 1;
-  if (run.result.empty() || result == "ABORTED" || (result == "FAILURE" && run.result == "SUCCESS")) run.result = result;
+  if (run.result.empty() || result == "ABORTED" || (result == "FAILURE" && run.result == "SUCCESS"))
+    run.result = result;
   const std::size_t count = blocks_of(jobs.at(run.job)).size();
-  const bool more = static_cast<std::size_t>(run.next_block) < count && run.result == "SUCCESS" && !run.stopped;
+  const bool more =
+      static_cast<std::size_t>(run.next_block) < count && run.result == "SUCCESS" && !run.stopped;
   if (more && run.open_blocks == 0) {
     at(clock + milliseconds(5), {EventKind::start_flow, 0, run.job, run.number});
   } else if (run.open_blocks == 0) {
@@ -202,7 +205,8 @@ void State::start_flow(Item& item) {
   run.number = job.runs.empty() ? 1 : job.runs.back().number + 1;
   run.queue_id = item.id;
   run.started_ms = wall_ms(clock);
-  run.console = {"Started by user " + (item.user.empty() ? std::string("unknown") : item.user), "[Pipeline] Start of Pipeline"};
+  run.console = {"Started by user " + (item.user.empty() ? std::string("unknown") : item.user),
+                 "[Pipeline] Start of Pipeline"};
   item.executable = {item.job, run.number};
   computers.at(built_in_name).one_off.emplace_back(item.job, run.number);
   at(clock + options.flow_start, {EventKind::start_flow, 0, item.job, run.number});
@@ -271,8 +275,9 @@ void State::lost_agent_timeout(std::uint64_t id) {
   const bool has_channel = !gone && computer->second.channel == Channel::online;
   // A deleted node must be back and open (RemovedNodeListener). A kept one must have its agent; before
   // workflow-durable-task-step 1442 nobody ever asked.
-  const bool back = occupation.lost_node ? !gone && !offline(computer->second) && nodes.count(occupation.computer) != 0
-                                         : has_channel || !flag_in_node;
+  const bool back = occupation.lost_node
+                        ? !gone && !offline(computer->second) && nodes.count(occupation.computer) != 0
+                        : has_channel || !flag_in_node;
   if (!back) {
     end_later(occupation, "ABORTED", Duration{});
   } else if (has_channel) {

@@ -19,15 +19,17 @@ bool State::offline(const Computer& computer) const {
 }
 
 bool State::idle(const Computer& computer) const {
-  return computer.one_off.empty() &&
-         std::none_of(computer.slots.begin(), computer.slots.end(), [](const auto& slot) { return slot.has_value(); });
+  return computer.one_off.empty() && std::none_of(computer.slots.begin(), computer.slots.end(),
+                                                  [](const auto& slot) { return slot.has_value(); });
 }
 
 std::string State::display_name(const std::string& node_name) const {
   return node_name == built_in_name ? "Built-In Node" : node_name;
 }
 
-std::string State::secret_of(const std::string& name) const { return digest64(options.seed, "secret", name); }
+std::string State::secret_of(const std::string& name) const {
+  return digest64(options.seed, "secret", name);
+}
 
 void State::add_node(Node node) {
   const std::string name = node.name;
@@ -35,12 +37,14 @@ void State::add_node(Node node) {
   const bool swarm = node.kind == NodeKind::swarm;
   nodes[name] = std::move(node);
   if (executors > 0) {
-    Computer& computer = computers[name];  // a lingering one of the same name is taken over: it still goes with its body
+    Computer& computer =
+        computers[name];  // a lingering one of the same name is taken over: it still goes with its body
     computer.name = name;
     if (!computer.doomed) {
       computer.slots.resize(static_cast<std::size_t>(executors));
       if (swarm) {
-        computer.offline_reason = "This agent is offline because Jenkins failed to launch the agent process on it.";
+        computer.offline_reason =
+            "This agent is offline because Jenkins failed to launch the agent process on it.";
         computer.offline_class = "hudson.slaves.OfflineCause$LaunchFailed";
       }
     }
@@ -109,7 +113,8 @@ void State::disconnect(Computer& computer, std::string_view reason, std::string_
     } else if (!occupation.lost_at) {
       const auto node = nodes.find(computer.name);
       occupation.lost_at = clock;
-      occupation.lost_node = node == nodes.end() || (node->second.kind == NodeKind::swarm && !node->second.keep);
+      occupation.lost_node =
+          node == nodes.end() || (node->second.kind == NodeKind::swarm && !node->second.keep);
       at(clock + options.resume_timeout, {EventKind::lost_agent_timeout, occupation.id});
     }
   }

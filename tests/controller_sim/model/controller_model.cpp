@@ -29,7 +29,8 @@ constexpr std::array<std::pair<std::string_view, FaultKind>, 13> fault_names{{
 }};
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
-  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) text.replace(at, from.size(), to);
+  for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
+    text.replace(at, from.size(), to);
 }
 
 /// Numbers after a colon become strings, booleans numbers.
@@ -37,7 +38,8 @@ std::string with_wrong_types(const std::string& json) {
   std::string out;
   for (std::size_t i = 0; i < json.size(); ++i) {
     out += json[i];
-    const bool starts_number = json[i] == ':' && i + 1 < json.size() && json[i + 1] >= '0' && json[i + 1] <= '9';
+    const bool starts_number =
+        json[i] == ':' && i + 1 < json.size() && json[i + 1] >= '0' && json[i + 1] <= '9';
     if (!starts_number) continue;
     std::size_t end = i + 1;
     while (end < json.size() && ((json[end] >= '0' && json[end] <= '9') || json[end] == '.')) ++end;
@@ -77,10 +79,15 @@ Fault* State::fault_for(const std::string& path) {
 HttpReply State::apply_fault(const Fault& fault, const HttpRequest& request) {
   HttpReply reply;
   switch (fault.kind) {
-    case FaultKind::refuse_request: reply.delivery.drop_connection = true; return reply;
-    case FaultKind::status: return page(static_cast<int>(fault.value), "Oops", "A problem occurred", "", 8000);
-    case FaultKind::html_with_200: return page(200, "Maintenance", "We are back soon", "", 2000);
-    case FaultKind::redirect_to_login: return redirect(options.root_url + "login?from=" + percent_encode(request.target));
+    case FaultKind::refuse_request:
+      reply.delivery.drop_connection = true;
+      return reply;
+    case FaultKind::status:
+      return page(static_cast<int>(fault.value), "Oops", "A problem occurred", "", 8000);
+    case FaultKind::html_with_200:
+      return page(200, "Maintenance", "We are back soon", "", 2000);
+    case FaultKind::redirect_to_login:
+      return redirect(options.root_url + "login?from=" + percent_encode(request.target));
     case FaultKind::stale_list: {
       const auto kept = stale.find(request.target);
       if (kept != stale.end()) return kept->second;
@@ -88,24 +95,39 @@ HttpReply State::apply_fault(const Fault& fault, const HttpRequest& request) {
       if (request.method == "GET" && reply.status == 200) stale.emplace(request.target, reply);
       return reply;
     }
-    default: reply = dispatch(request);
+    default:
+      reply = dispatch(request);
   }
   switch (fault.kind) {
-    case FaultKind::delay: reply.delivery.delay = milliseconds(fault.value); break;
-    case FaultKind::truncate_body:
-      reply.delivery.cut_body_at = reply.body.size() * static_cast<std::size_t>(std::clamp<std::int64_t>(fault.value, 0, 100)) / 100;
+    case FaultKind::delay:
+      reply.delivery.delay = milliseconds(fault.value);
       break;
-    case FaultKind::half_json: reply.body.resize(reply.body.size() / 2); break;
-    case FaultKind::wrong_types: reply.body = with_wrong_types(reply.body); break;
-    case FaultKind::duplicate_keys: reply.body = with_duplicate_keys(std::move(reply.body)); break;
+    case FaultKind::truncate_body:
+      reply.delivery.cut_body_at =
+          reply.body.size() * static_cast<std::size_t>(std::clamp<std::int64_t>(fault.value, 0, 100)) / 100;
+      break;
+    case FaultKind::half_json:
+      reply.body.resize(reply.body.size() / 2);
+      break;
+    case FaultKind::wrong_types:
+      reply.body = with_wrong_types(reply.body);
+      break;
+    case FaultKind::duplicate_keys:
+      reply.body = with_duplicate_keys(std::move(reply.body));
+      break;
     case FaultKind::bad_utf8: {
       const std::size_t quote = reply.body.rfind("\":\"");
       reply.body.insert(quote == std::string::npos ? reply.body.size() / 2 : quote + 3, "\xC3\x28\xFF");
       break;
     }
-    case FaultKind::slow_loris: reply.delivery.slow_loris = true; break;
-    case FaultKind::drop_reply: reply.delivery.drop_connection = true; break;
-    default: break;
+    case FaultKind::slow_loris:
+      reply.delivery.slow_loris = true;
+      break;
+    case FaultKind::drop_reply:
+      reply.delivery.drop_connection = true;
+      break;
+    default:
+      break;
   }
   return reply;
 }
@@ -140,7 +162,9 @@ HttpReply ControllerModel::handle(const HttpRequest& request, Instant now, WallT
   return state_->handle(request);
 }
 
-void ControllerModel::advance(Instant now) { state_->advance(now); }
+void ControllerModel::advance(Instant now) {
+  state_->advance(now);
+}
 
 std::optional<Instant> ControllerModel::next_deadline() const {
   if (state_->events.empty()) return std::nullopt;
@@ -151,7 +175,8 @@ std::vector<std::pair<std::uint64_t, HttpReply>> ControllerModel::take_finished_
   return std::exchange(state_->finished_replies, {});
 }
 
-ConnectResult ControllerModel::agent_connect(const std::string& name, const std::string& secret, Instant now) {
+ConnectResult ControllerModel::agent_connect(const std::string& name, const std::string& secret,
+                                             Instant now) {
   state_->advance(now);
   return state_->connect(name, secret);
 }
@@ -165,14 +190,19 @@ void ControllerModel::agent_disconnect(const std::string& name, Instant now, std
   state_->at(now + milliseconds(5), {EventKind::remove_node, 1, name});
 }
 
-std::vector<AgentCommand> ControllerModel::take_agent_commands() { return std::exchange(state_->commands, {}); }
+std::vector<AgentCommand> ControllerModel::take_agent_commands() {
+  return std::exchange(state_->commands, {});
+}
 
-void ControllerModel::build_finished_on_agent(const std::string& name, std::uint64_t build, Instant now, bool success) {
+void ControllerModel::build_finished_on_agent(const std::string& name, std::uint64_t build, Instant now,
+                                              bool success) {
   state_->advance(now);
   const auto found = state_->occupations.find(build);
   if (found == state_->occupations.end() || found->second.computer != name || !found->second.running) return;
   const auto computer = state_->computers.find(name);
-  if (computer == state_->computers.end() || computer->second.channel != Channel::online || found->second.ending) return;
+  if (computer == state_->computers.end() || computer->second.channel != Channel::online ||
+      found->second.ending)
+    return;
   state_->finish(build, success ? "SUCCESS" : "FAILURE");
 }
 
@@ -194,7 +224,8 @@ void ControllerModel::delete_job(const std::string& path, Instant now) {
   for (const std::int64_t id : queued) state_->cancel(id);
   const auto found = state_->jobs.find(path);
   if (found == state_->jobs.end()) return;
-  const bool building = std::any_of(found->second.runs.begin(), found->second.runs.end(), [](const Run& run) { return run.building; });
+  const bool building = std::any_of(found->second.runs.begin(), found->second.runs.end(),
+                                    [](const Run& run) { return run.building; });
   const bool assigned = std::any_of(state_->occupations.begin(), state_->occupations.end(),
                                     [&](const auto& entry) { return entry.second.job == path; });
   if (building || assigned) return;  // Jenkins refuses too while it runs
@@ -206,7 +237,8 @@ void ControllerModel::delete_job(const std::string& path, Instant now) {
   state_->jobs.erase(found);
 }
 
-std::optional<std::int64_t> ControllerModel::schedule(const std::string& path, Instant now, const Parameters& parameters,
+std::optional<std::int64_t> ControllerModel::schedule(const std::string& path, Instant now,
+                                                      const Parameters& parameters,
                                                       std::optional<Duration> quiet_period) {
   state_->advance(now);
   return state_->schedule(path, parameters, quiet_period, "admin");
@@ -225,8 +257,8 @@ void ControllerModel::stop_build(const std::string& path, int number, Instant no
   state_->stop_run(path, number);
 }
 
-void ControllerModel::create_permanent_node(const std::string& name, const std::string& labels, bool exclusive, int executors,
-                                            Instant now) {
+void ControllerModel::create_permanent_node(const std::string& name, const std::string& labels,
+                                            bool exclusive, int executors, Instant now) {
   state_->advance(now);
   Node node;
   node.name = name;
@@ -249,18 +281,26 @@ void ControllerModel::restart(bool keep_queue, Instant now, Duration down, Durat
   state_->begin_restart(keep_queue, down, starting);
 }
 
-bool ControllerModel::listening() const { return state_->phase != Phase::down; }
+bool ControllerModel::listening() const {
+  return state_->phase != Phase::down;
+}
 
-void ControllerModel::misbehave(const Fault& fault) { state_->faults.push_back(fault); }
+void ControllerModel::misbehave(const Fault& fault) {
+  state_->faults.push_back(fault);
+}
 
 void ControllerModel::clear_faults() {
   state_->faults.clear();
   state_->stale.clear();
 }
 
-const std::vector<BuildRecord>& ControllerModel::builds() const { return state_->records; }
+const std::vector<BuildRecord>& ControllerModel::builds() const {
+  return state_->records;
+}
 
-std::size_t ControllerModel::queue_length() const { return state_->visible_items().size(); }
+std::size_t ControllerModel::queue_length() const {
+  return state_->visible_items().size();
+}
 
 std::vector<std::string> ControllerModel::node_names() const {
   std::vector<std::string> names;
@@ -275,7 +315,11 @@ bool ControllerModel::agent_online(const std::string& name) const {
   return found != state_->computers.end() && found->second.channel == Channel::online;
 }
 
-std::string ControllerModel::secret_of(const std::string& name) const { return state_->secret_of(name); }
-std::string ControllerModel::session() const { return state_->session_id; }
+std::string ControllerModel::secret_of(const std::string& name) const {
+  return state_->secret_of(name);
+}
+std::string ControllerModel::session() const {
+  return state_->session_id;
+}
 
 }  // namespace skep::controller_sim

@@ -1,13 +1,14 @@
-// A stand-in Jenkins controller with the swarm plugin, as a plain object: requests in, replies out, time is an argument.
+// A stand-in Jenkins controller with the swarm plugin, as a plain object: requests in, replies out, time is
+// an argument.
 //
-// Behaviour: docs of the Jenkins REST API and swarm plugin 3.51 as real controllers were recorded (tests/recordings/);
-// where a recording and a document disagree the recording wins. Two core generations: 2.479.3 keeps the temporary
-// offline flag in the Computer, 2.528.3 in the Node.
+// Behaviour: docs of the Jenkins REST API and swarm plugin 3.51 as real controllers were recorded
+// (tests/recordings/); where a recording and a document disagree the recording wins. Two core
+// generations: 2.479.3 keeps the temporary offline flag in the Computer, 2.528.3 in the Node.
 //
 // Absolute URLs in replies come from Options::root_url, as from Jenkins' own configuration.
 //
-// Pure (std and core only), deterministic (seeded), single-threaded, throws nothing, asks no clock. Used by the shell
-// (skep-controller-sim), by contract tests and by the simulator.
+// Pure (std and core only), deterministic (seeded), single-threaded, throws nothing, asks no clock. Used by
+// the shell (skep-controller-sim), by contract tests and by the simulator.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,8 @@ struct HttpReply {
   HeaderList headers;
   std::string body;
   Delivery delivery{};
-  /// Set: this is no reply yet; the reply with this number comes from take_finished_replies() (blocking companion script).
+  /// Set: this is no reply yet; the reply with this number comes from take_finished_replies() (blocking
+  /// companion script).
   std::optional<std::uint64_t> parked{};
 };
 
@@ -60,13 +62,14 @@ struct User {
 struct Options {
   std::string core_version = "2.479.3";  // or "2.528.3"
   std::string path_prefix;               // "" or "/jenkins"
-  std::string root_url;                  // Jenkins' own idea, for absolute URLs in replies; empty: http://localhost:8080<prefix>/
+  std::string
+      root_url;  // Jenkins' own idea, for absolute URLs in replies; empty: http://localhost:8080<prefix>/
   std::vector<User> users{{"admin", "admin-token", "admin-password", {"Overall/Administer"}}};
   std::set<std::string, std::less<>> anonymous_permissions{};
   std::uint64_t seed = 1;
-  Duration default_quiet_period = seconds(0);   // for freestyle jobs that state none
+  Duration default_quiet_period = seconds(0);  // for freestyle jobs that state none
   int built_in_executors = 0;
-  bool has_pipeline = true;                     // workflow plugins installed
+  bool has_pipeline = true;  // workflow plugins installed
   /// t0..t1: an executor is assigned, but its build does not exist yet. Uniformly drawn.
   Duration assignment_least = milliseconds(2);
   Duration assignment_most = milliseconds(15);
@@ -74,8 +77,8 @@ struct Options {
   Duration next_assignment = milliseconds(3);
   Duration maintenance_delay = milliseconds(1);  // from a trigger to the queue's maintenance pass
   Duration queue_tick = seconds(5);
-  Duration connect_delay = milliseconds(20);     // channel accepted ("INFO: Connected") to offline:false
-  Duration flow_start = milliseconds(40);        // pipeline run started to its first node block in the queue
+  Duration connect_delay = milliseconds(20);  // channel accepted ("INFO: Connected") to offline:false
+  Duration flow_start = milliseconds(40);     // pipeline run started to its first node block in the queue
   Duration trim_labels_every = minutes(5);
   Duration left_item_life = minutes(5);
   Duration resume_timeout = minutes(5);  // re-queued pipeline block waits that long for its node
@@ -84,11 +87,11 @@ struct Options {
 enum class JobKind { freestyle, pipeline };
 
 struct NodeBlock {
-  std::string label;                  // text of node('...'); empty: node {} = any node
-  std::string enclosing_name{};       // stage or branch: shown as `part of JOB #N (NAME)`
-  Duration duration = seconds(1);     // what the sh step sleeps
-  std::string command{};              // run by the agent besides sleeping
-  bool empty_block = false;           // node {}: no process on the agent, ends by itself after 50..150 ms
+  std::string label;               // text of node('...'); empty: node {} = any node
+  std::string enclosing_name{};    // stage or branch: shown as `part of JOB #N (NAME)`
+  Duration duration = seconds(1);  // what the sh step sleeps
+  std::string command{};           // run by the agent besides sleeping
+  bool empty_block = false;        // node {}: no process on the agent, ends by itself after 50..150 ms
 };
 
 struct JobSpec {
@@ -101,7 +104,8 @@ struct JobSpec {
   bool empty_block = false;
   std::optional<Duration> quiet_period{};
   bool takes_parameters = false;
-  /// Pipelines with more than one block, run one after the other (or all at once). Empty: one block made of the above.
+  /// Pipelines with more than one block, run one after the other (or all at once). Empty: one block made of
+  /// the above.
   std::vector<NodeBlock> blocks{};
   bool parallel = false;
 };
@@ -122,9 +126,10 @@ struct BuildRecord {
 };
 
 struct ConnectResult {
-  int status = 101;      // 101 accepted; 400, 403, 503 refused
+  int status = 101;       // 101 accepted; 400, 403, 503 refused
   std::string message{};  // the controller's text
-  /// Number of this connection; pass it to agent_disconnect so that a late close does not hit a newer connection.
+  /// Number of this connection; pass it to agent_disconnect so that a late close does not hit a newer
+  /// connection.
   std::uint64_t connection = 0;
 };
 
@@ -141,12 +146,12 @@ struct AgentCommand {
 };
 
 enum class FaultKind {
-  status,          // value = HTTP status, HTML page
-  delay,           // value = milliseconds
-  truncate_body,   // value = percent of the body that is sent
+  status,         // value = HTTP status, HTML page
+  delay,          // value = milliseconds
+  truncate_body,  // value = percent of the body that is sent
   html_with_200,
-  half_json,       // well-framed reply whose JSON ends in the middle
-  wrong_types,     // numbers become strings, booleans numbers
+  half_json,    // well-framed reply whose JSON ends in the middle
+  wrong_types,  // numbers become strings, booleans numbers
   duplicate_keys,
   bad_utf8,
   redirect_to_login,
@@ -182,21 +187,27 @@ class ControllerModel {
   void agent_disconnect(const std::string& name, Instant now, std::uint64_t connection = 0);
   /// In order; empties the list. The shell delivers run/resume/stop as messages, close_channel closes.
   std::vector<AgentCommand> take_agent_commands();
-  void build_finished_on_agent(const std::string& name, std::uint64_t build, Instant now, bool success = true);
+  void build_finished_on_agent(const std::string& name, std::uint64_t build, Instant now,
+                               bool success = true);
 
   // --- control: what a person does in the user interface
   void create_job(const JobSpec& spec);
   void delete_job(const std::string& path, Instant now);
   /// Returns the queue id (of the item that it was folded into, if so), or nullopt for an unknown job.
-  std::optional<std::int64_t> schedule(const std::string& path, Instant now, const Parameters& parameters = {},
+  std::optional<std::int64_t> schedule(const std::string& path, Instant now,
+                                       const Parameters& parameters = {},
                                        std::optional<Duration> quiet_period = {});
-  void block_job(const std::string& path, bool blocked, Instant now);  // BlockedItem: `A build is already in progress`-like
+  void block_job(const std::string& path, bool blocked,
+                 Instant now);  // BlockedItem: `A build is already in progress`-like
   void stop_build(const std::string& path, int number, Instant now);
   /// A permanent agent (hudson.slaves.DumbSlave) with its labels; exclusive = tied jobs only.
-  void create_permanent_node(const std::string& name, const std::string& labels, bool exclusive, int executors, Instant now);
+  void create_permanent_node(const std::string& name, const std::string& labels, bool exclusive,
+                             int executors, Instant now);
   void set_quieting_down(bool on, Instant now);
-  /// Stop and start: refused for `down`, then 503 for `starting`, then a new session. keep_queue = a clean restart (queue.xml).
-  void restart(bool keep_queue, Instant now, Duration down = milliseconds(3500), Duration starting = milliseconds(2500));
+  /// Stop and start: refused for `down`, then 503 for `starting`, then a new session. keep_queue = a clean
+  /// restart (queue.xml).
+  void restart(bool keep_queue, Instant now, Duration down = milliseconds(3500),
+               Duration starting = milliseconds(2500));
   /// False while a restart is in its first part: the shell refuses connections.
   bool listening() const;
   void misbehave(const Fault& fault);
@@ -205,7 +216,7 @@ class ControllerModel {
   // --- truth
   const std::vector<BuildRecord>& builds() const;
   std::size_t queue_length() const;
-  std::vector<std::string> node_names() const;      // without the built-in node
+  std::vector<std::string> node_names() const;       // without the built-in node
   bool agent_online(const std::string& name) const;  // has a channel
   std::string secret_of(const std::string& name) const;
   std::string session() const;

@@ -25,7 +25,9 @@ class TreeParser {
     if (nesting > max_nesting) return false;
     do {
       const std::size_t start = position_;
-      while (position_ < text_.size() && std::string_view(",[]{}").find(text_[position_]) == std::string_view::npos) ++position_;
+      while (position_ < text_.size() &&
+             std::string_view(",[]{}").find(text_[position_]) == std::string_view::npos)
+        ++position_;
       if (position_ == start) return false;
       auto node = std::make_shared<TreeNode>();
       parent.children.emplace_back(std::string(text_.substr(start, position_ - start)), node);
@@ -82,7 +84,9 @@ const TreeNode* TreeNode::find(std::string_view name) const {
   return any;
 }
 
-std::shared_ptr<TreeNode> parse_tree(std::string_view text) { return TreeParser(text).parse(); }
+std::shared_ptr<TreeNode> parse_tree(std::string_view text) {
+  return TreeParser(text).parse();
+}
 
 std::optional<Pruner> Pruner::accept(std::string_view name, int visibility, bool inlined) const {
   if (tree_ != nullptr) {
@@ -94,7 +98,8 @@ std::optional<Pruner> Pruner::accept(std::string_view name, int visibility, bool
   return Pruner(nullptr, inlined ? level_ : level_ + 1);
 }
 
-JsonObject::JsonObject(std::string& out, Pruner pruner, std::string_view class_name) : out_(out), pruner_(pruner) {
+JsonObject::JsonObject(std::string& out, Pruner pruner, std::string_view class_name)
+    : out_(out), pruner_(pruner) {
   out_ += '{';
   if (!class_name.empty()) {
     out_ += "\"_class\":" + json_quote(class_name);
@@ -116,7 +121,8 @@ void JsonObject::text(std::string_view name, std::string_view value, int visibil
   if (begin(name, {visibility})) out_ += json_quote(value);
 }
 
-void JsonObject::text_or_null(std::string_view name, const std::optional<std::string>& value, int visibility) {
+void JsonObject::text_or_null(std::string_view name, const std::optional<std::string>& value,
+                              int visibility) {
   if (begin(name, {visibility})) out_ += value ? json_quote(*value) : "null";
 }
 

@@ -1,6 +1,6 @@
-// JSON as Jenkins' export library (stapler) writes it: properties have a visibility, `tree` or `depth` choose among
-// them, `_class` comes first where the runtime type differs from the declared one.
-// Rules: stapler TreePruner, NamedPathPruner, Property, Range; checked by recordings 02 and 04.
+// JSON as Jenkins' export library (stapler) writes it: properties have a visibility, `tree` or `depth` choose
+// among them, `_class` comes first where the runtime type differs from the declared one. Rules: stapler
+// TreePruner, NamedPathPruner, Property, Range; checked by recordings 02 and 04.
 #pragma once
 
 #include <cstdint>
@@ -46,8 +46,8 @@ struct Shape {
   bool inlined = false;
 };
 
-/// Writes one JSON object; the closing brace comes with the destructor. Nested objects are filled by callables so that
-/// nothing is computed that nobody asked for.
+/// Writes one JSON object; the closing brace comes with the destructor. Nested objects are filled by
+/// callables so that nothing is computed that nobody asked for.
 class JsonObject {
  public:
   JsonObject(std::string& out, Pruner pruner, std::string_view class_name);

@@ -25,8 +25,9 @@ std::string cookie_value(const std::string& header) {
 bool is_public(const std::vector<std::string>& segments) {
   if (segments.empty()) return false;
   const std::string& first = segments.front();
-  return first == "login" || first == "jnlpJars" || first == "swarm" || first == "wsagents" || first == "whoAmI" ||
-         first == "crumbIssuer" || first == "j_spring_security_check" || first == "tcpSlaveAgentListener";
+  return first == "login" || first == "jnlpJars" || first == "swarm" || first == "wsagents" ||
+         first == "whoAmI" || first == "crumbIssuer" || first == "j_spring_security_check" ||
+         first == "tcpSlaveAgentListener";
 }
 
 }  // namespace
@@ -49,7 +50,8 @@ bool State::has(const Caller& caller, std::string_view permission) const {
 std::optional<HttpReply> State::require(const ParsedRequest& request, std::string_view permission) {
   if (has(request.caller, permission)) return std::nullopt;
   if (request.caller.name.empty()) {
-    HttpReply reply = page(403, "", "", "Authentication required", request.segments.front() == "plugin" ? 667 : 609);
+    HttpReply reply =
+        page(403, "", "", "Authentication required", request.segments.front() == "plugin" ? 667 : 609);
     reply.body = "<html><head><meta http-equiv='refresh' content='1;url=" + local("login?from=") +
                  "'/><script>window.location.replace('" + local("login?from=") + "');</script></head><body>" +
                  reply.body.substr(reply.body.find("Authentication"));
@@ -59,12 +61,14 @@ std::optional<HttpReply> State::require(const ParsedRequest& request, std::strin
                          request.caller.name + " is missing the " + std::string(permission) + " permission",
                          flag_in_node ? 9100 : 9259);
   const Permission* known = find_permission(permission);
-  HeaderList extra{{"X-You-Are-Authenticated-As", request.caller.name},
-                   {"X-You-Are-In-Group-Disabled",
-                    "JENKINS-39402: use -Dhudson.security.AccessDeniedException2.REPORT_GROUP_HEADERS=true or use "
-                    "/whoAmI to diagnose"},
-                   {"X-Required-Permission", std::string(known->id)}};
-  for (const std::string_view by : known->implied_by) extra.emplace_back("X-Permission-Implied-By", std::string(by));
+  HeaderList extra{
+      {"X-You-Are-Authenticated-As", request.caller.name},
+      {"X-You-Are-In-Group-Disabled",
+       "JENKINS-39402: use -Dhudson.security.AccessDeniedException2.REPORT_GROUP_HEADERS=true or use "
+       "/whoAmI to diagnose"},
+      {"X-Required-Permission", std::string(known->id)}};
+  for (const std::string_view by : known->implied_by)
+    extra.emplace_back("X-Permission-Implied-By", std::string(by));
   reply.headers.insert(reply.headers.begin() + 2, extra.begin(), extra.end());
   return reply;
 }
@@ -101,7 +105,8 @@ std::optional<HttpReply> State::authenticate(ParsedRequest& request) {
     }
     caller.name = name;
   }
-  if (request.is_post() && !caller.by_token && (request.segments.empty() || request.segments[0] != "j_spring_security_check")) {
+  if (request.is_post() && !caller.by_token &&
+      (request.segments.empty() || request.segments[0] != "j_spring_security_check")) {
     const std::string crumb = request.header("Jenkins-Crumb");
     const std::string given = crumb.empty() ? field_or(request.parameters, "Jenkins-Crumb", "") : crumb;
     if (!is_session(caller.session_cookie) || given != crumb_for(caller)) {
@@ -140,12 +145,14 @@ HttpReply State::dispatch(const HttpRequest& raw) {
   const bool is_page = reply.status >= 400 || request.segments.empty() || request.segments[0] == "login" ||
                        request.segments[0] == "crumbIssuer";
   if (is_page && !is_session(request.caller.session_cookie)) {
-    std::string cookie = "node0" + digest64(options.seed, "cookie", std::to_string(next_session++)).substr(0, 24);
+    std::string cookie =
+        "node0" + digest64(options.seed, "cookie", std::to_string(next_session++)).substr(0, 24);
     if (request.segments.size() > 0 && request.segments[0] == "crumbIssuer" && reply.status == 200) {
       const std::string old_crumb = crumb_for(request.caller);
       request.caller.session_cookie = cookie;
       const std::size_t at_crumb = reply.body.find(old_crumb);
-      if (at_crumb != std::string::npos) reply.body.replace(at_crumb, old_crumb.size(), crumb_for(request.caller));
+      if (at_crumb != std::string::npos)
+        reply.body.replace(at_crumb, old_crumb.size(), crumb_for(request.caller));
     }
     sessions.emplace(cookie, "");
     reply.headers.emplace_back("Set-Cookie", "JSESSIONID=" + cookie + "; Path=/; HttpOnly");
@@ -170,13 +177,17 @@ HttpReply State::route(const ParsedRequest& request) {
     return reply;
   }
   if (first == "wsagents") {
-    return plain(400, "text/plain;charset=utf-8", "This endpoint is only for use from agent.jar in WebSocket mode");
+    return plain(400, "text/plain;charset=utf-8",
+                 "This endpoint is only for use from agent.jar in WebSocket mode");
   }
   if (first == "j_spring_security_check" && request.is_post()) {
     const std::string name = field_or(request.parameters, "j_username", "");
     for (const User& user : options.users) {
-      if (user.name != name || user.password.empty() || user.password != field_or(request.parameters, "j_password", "")) continue;
-      const std::string cookie = "node0" + digest64(options.seed, "login", std::to_string(next_session++)).substr(0, 24);
+      if (user.name != name || user.password.empty() ||
+          user.password != field_or(request.parameters, "j_password", ""))
+        continue;
+      const std::string cookie =
+          "node0" + digest64(options.seed, "login", std::to_string(next_session++)).substr(0, 24);
       sessions[cookie] = name;
       HttpReply reply = redirect(local(""));
       reply.headers.emplace_back("Set-Cookie", "JSESSIONID=" + cookie + "; Path=/; HttpOnly");
@@ -240,7 +251,8 @@ HttpReply State::json_reply(std::string body) const {
           std::move(body)};
 }
 
-HttpReply State::exported(const ParsedRequest& request, std::string_view class_name, const std::function<void(JsonObject&)>& fill) {
+HttpReply State::exported(const ParsedRequest& request, std::string_view class_name,
+                          const std::function<void(JsonObject&)>& fill) {
   std::string body;
   const auto tree = find_field(request.query, "tree");
   if (tree) {
@@ -260,12 +272,17 @@ HttpReply State::exported(const ParsedRequest& request, std::string_view class_n
 }
 
 HttpReply State::redirect(std::string location) const {
-  return {302, {{"Vary", "Accept-Encoding"}, {"X-Content-Type-Options", "nosniff"}, {"Location", std::move(location)}}, ""};
+  return {
+      302,
+      {{"Vary", "Accept-Encoding"}, {"X-Content-Type-Options", "nosniff"}, {"Location", std::move(location)}},
+      ""};
 }
 
 HttpReply State::plain(int status, std::string_view content_type, std::string body) const {
   return {status,
-          {{"Vary", "Accept-Encoding"}, {"X-Content-Type-Options", "nosniff"}, {"Content-Type", std::string(content_type)}},
+          {{"Vary", "Accept-Encoding"},
+           {"X-Content-Type-Options", "nosniff"},
+           {"Content-Type", std::string(content_type)}},
           std::move(body)};
 }
 
@@ -273,9 +290,11 @@ HttpReply State::empty(int status) const {
   return {status, {{"Vary", "Accept-Encoding"}, {"X-Content-Type-Options", "nosniff"}}, ""};
 }
 
-HttpReply State::page(int status, std::string_view title, std::string_view heading, std::string_view text, std::size_t size) {
+HttpReply State::page(int status, std::string_view title, std::string_view heading, std::string_view text,
+                      std::size_t size) {
   std::string full_title(title);
-  if (!full_title.empty() && full_title != "Jenkins") full_title += flag_in_node ? " - Jenkins" : " [Jenkins]";
+  if (!full_title.empty() && full_title != "Jenkins")
+    full_title += flag_in_node ? " - Jenkins" : " [Jenkins]";
   return {status,
           {{"Vary", "Accept-Encoding"},
            {"X-Content-Type-Options", "nosniff"},
@@ -288,7 +307,8 @@ HttpReply State::page(int status, std::string_view title, std::string_view headi
 
 HttpReply State::not_found() {
   HttpReply reply = page(404, "Not Found", "Not Found",
-                         "This page may not exist, or you may not have permission to see it.", flag_in_node ? 84479 : 71974);
+                         "This page may not exist, or you may not have permission to see it.",
+                         flag_in_node ? 84479 : 71974);
   reply.headers.erase(reply.headers.begin());  // no Vary: error pages stay uncompressed
   return reply;
 }
@@ -298,9 +318,12 @@ HttpReply State::method_not_allowed() {
 }
 
 HttpReply State::server_error(int status, std::size_t size) {
-  const std::string hex = digest64(options.seed, "logging", std::to_string(next_session) + std::to_string(to_ms(clock - wall_base)));
-  const std::string id = hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-4" + hex.substr(12, 3) + "-8" + hex.substr(15, 3) + "-" + hex.substr(18, 12);
-  HttpReply reply = page(status, "Jenkins", "A problem occurred while processing the request", "Logging ID=" + id, size);
+  const std::string hex = digest64(options.seed, "logging",
+                                   std::to_string(next_session) + std::to_string(to_ms(clock - wall_base)));
+  const std::string id = hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-4" + hex.substr(12, 3) + "-8" +
+                         hex.substr(15, 3) + "-" + hex.substr(18, 12);
+  HttpReply reply =
+      page(status, "Jenkins", "A problem occurred while processing the request", "Logging ID=" + id, size);
   const std::string plain_title = "<title>Jenkins</title>";
   reply.body.replace(reply.body.find(plain_title), plain_title.size(),
                      flag_in_node ? "<title>Jenkins - Jenkins</title>" : "<title>Jenkins [Jenkins]</title>");
@@ -325,7 +348,8 @@ HttpReply State::jetty_error(int status, const std::string& message) const {
           {{"X-Content-Type-Options", "nosniff"},
            {"Cache-Control", "must-revalidate,no-cache,no-store"},
            {"Content-Type", html_latin1}},
-          html_page("Error " + std::to_string(status) + " " + message, "HTTP ERROR " + std::to_string(status), message, size)};
+          html_page("Error " + std::to_string(status) + " " + message, "HTTP ERROR " + std::to_string(status),
+                    message, size)};
 }
 
 HttpReply State::starting_page() const {
@@ -334,7 +358,8 @@ HttpReply State::starting_page() const {
            {"X-Content-Type-Options", "nosniff"},
            {"Cache-Control", "no-cache,no-store,must-revalidate"},
            {"Content-Type", html_utf8}},
-          html_page("Starting Jenkins", "Starting Jenkins", "Please wait while Jenkins is getting ready to work", 842)};
+          html_page("Starting Jenkins", "Starting Jenkins",
+                    "Please wait while Jenkins is getting ready to work", 842)};
 }
 
 }  // namespace skep::controller_sim

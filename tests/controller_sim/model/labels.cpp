@@ -1,4 +1,5 @@
-// Labels and their cache: Label.getNodes, Jenkins.trimLabels (JENKINS-68155 for previously assigned labels, 2.507).
+// Labels and their cache: Label.getNodes, Jenkins.trimLabels (JENKINS-68155 for previously assigned
+// labels, 2.507).
 #include <algorithm>
 
 #include "tests/controller_sim/model/state.h"
@@ -7,7 +8,9 @@ namespace skep::controller_sim {
 
 using State = ControllerModel::State;
 
-std::string quoted(std::string_view name) { return "\xE2\x80\x98" + std::string(name) + "\xE2\x80\x99"; }
+std::string quoted(std::string_view name) {
+  return "\xE2\x80\x98" + std::string(name) + "\xE2\x80\x99";
+}
 
 std::vector<std::string> State::label_words(const Node& node) const {
   const LabelSet parsed = parse_label_set(node.label_text);

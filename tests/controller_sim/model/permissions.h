@@ -10,8 +10,8 @@
 namespace skep::controller_sim {
 
 struct Permission {
-  std::string_view short_name;  // "Agent/Delete"
-  std::string_view id;          // "hudson.model.Computer.Delete"
+  std::string_view short_name;               // "Agent/Delete"
+  std::string_view id;                       // "hudson.model.Computer.Delete"
   std::vector<std::string_view> implied_by;  // ids, nearest first
   std::vector<std::string_view> granted_by;  // short names, itself not included
 };

@@ -9,7 +9,9 @@ using State = ControllerModel::State;
 
 namespace {
 
-void erase_id(std::vector<std::int64_t>& list, std::int64_t id) { list.erase(std::remove(list.begin(), list.end(), id), list.end()); }
+void erase_id(std::vector<std::int64_t>& list, std::int64_t id) {
+  list.erase(std::remove(list.begin(), list.end(), id), list.end());
+}
 
 std::string leaf_name(const std::string& path) {
   const std::size_t slash = path.rfind('/');
@@ -43,14 +45,15 @@ std::int64_t State::enqueue(Item item) {
   return id;
 }
 
-std::optional<std::int64_t> State::schedule(const std::string& path, const Parameters& parameters, std::optional<Duration> quiet,
-                                            const std::string& user) {
+std::optional<std::int64_t> State::schedule(const std::string& path, const Parameters& parameters,
+                                            std::optional<Duration> quiet, const std::string& user) {
   const auto found = jobs.find(path);
   if (found == jobs.end()) return std::nullopt;
   const JobSpec& spec = found->second.spec;
   // Folding: an equal item that is not yet pending stands for this request too.
   for (const auto& [id, item] : items) {
-    const bool open = item.state == ItemState::waiting || item.state == ItemState::blocked || item.state == ItemState::buildable;
+    const bool open = item.state == ItemState::waiting || item.state == ItemState::blocked ||
+                      item.state == ItemState::buildable;
     if (open && !item.is_block && item.job == path && item.parameters == parameters) return id;
   }
   Item item;
@@ -59,7 +62,8 @@ std::optional<std::int64_t> State::schedule(const std::string& path, const Param
   item.label = item.is_flow ? "built-in" : spec.label;
   item.parameters = parameters;
   item.user = user;
-  const Duration fallback = spec.quiet_period.value_or(item.is_flow ? Duration{} : options.default_quiet_period);
+  const Duration fallback =
+      spec.quiet_period.value_or(item.is_flow ? Duration{} : options.default_quiet_period);
   item.due = clock + quiet.value_or(fallback);
   return enqueue(std::move(item));
 }
@@ -90,7 +94,9 @@ void State::leave(Item& item) {
 
 bool State::cancel(std::int64_t id) {
   const auto found = items.find(id);
-  if (found == items.end() || found->second.state == ItemState::left || found->second.state == ItemState::pending) return false;
+  if (found == items.end() || found->second.state == ItemState::left ||
+      found->second.state == ItemState::pending)
+    return false;
   Item& item = found->second;
   item.cancelled = true;
   leave(item);
@@ -105,11 +111,14 @@ bool State::cancel(std::int64_t id) {
 }
 
 void State::expire_left_items() {
-  const auto expired = [&](std::int64_t id) { return items.at(id).left_at + options.left_item_life <= clock; };
+  const auto expired = [&](std::int64_t id) {
+    return items.at(id).left_at + options.left_item_life <= clock;
+  };
   for (const std::int64_t id : left) {
     if (expired(id)) items.erase(id);
   }
-  left.erase(std::remove_if(left.begin(), left.end(), [&](std::int64_t id) { return items.count(id) == 0; }), left.end());
+  left.erase(std::remove_if(left.begin(), left.end(), [&](std::int64_t id) { return items.count(id) == 0; }),
+             left.end());
 }
 
 std::optional<std::string> State::block_reason(const Item& item) const {
@@ -117,7 +126,8 @@ std::optional<std::string> State::block_reason(const Item& item) const {
   const auto found = jobs.find(item.job);
   if (found == jobs.end()) return std::nullopt;
   const Job& job = found->second;
-  if (job.blocked) return "Upstream project " + quoted("upstream-of-" + leaf_name(item.job)) + " is already building";
+  if (job.blocked)
+    return "Upstream project " + quoted("upstream-of-" + leaf_name(item.job)) + " is already building";
   if (job.spec.concurrent) return std::nullopt;
   for (const Run& run : job.runs) {
     if (!run.building) continue;
@@ -127,8 +137,11 @@ std::optional<std::string> State::block_reason(const Item& item) const {
     return "Build #" + std::to_string(run.number) + " is already in progress (ETA: " + eta + ")";
   }
   if (item.state != ItemState::buildable) {
-    const auto same_job = [&](std::int64_t id) { return id != item.id && !items.at(id).is_block && items.at(id).job == item.job; };
-    if (std::any_of(buildable.begin(), buildable.end(), same_job) || std::any_of(pending.begin(), pending.end(), same_job)) {
+    const auto same_job = [&](std::int64_t id) {
+      return id != item.id && !items.at(id).is_block && items.at(id).job == item.job;
+    };
+    if (std::any_of(buildable.begin(), buildable.end(), same_job) ||
+        std::any_of(pending.begin(), pending.end(), same_job)) {
       return "A build is already in progress";
     }
   }
@@ -251,7 +264,8 @@ std::string State::cause_of_buildable(const Item& item) {
     if (names.empty()) return "There are no nodes with the label " + quoted(label_name);
     return "All nodes of label " + quoted(label_name) + " are offline";
   }
-  return "Waiting for next available executor on " + quoted(single ? display_name(names.front()) : label_name);
+  return "Waiting for next available executor on " +
+         quoted(single ? display_name(names.front()) : label_name);
 }
 
 std::string State::why(const Item& item) {
@@ -260,10 +274,13 @@ std::string State::why(const Item& item) {
       const std::int64_t rest = item.due_ms - wall_ms(clock);
       return rest > 0 ? "In the quiet period. Expires in " + time_span(rest) : "Finished waiting";
     }
-    case ItemState::blocked: return item.block_reason;
+    case ItemState::blocked:
+      return item.block_reason;
     case ItemState::buildable:
-    case ItemState::pending: return cause_of_buildable(item);
-    case ItemState::left: break;
+    case ItemState::pending:
+      return cause_of_buildable(item);
+    case ItemState::left:
+      break;
   }
   return {};
 }
@@ -288,7 +305,8 @@ std::string State::task_display_name(const Item& item) const {
   if (job != jobs.end()) {
     const std::vector<NodeBlock> all = blocks_of(job->second);
     const auto index = static_cast<std::size_t>(item.block);
-    if (index < all.size() && !all[index].enclosing_name.empty()) return run + " (" + all[index].enclosing_name + ")";
+    if (index < all.size() && !all[index].enclosing_name.empty())
+      return run + " (" + all[index].enclosing_name + ")";
   }
   return "part of " + run;
 }

@@ -1,4 +1,5 @@
-// What GET .../api/json answers. Order of properties, visibilities and classes as recorded (02, 04, 05, 20, 22).
+// What GET .../api/json answers. Order of properties, visibilities and classes as recorded (02, 04, 05, 20,
+// 22).
 #include <algorithm>
 #include <array>
 
@@ -11,18 +12,24 @@ using State = ControllerModel::State;
 
 namespace {
 
-constexpr const char* placeholder_task = "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask";
+constexpr const char* placeholder_task =
+    "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask";
 constexpr const char* placeholder_executable =
-    "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask$PlaceholderExecutable";
+    "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask$"
+    "PlaceholderExecutable";
 
-std::string leaf_name(const std::string& path) { return split(path, '/').back(); }
+std::string leaf_name(const std::string& path) {
+  return split(path, '/').back();
+}
 
 const char* job_class(const Job& job) {
-  return job.spec.kind == JobKind::freestyle ? "hudson.model.FreeStyleProject" : "org.jenkinsci.plugins.workflow.job.WorkflowJob";
+  return job.spec.kind == JobKind::freestyle ? "hudson.model.FreeStyleProject"
+                                             : "org.jenkinsci.plugins.workflow.job.WorkflowJob";
 }
 
 const char* run_class(const Job& job) {
-  return job.spec.kind == JobKind::freestyle ? "hudson.model.FreeStyleBuild" : "org.jenkinsci.plugins.workflow.job.WorkflowRun";
+  return job.spec.kind == JobKind::freestyle ? "hudson.model.FreeStyleBuild"
+                                             : "org.jenkinsci.plugins.workflow.job.WorkflowRun";
 }
 
 /// As typed; a text that does not parse comes back quoted; null = any node.
@@ -85,8 +92,9 @@ std::string State::job_url(const std::string& path) const {
 
 HttpReply State::read_root(const ParsedRequest& request) {
   return exported(request, "hudson.model.Hudson", [&](JsonObject& out) {
-    out.list("assignedLabels", {}, 1, [](std::size_t) { return ""; },
-             [](std::size_t, JsonObject& label) { label.text("name", "built-in", 2); });
+    out.list(
+        "assignedLabels", {}, 1, [](std::size_t) { return ""; },
+        [](std::size_t, JsonObject& label) { label.text("name", "built-in", 2); });
     out.text("mode", "NORMAL");
     out.text("nodeDescription", "the Jenkins controller's built-in node");
     out.text("nodeName", "");
@@ -96,8 +104,11 @@ HttpReply State::read_root(const ParsedRequest& request) {
     if (has(request.caller, "Job/Read")) {
       for (const auto& entry : jobs) shown.push_back(&entry);
     }
-    out.list("jobs", {}, shown.size(), [&](std::size_t i) { return job_class(shown[i]->second); },
-             [&](std::size_t i, JsonObject& job) { write_job(shown[i]->first, shown[i]->second, job, request.caller); });
+    out.list(
+        "jobs", {}, shown.size(), [&](std::size_t i) { return job_class(shown[i]->second); },
+        [&](std::size_t i, JsonObject& job) {
+          write_job(shown[i]->first, shown[i]->second, job, request.caller);
+        });
     out.object("overallLoad", {}, "", [](JsonObject&) {});
     const auto view = [&](JsonObject& all) {
       all.text("name", "all", 999);
@@ -111,7 +122,9 @@ HttpReply State::read_root(const ParsedRequest& request) {
     out.text("url", options.root_url);
     out.boolean("useCrumbs", true);
     out.boolean("useSecurity", true);
-    out.list("views", {}, 1, [](std::size_t) { return "hudson.model.AllView"; }, [&](std::size_t, JsonObject& all) { view(all); });
+    out.list(
+        "views", {}, 1, [](std::size_t) { return "hudson.model.AllView"; },
+        [&](std::size_t, JsonObject& all) { view(all); });
   });
 }
 
@@ -126,19 +139,25 @@ std::vector<std::int64_t> State::visible_items() const {
 
 std::string State::item_class(const Item& item) const {
   switch (item.state) {
-    case ItemState::waiting: return "hudson.model.Queue$WaitingItem";
-    case ItemState::blocked: return "hudson.model.Queue$BlockedItem";
-    case ItemState::left: return "hudson.model.Queue$LeftItem";
-    default: return "hudson.model.Queue$BuildableItem";
+    case ItemState::waiting:
+      return "hudson.model.Queue$WaitingItem";
+    case ItemState::blocked:
+      return "hudson.model.Queue$BlockedItem";
+    case ItemState::left:
+      return "hudson.model.Queue$LeftItem";
+    default:
+      return "hudson.model.Queue$BuildableItem";
   }
 }
 
 HttpReply State::read_queue(const ParsedRequest& request) {
-  const std::vector<std::int64_t> ids = has(request.caller, "Job/Read") ? visible_items() : std::vector<std::int64_t>();
+  const std::vector<std::int64_t> ids =
+      has(request.caller, "Job/Read") ? visible_items() : std::vector<std::int64_t>();
   return exported(request, "hudson.model.Queue", [&](JsonObject& out) {
     out.empty_list("discoverableItems");
-    out.list("items", {1, true}, ids.size(), [&](std::size_t i) { return item_class(items.at(ids[i])); },
-             [&](std::size_t i, JsonObject& item) { write_item(items.at(ids[i]), item, request.caller); });
+    out.list(
+        "items", {1, true}, ids.size(), [&](std::size_t i) { return item_class(items.at(ids[i])); },
+        [&](std::size_t i, JsonObject& item) { write_item(items.at(ids[i]), item, request.caller); });
   });
 }
 
@@ -155,24 +174,30 @@ void State::write_item(const Item& item, JsonObject& out, const Caller& caller) 
   const bool by_user = !item.is_block && !item.user.empty();
   const std::size_t actions = (item.parameters.empty() ? 0U : 1U) + (by_user ? 1U : 0U);
   const auto is_parameters = [&](std::size_t i) { return i == 0 && !item.parameters.empty(); };
-  out.list("actions", {}, actions,
-           [&](std::size_t i) { return is_parameters(i) ? "hudson.model.ParametersAction" : "hudson.model.CauseAction"; },
-           [&](std::size_t i, JsonObject& action) {
-             if (is_parameters(i)) {
-               action.list("parameters", {2}, item.parameters.size(), [](std::size_t) { return "hudson.model.StringParameterValue"; },
-                           [&](std::size_t k, JsonObject& parameter) {
-                             parameter.text("name", item.parameters[k].first, 3);
-                             parameter.text("value", item.parameters[k].second, 3);
-                           });
-               return;
-             }
-             action.list("causes", {2}, 1, [](std::size_t) { return "hudson.model.Cause$UserIdCause"; },
-                         [&](std::size_t, JsonObject& cause) {
-                           cause.text("shortDescription", "Started by user " + item.user, 3);
-                           cause.text("userId", item.user, 3);
-                           cause.text("userName", item.user, 3);
-                         });
-           });
+  out.list(
+      "actions", {}, actions,
+      [&](std::size_t i) {
+        return is_parameters(i) ? "hudson.model.ParametersAction" : "hudson.model.CauseAction";
+      },
+      [&](std::size_t i, JsonObject& action) {
+        if (is_parameters(i)) {
+          action.list(
+              "parameters", {2}, item.parameters.size(),
+              [](std::size_t) { return "hudson.model.StringParameterValue"; },
+              [&](std::size_t k, JsonObject& parameter) {
+                parameter.text("name", item.parameters[k].first, 3);
+                parameter.text("value", item.parameters[k].second, 3);
+              });
+          return;
+        }
+        action.list(
+            "causes", {2}, 1, [](std::size_t) { return "hudson.model.Cause$UserIdCause"; },
+            [&](std::size_t, JsonObject& cause) {
+              cause.text("shortDescription", "Started by user " + item.user, 3);
+              cause.text("userId", item.user, 3);
+              cause.text("userName", item.user, 3);
+            });
+      });
   out.boolean("blocked", item.state == ItemState::blocked);
   out.boolean("buildable", item.state == ItemState::buildable || item.state == ItemState::pending);
   out.number("id", item.id);
@@ -191,7 +216,8 @@ void State::write_item(const Item& item, JsonObject& out, const Caller& caller) 
       task.text("url", job_url(item.job) + std::to_string(item.run) + "/");
     });
   } else if (job != jobs.end()) {
-    out.object("task", {}, job_class(job->second), [&](JsonObject& task) { write_job(job->first, job->second, task, caller); });
+    out.object("task", {}, job_class(job->second),
+               [&](JsonObject& task) { write_job(job->first, job->second, task, caller); });
   }
   out.text("url", "queue/item/" + std::to_string(item.id) + "/");
   out.lazy_text("why", [&]() -> std::optional<std::string> {
@@ -213,7 +239,8 @@ void State::write_item(const Item& item, JsonObject& out, const Caller& caller) 
         run.text("url", absolute(job_url(item.job)) + std::to_string(item.executable->second) + "/", 999);
       });
     } else if (const Run* run = find_run(item.executable->first, item.executable->second)) {
-      out.object("executable", {}, run_class(job->second), [&](JsonObject& body) { write_run(job->second, *run, body, caller); });
+      out.object("executable", {}, run_class(job->second),
+                 [&](JsonObject& body) { write_run(job->second, *run, body, caller); });
     }
   }
 }
@@ -225,8 +252,9 @@ void State::write_job(const std::string& path, const Job& job, JsonObject& out, 
   const std::size_t count = job.runs.size();
   const auto newest_first = [&](std::size_t i) -> const Run& { return job.runs[count - 1 - i]; };
   const auto runs = [&](std::string_view name) {
-    out.list(name, {name == "builds" ? 1 : -1}, count, [&](std::size_t) { return run_class(job); },
-             [&](std::size_t i, JsonObject& run) { write_run(job, newest_first(i), run, caller); });
+    out.list(
+        name, {name == "builds" ? 1 : -1}, count, [&](std::size_t) { return run_class(job); },
+        [&](std::size_t i, JsonObject& run) { write_run(job, newest_first(i), run, caller); });
   };
   const auto one = [&](std::string_view name, const Run* run) {
     if (run == nullptr) {
@@ -241,7 +269,8 @@ void State::write_job(const std::string& path, const Job& job, JsonObject& out, 
     }
     return nullptr;
   };
-  out.list("actions", {}, 1, [](std::size_t) { return ""; }, [](std::size_t, JsonObject&) {});
+  out.list(
+      "actions", {}, 1, [](std::size_t) { return ""; }, [](std::size_t, JsonObject&) {});
   out.text("description", "");
   out.text("displayName", leaf_name(path));
   out.null("displayNameOrNull");
@@ -273,7 +302,8 @@ void State::write_job(const std::string& path, const Job& job, JsonObject& out, 
   if (queued == nullptr) {
     out.null("queueItem");
   } else {
-    out.object("queueItem", {}, item_class(*queued), [&](JsonObject& body) { write_item(*queued, body, caller); });
+    out.object("queueItem", {}, item_class(*queued),
+               [&](JsonObject& body) { write_item(*queued, body, caller); });
   }
   out.boolean("concurrentBuild", job.spec.concurrent);
   out.boolean("disabled", false);
@@ -288,14 +318,17 @@ void State::write_run(const Job& job, const Run& run, JsonObject& out, const Cal
   Item name_only;
   name_only.job = run.job;
   const auto neighbour = [&](std::string_view name, int number) {
-    const auto found = std::find_if(job.runs.begin(), job.runs.end(), [&](const Run& each) { return each.number == number; });
+    const auto found = std::find_if(job.runs.begin(), job.runs.end(),
+                                    [&](const Run& each) { return each.number == number; });
     if (found == job.runs.end()) {
       out.null(name);
     } else {
       out.object(name, {}, "", [&](JsonObject& body) { write_run(job, *found, body, caller); });
     }
   };
-  out.list("actions", {}, 1, [](std::size_t) { return "hudson.model.CauseAction"; }, [](std::size_t, JsonObject&) {});
+  out.list(
+      "actions", {}, 1, [](std::size_t) { return "hudson.model.CauseAction"; },
+      [](std::size_t, JsonObject&) {});
   out.empty_list("artifacts");
   out.boolean("building", run.building);
   out.null("description");
@@ -330,15 +363,20 @@ HttpReply State::read_computers(const ParsedRequest& request) {
   for (auto& [name, computer] : computers) {
     shown.push_back(&computer);
     const auto slots = static_cast<std::int64_t>(computer.slots.size());
-    const auto used = std::count_if(computer.slots.begin(), computer.slots.end(), [](const auto& slot) { return slot.has_value(); });
+    const auto used = std::count_if(computer.slots.begin(), computer.slots.end(),
+                                    [](const auto& slot) { return slot.has_value(); });
     busy += used;
     if (!offline(computer)) total += slots;
   }
   return exported(request, "hudson.model.ComputerSet", [&](JsonObject& out) {
     out.number("busyExecutors", busy);
-    out.list("computer", {1, true}, shown.size(),
-             [&](std::size_t i) { return shown[i]->name.empty() ? "hudson.model.Hudson$MasterComputer" : "hudson.slaves.SlaveComputer"; },
-             [&](std::size_t i, JsonObject& computer) { write_computer(*shown[i], computer, request.caller); });
+    out.list(
+        "computer", {1, true}, shown.size(),
+        [&](std::size_t i) {
+          return shown[i]->name.empty() ? "hudson.model.Hudson$MasterComputer"
+                                        : "hudson.slaves.SlaveComputer";
+        },
+        [&](std::size_t i, JsonObject& computer) { write_computer(*shown[i], computer, request.caller); });
     out.text("displayName", "Nodes");
     out.number("totalExecutors", total);
   });
@@ -369,14 +407,16 @@ HttpReply State::read_label(const ParsedRequest& request, const std::string& tex
     out.number("idleExecutors", idle_executors_of(names));
     out.object("loadStatistics", {}, "hudson.model.Label$1", [](JsonObject&) {});
     out.text("name", cached.expression.name(), 2);
-    out.list("nodes", {}, names.size(),
-             [&](std::size_t i) {
-               const auto node = nodes.find(names[i]);
-               if (names[i].empty()) return "hudson.model.Hudson";
-               return node != nodes.end() && node->second.kind == NodeKind::permanent ? "hudson.slaves.DumbSlave"
-                                                                                      : "hudson.plugins.swarm.SwarmSlave";
-             },
-             [&](std::size_t i, JsonObject& node) { node.text("nodeName", names[i], 2); });
+    out.list(
+        "nodes", {}, names.size(),
+        [&](std::size_t i) {
+          const auto node = nodes.find(names[i]);
+          if (names[i].empty()) return "hudson.model.Hudson";
+          return node != nodes.end() && node->second.kind == NodeKind::permanent
+                     ? "hudson.slaves.DumbSlave"
+                     : "hudson.plugins.swarm.SwarmSlave";
+        },
+        [&](std::size_t i, JsonObject& node) { node.text("nodeName", names[i], 2); });
     out.boolean("offline", label_offline(cached));
     out.number("totalExecutors", total);
   });
@@ -395,7 +435,8 @@ HttpReply State::read_load(const ParsedRequest& request) {
     const auto series = [&](std::string_view name, std::int64_t value) {
       out.object(name, {}, "", [&](JsonObject& body) {
         for (const char* scale : {"hour", "min", "sec10"}) {
-          body.object(scale, {}, "", [&](JsonObject& points) { points.real("latest", static_cast<double>(value)); });
+          body.object(scale, {}, "",
+                      [&](JsonObject& points) { points.real("latest", static_cast<double>(value)); });
         }
       });
     };

@@ -18,7 +18,8 @@ void State::write_slot(const Computer& computer, std::size_t slot, JsonObject& o
     out.null("currentExecutable");
   } else if (occupation->pipeline) {
     out.object("currentExecutable", {},
-               "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask$PlaceholderExecutable",
+               "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask$"
+               "PlaceholderExecutable",
                [&](JsonObject& body) {
                  Item shown;
                  shown.job = occupation->job;
@@ -31,7 +32,8 @@ void State::write_slot(const Computer& computer, std::size_t slot, JsonObject& o
                  body.text("fullDisplayName", name);
                  body.number("number", run->number, 999);
                  body.number("timestamp", run->started_ms);
-                 body.text("url", absolute(job_url(occupation->job)) + std::to_string(run->number) + "/", 999);
+                 body.text("url", absolute(job_url(occupation->job)) + std::to_string(run->number) + "/",
+                           999);
                });
   } else {
     out.object("currentExecutable", {}, "hudson.model.FreeStyleBuild",
@@ -54,20 +56,21 @@ void State::write_monitors(const Computer& computer, JsonObject& out) {
     const auto disk = [&](const char* monitor, const std::string& path) {
       const std::string key = std::string("hudson.node_monitors.") + monitor;
       if (!known) return monitors.null(key);
-      monitors.object(key, "hudson.node_monitors.DiskSpaceMonitorDescriptor$DiskSpace", [&](JsonObject& space) {
-        space.number("timestamp", now_ms, 999);
-        space.text("path", path, 999);
-        space.number("size", 82805514240, 999);
-        space.number("threshold", 1073741824, 999);
-        space.number("totalSize", 270553174016, 999);
-        space.number("warningThreshold", 2147483648, 999);
-      });
+      monitors.object(key, "hudson.node_monitors.DiskSpaceMonitorDescriptor$DiskSpace",
+                      [&](JsonObject& space) {
+                        space.number("timestamp", now_ms, 999);
+                        space.text("path", path, 999);
+                        space.number("size", 82805514240, 999);
+                        space.number("threshold", 1073741824, 999);
+                        space.number("totalSize", 270553174016, 999);
+                        space.number("warningThreshold", 2147483648, 999);
+                      });
     };
     if (!known) {
       monitors.null("hudson.node_monitors.SwapSpaceMonitor");
     } else {
-      monitors.object("hudson.node_monitors.SwapSpaceMonitor", "hudson.node_monitors.SwapSpaceMonitor$MemoryUsage2",
-                      [](JsonObject& memory) {
+      monitors.object("hudson.node_monitors.SwapSpaceMonitor",
+                      "hudson.node_monitors.SwapSpaceMonitor$MemoryUsage2", [](JsonObject& memory) {
                         memory.number("availablePhysicalMemory", 21384916992, 999);
                         memory.number("availableSwapSpace", 0, 999);
                         memory.number("totalPhysicalMemory", 25276063744, 999);
@@ -83,8 +86,8 @@ void State::write_monitors(const Computer& computer, JsonObject& out) {
       return;
     }
     monitors.text("hudson.node_monitors.ArchitectureMonitor", "Linux (amd64)");
-    monitors.object("hudson.node_monitors.ResponseTimeMonitor", "hudson.node_monitors.ResponseTimeMonitor$Data",
-                    [&](JsonObject& data) {
+    monitors.object("hudson.node_monitors.ResponseTimeMonitor",
+                    "hudson.node_monitors.ResponseTimeMonitor$Data", [&](JsonObject& data) {
                       data.number("timestamp", now_ms, 999);
                       data.number("average", 0, 999);
                     });
@@ -101,13 +104,18 @@ void State::write_computer(const Computer& computer, JsonObject& out, const Call
   const bool may_connect = has(caller, "Agent/Connect");
   const bool is_offline = offline(computer);
   out.empty_list("actions");
-  const std::vector<std::string> labels_shown = node == nullptr ? std::vector<std::string>() : java_set_order(label_words(*node));
-  out.list("assignedLabels", {}, labels_shown.size(), [](std::size_t) { return ""; },
-           [&](std::size_t i, JsonObject& label) { label.text("name", labels_shown[i], 2); });
-  out.text("description", built_in ? "the Jenkins controller's built-in node" : node == nullptr ? "" : node->description);
+  const std::vector<std::string> labels_shown =
+      node == nullptr ? std::vector<std::string>() : java_set_order(label_words(*node));
+  out.list(
+      "assignedLabels", {}, labels_shown.size(), [](std::size_t) { return ""; },
+      [&](std::size_t i, JsonObject& label) { label.text("name", labels_shown[i], 2); });
+  out.text("description", built_in          ? "the Jenkins controller's built-in node"
+                          : node == nullptr ? ""
+                                            : node->description);
   out.text("displayName", display_name(computer.name));
-  out.list("executors", {}, computer.slots.size(), [](std::size_t) { return ""; },
-           [&](std::size_t i, JsonObject& slot) { write_slot(computer, i, slot, caller); });
+  out.list(
+      "executors", {}, computer.slots.size(), [](std::size_t) { return ""; },
+      [&](std::size_t i, JsonObject& slot) { write_slot(computer, i, slot, caller); });
   const std::string icon = is_offline ? "symbol-computer-disconnected" : "symbol-computer";
   out.text("icon", icon);
   out.text("iconClassName", icon);
@@ -126,7 +134,8 @@ void State::write_computer(const Computer& computer, JsonObject& out, const Call
   if (flag != nullptr) {
     out.object("offlineCause", {}, "hudson.slaves.OfflineCause$UserCause", [&](JsonObject& cause) {
       cause.number("timestamp", flag->timestamp_ms);
-      cause.text("description", "Disconnected by " + flag->user + (flag->message.empty() ? "" : " : " + flag->message));
+      cause.text("description",
+                 "Disconnected by " + flag->user + (flag->message.empty() ? "" : " : " + flag->message));
     });
     out.text("offlineCauseReason", flag->message);
   } else if (!computer.offline_class.empty()) {
@@ -137,25 +146,28 @@ void State::write_computer(const Computer& computer, JsonObject& out, const Call
     out.null("offlineCause");
     out.text("offlineCauseReason", "");
   }
-  out.list("oneOffExecutors", {}, computer.one_off.size(), [](std::size_t) { return ""; },
-           [&](std::size_t i, JsonObject& one_off) {
-             const auto& [job_path, number] = computer.one_off[i];
-             const Run* run = has(caller, "Job/Read") ? find_run(job_path, number) : nullptr;
-             if (run == nullptr) {
-               one_off.null("currentExecutable");
-             } else {
-               one_off.object("currentExecutable", {}, "org.jenkinsci.plugins.workflow.job.WorkflowRun",
-                              [&, path = job_path](JsonObject& body) { write_run(jobs.at(path), *run, body, caller); });
-             }
-             one_off.boolean("idle", false);
-             one_off.boolean("likelyStuck", false);
-             one_off.number("number", -1);
-             one_off.number("progress", -1);
-           });
+  out.list(
+      "oneOffExecutors", {}, computer.one_off.size(), [](std::size_t) { return ""; },
+      [&](std::size_t i, JsonObject& one_off) {
+        const auto& [job_path, number] = computer.one_off[i];
+        const Run* run = has(caller, "Job/Read") ? find_run(job_path, number) : nullptr;
+        if (run == nullptr) {
+          one_off.null("currentExecutable");
+        } else {
+          one_off.object(
+              "currentExecutable", {}, "org.jenkinsci.plugins.workflow.job.WorkflowRun",
+              [&, path = job_path](JsonObject& body) { write_run(jobs.at(path), *run, body, caller); });
+        }
+        one_off.boolean("idle", false);
+        one_off.boolean("likelyStuck", false);
+        one_off.number("number", -1);
+        one_off.number("progress", -1);
+      });
   out.boolean("temporarilyOffline", flag != nullptr);
   if (built_in) return;
   const bool root_known = computer.channel == Channel::online && may_connect && node != nullptr;
-  out.text_or_null("absoluteRemotePath", root_known ? std::optional<std::string>(node->remote_fs) : std::nullopt);
+  out.text_or_null("absoluteRemotePath",
+                   root_known ? std::optional<std::string>(node->remote_fs) : std::nullopt);
 }
 
 }  // namespace skep::controller_sim

@@ -25,11 +25,14 @@ State::State(Options chosen, Instant now, WallTime wall)
   computer.slots.resize(static_cast<std::size_t>(std::max(0, options.built_in_executors)));
   computers.emplace(built_in_name, std::move(computer));
   session_id = digest64(options.seed, "session", "0").substr(0, 8);
-  at(now + Duration(random.between(1, std::max<std::int64_t>(1, options.queue_tick.count()))), {EventKind::tick});
+  at(now + Duration(random.between(1, std::max<std::int64_t>(1, options.queue_tick.count()))),
+     {EventKind::tick});
   at(now + options.trim_labels_every, {EventKind::trim_labels});
 }
 
-std::int64_t State::wall_ms(Instant when) const { return wall_base_ms + to_ms(when - wall_base); }
+std::int64_t State::wall_ms(Instant when) const {
+  return wall_base_ms + to_ms(when - wall_base);
+}
 
 void State::advance(Instant now) {
   while (!events.empty() && events.begin()->first <= now) {
@@ -44,7 +47,9 @@ void State::advance(Instant now) {
 
 void State::run_event(const Event& event) {
   switch (event.kind) {
-    case EventKind::maintain: maintain(); break;
+    case EventKind::maintain:
+      maintain();
+      break;
     case EventKind::tick:
       at(clock + options.queue_tick, {EventKind::tick});
       maintain();
@@ -53,8 +58,12 @@ void State::run_event(const Event& event) {
       at(clock + options.trim_labels_every, {EventKind::trim_labels});
       trim_all_labels();
       break;
-    case EventKind::start_executable: start_executable(event.id); break;
-    case EventKind::finish_build: finish(event.id, event.name); break;
+    case EventKind::start_executable:
+      start_executable(event.id);
+      break;
+    case EventKind::finish_build:
+      finish(event.id, event.name);
+      break;
     case EventKind::agent_online: {
       const auto found = computers.find(event.name);
       if (found == computers.end() || found->second.connection != event.id) break;
@@ -78,7 +87,9 @@ void State::run_event(const Event& event) {
       schedule_maintenance();
       break;
     }
-    case EventKind::remove_node: event.id == 0 ? remove_node(event.name) : after_disconnect(event.name); break;
+    case EventKind::remove_node:
+      event.id == 0 ? remove_node(event.name) : after_disconnect(event.name);
+      break;
     case EventKind::start_flow:
       if (phase == Phase::up) {
         next_blocks(event.name, event.number);
@@ -86,16 +97,26 @@ void State::run_event(const Event& event) {
         at(clock + seconds(1), event);
       }
       break;
-    case EventKind::lost_agent_timeout: lost_agent_timeout(event.id); break;
+    case EventKind::lost_agent_timeout:
+      lost_agent_timeout(event.id);
+      break;
     case EventKind::resume_timeout: {
       const auto found = items.find(static_cast<std::int64_t>(event.id));
       if (found != items.end() && found->second.resumes) cancel(found->first);
       break;
     }
-    case EventKind::restart_listening: phase = Phase::starting; break;
-    case EventKind::restart_up: come_up(); break;
-    case EventKind::resume_blocks: resume_blocks(); break;
-    case EventKind::end_of_wait: end_of_wait(event.id); break;
+    case EventKind::restart_listening:
+      phase = Phase::starting;
+      break;
+    case EventKind::restart_up:
+      come_up();
+      break;
+    case EventKind::resume_blocks:
+      resume_blocks();
+      break;
+    case EventKind::end_of_wait:
+      end_of_wait(event.id);
+      break;
   }
 }
 

@@ -1,5 +1,5 @@
-// The script console. It cannot run Groovy: it recognises what Skep posts (hook, companion, label list) by what the
-// script says and does what the real one did (recordings 11, 12, 16, 23).
+// The script console. It cannot run Groovy: it recognises what Skep posts (hook, companion, label list) by
+// what the script says and does what the real one did (recordings 11, 12, 16, 23).
 #include <algorithm>
 
 #include "tests/controller_sim/model/state.h"
@@ -12,14 +12,18 @@ namespace {
 
 constexpr const char* script_type = "text/plain;charset=utf-8";
 
-bool contains(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool contains(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 /// The text between `before` and the next `after`, or empty.
-std::string between(const std::string& text, std::string_view before, std::string_view after, std::size_t from = 0) {
+std::string between(const std::string& text, std::string_view before, std::string_view after,
+                    std::size_t from = 0) {
   const std::size_t start = text.find(before, from);
   if (start == std::string::npos) return {};
   const std::size_t end = text.find(after, start + before.size());
-  return end == std::string::npos ? std::string() : text.substr(start + before.size(), end - start - before.size());
+  return end == std::string::npos ? std::string()
+                                  : text.substr(start + before.size(), end - start - before.size());
 }
 
 /// The name of the class that has `kind` after its name: "class X implements ExecutorListener".
@@ -71,22 +75,26 @@ void State::report_item(std::string_view kind, const Item& item) {
 }
 
 void State::end_of_wait(std::uint64_t parked_id) {
-  const auto found = std::find_if(parked.begin(), parked.end(), [&](const ParkedReply& each) { return each.id == parked_id; });
+  const auto found = std::find_if(parked.begin(), parked.end(),
+                                  [&](const ParkedReply& each) { return each.id == parked_id; });
   if (found == parked.end()) return;
   const std::uint64_t from = found->from;
   parked.erase(found);
   HttpReply reply = plain(200, script_type, "skep-companion absent\n");
   if (companion) {
     const std::uint64_t first = companion->next - companion->ring.size();
-    reply.body = companion->greeting + " " + companion->boot + " " + std::to_string(first) + " " + std::to_string(companion->next) + "\n";
-    for (std::size_t i = from > first ? static_cast<std::size_t>(from - first) : 0; i < companion->ring.size(); ++i) {
+    reply.body = companion->greeting + " " + companion->boot + " " + std::to_string(first) + " " +
+                 std::to_string(companion->next) + "\n";
+    for (std::size_t i = from > first ? static_cast<std::size_t>(from - first) : 0;
+         i < companion->ring.size(); ++i) {
       reply.body += companion->ring[i] + "\n";
     }
   }
   finished_replies.emplace_back(parked_id, std::move(reply));
 }
 
-/// hub.since(FROM, MILLIS): answers at once when there is something, else when there is, at the latest after MILLIS.
+/// hub.since(FROM, MILLIS): answers at once when there is something, else when there is, at the latest after
+/// MILLIS.
 HttpReply State::wait_for_events(const std::string& script) {
   const std::string call = between(script, ".since(", ")");
   const std::size_t comma = call.find(',');
@@ -113,7 +121,8 @@ HttpReply State::wait_for_events(const std::string& script) {
 
 std::string State::install_hook(const std::string& script) {
   const std::string name = class_with(script, "implements ExecutorListener");
-  const bool there = std::any_of(hooks.begin(), hooks.end(), [&](const Hook& each) { return each.class_name == name; });
+  const bool there =
+      std::any_of(hooks.begin(), hooks.end(), [&](const Hook& each) { return each.class_name == name; });
   if (!there) hooks.push_back({name, marker_label(script), false});
   return last_println(script) + "\n";
 }
@@ -123,19 +132,25 @@ std::string State::install_companion(const std::string& script) {
   if (!companion || companion->class_name != name) {
     Companion fresh;
     fresh.class_name = name;
-    fresh.greeting = between(script, "println \"", " ${", script.rfind("hub.boot") == std::string::npos ? 0 : script.rfind("println \"", script.rfind("hub.boot")));
+    fresh.greeting = between(script, "println \"", " ${",
+                             script.rfind("hub.boot") == std::string::npos
+                                 ? 0
+                                 : script.rfind("println \"", script.rfind("hub.boot")));
     const std::string hex = digest64(random.next(), "boot", name);
-    fresh.boot = hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-4" + hex.substr(12, 3) + "-8" + hex.substr(15, 3) + "-" + hex.substr(18, 12);
+    fresh.boot = hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-4" + hex.substr(12, 3) + "-8" +
+                 hex.substr(15, 3) + "-" + hex.substr(18, 12);
     companion = std::move(fresh);
     hooks.push_back({class_with(script, "implements ExecutorListener"), marker_label(script), true});
   }
-  std::string out = companion->greeting + " " + companion->boot + " " + std::to_string(companion->next) + "\n";
+  std::string out =
+      companion->greeting + " " + companion->boot + " " + std::to_string(companion->next) + "\n";
   for (const std::int64_t id : visible_items()) {
     const Item& item = items.at(id);
     const char* state = item.state == ItemState::buildable || item.state == ItemState::pending ? "buildable"
                         : item.state == ItemState::blocked                                     ? "blocked"
                                                                                                : "waiting";
-    out += std::to_string(id) + " " + state + " " + (any_node_item(item) ? "" : label(item.label).expression.expression()) + "\n";
+    out += std::to_string(id) + " " + state + " " +
+           (any_node_item(item) ? "" : label(item.label).expression.expression()) + "\n";
   }
   return out;
 }
@@ -164,7 +179,8 @@ std::string State::list_labels(const std::string& script) {
     out += "\n";
   }
   const std::size_t last = script.find_last_not_of(" \t\r\n");
-  const bool ends_in_null = last != std::string::npos && last >= 3 && script.compare(last - 3, 4, "null") == 0;
+  const bool ends_in_null =
+      last != std::string::npos && last >= 3 && script.compare(last - 3, 4, "null") == 0;
   if (!ends_in_null) out += "Result: [Lhudson.model.Queue$Item;@60f37313\n";
   return out;
 }
@@ -180,7 +196,9 @@ HttpReply State::script_text(const ParsedRequest& request) {
     companion.reset();
     const std::vector<ParkedReply> waiting_now = parked;
     for (const ParkedReply& waiter : waiting_now) end_of_wait(waiter.id);
-    hooks.erase(std::remove_if(hooks.begin(), hooks.end(), [&](const Hook& hook) { return contains(script, hook.class_name); }), hooks.end());
+    hooks.erase(std::remove_if(hooks.begin(), hooks.end(),
+                               [&](const Hook& hook) { return contains(script, hook.class_name); }),
+                hooks.end());
     out = last_println(script) + "\n";
   } else if (contains(script, "implements ExecutorListener")) {
     out = install_hook(script);
@@ -190,11 +208,16 @@ HttpReply State::script_text(const ParsedRequest& request) {
     const std::string type = between(script, "throw new ", "(");
     const std::string before = between(script, "println '", "'");
     if (!before.empty()) out = before + "\n";
-    out += "java.lang." + type + ": " + between(script, type + "('", "'") +
-           "\n\tat java.base/jdk.internal.reflect.NativeConstructorAccessorImpl.newInstance0(Native Method)\n";
+    out +=
+        "java.lang." + type + ": " + between(script, type + "('", "'") +
+        "\n\tat java.base/jdk.internal.reflect.NativeConstructorAccessorImpl.newInstance0(Native Method)\n";
   } else if (std::count(script.begin(), script.end(), '(') != std::count(script.begin(), script.end(), ')')) {
-    out = "org.codehaus.groovy.control.MultipleCompilationErrorsException: startup failed:\nScript1.groovy: 1: unexpected token:  @ line 1, column " +
-          std::to_string(script.size() + 1) + ".\n   " + script + "\n            ^\n\n1 error\n\n\tat org.codehaus.groovy.control.ErrorCollector.failIfErrors(ErrorCollector.java:309)\n";
+    out =
+        "org.codehaus.groovy.control.MultipleCompilationErrorsException: startup failed:\nScript1.groovy: 1: "
+        "unexpected token:  @ line 1, column " +
+        std::to_string(script.size() + 1) + ".\n   " + script +
+        "\n            ^\n\n1 error\n\n\tat "
+        "org.codehaus.groovy.control.ErrorCollector.failIfErrors(ErrorCollector.java:309)\n";
   } else {
     if (contains(script, "scheduleMaintenance()")) schedule_maintenance();
     if (contains(script, "println")) {

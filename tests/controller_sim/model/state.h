@@ -1,7 +1,8 @@
 // The inside of the stand-in controller. Not a seam: only the model's own sources include it.
 //
-// Time order: everything that happens later is an Event; advance() runs due events in order of time. The life of a
-// build has the instants t0..t4 of the reference: assigned, executable exists, accepted, completed, next assignment.
+// Time order: everything that happens later is an Event; advance() runs due events in order of time. The life
+// of a build has the instants t0..t4 of the reference: assigned, executable exists, accepted, completed, next
+// assignment.
 #pragma once
 
 #include <functional>
@@ -243,7 +244,8 @@ struct ControllerModel::State {
   void run_event(const Event& event);
 
   // --- labels
-  std::vector<std::string> label_words(const Node& node) const;  // configured and self label, order of insertion
+  std::vector<std::string> label_words(
+      const Node& node) const;  // configured and self label, order of insertion
   LabelSet label_set(const Node& node) const;
   CachedLabel& label(const std::string& text);
   const std::vector<std::string>& label_nodes(CachedLabel& cached);
@@ -324,7 +326,9 @@ struct ControllerModel::State {
   bool is_session(const std::string& cookie) const { return sessions.count(cookie) != 0; }
   std::string crumb_for(const Caller& caller) const;
   std::string absolute(std::string_view relative) const { return options.root_url + std::string(relative); }
-  std::string local(std::string_view relative) const { return options.path_prefix + "/" + std::string(relative); }
+  std::string local(std::string_view relative) const {
+    return options.path_prefix + "/" + std::string(relative);
+  }
 
   HttpReply json_reply(std::string body) const;
   HttpReply exported(const ParsedRequest& request, std::string_view class_name,
@@ -332,7 +336,8 @@ struct ControllerModel::State {
   HttpReply redirect(std::string location) const;
   HttpReply plain(int status, std::string_view content_type, std::string body) const;
   HttpReply empty(int status) const;
-  HttpReply page(int status, std::string_view title, std::string_view heading, std::string_view text, std::size_t size);
+  HttpReply page(int status, std::string_view title, std::string_view heading, std::string_view text,
+                 std::size_t size);
   HttpReply not_found();
   HttpReply method_not_allowed();
   HttpReply server_error(int status, std::size_t size);

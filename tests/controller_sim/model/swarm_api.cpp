@@ -12,13 +12,15 @@ namespace {
 
 constexpr const char* odd_plain = "text/plain; UTF-8;charset=iso-8859-1";
 
-/// Jenkins.checkGoodName; the typographic quotes of the message do not survive in a header: blanks stand for them.
+/// Jenkins.checkGoodName; the typographic quotes of the message do not survive in a header: blanks stand for
+/// them.
 std::optional<std::string> bad_name(const std::string& name) {
   if (name.empty()) return "No name is specified";
   if (name == "." || name == "..") return name + "  is not an allowed name";
   for (const char c : name) {
     if (static_cast<unsigned char>(c) < 0x20) return "No control code is allowed";
-    if (std::string_view("?*/\\%!@#$^&|<>[]:;").find(c) != std::string_view::npos) return std::string(1, c) + "  is an unsafe character";
+    if (std::string_view("?*/\\%!@#$^&|<>[]:;").find(c) != std::string_view::npos)
+      return std::string(1, c) + "  is an unsafe character";
   }
   if (name.back() == '.') return "A name cannot end with  . ";
   return std::nullopt;
@@ -84,22 +86,25 @@ HttpReply State::create_slave(const ParsedRequest& request) {
   if (existing == nodes.end()) {
     add_node(std::move(node));
   } else {
-    // The node object is replaced, the computer stays; with it the flag, where it lives there. No maintenance follows.
+    // The node object is replaced, the computer stays; with it the flag, where it lives there. No maintenance
+    // follows.
     auto touched = touched_labels(existing->second);
     node.previous_labels = touched;
     existing->second = std::move(node);
     touched.merge(touched_labels(existing->second));
     trim_labels(touched);
   }
-  HttpReply reply = plain(200, "text/plain;charset=iso-8859-1",
-                          java_properties({{"name", name}, {"secret", secret_of(name)}}, WallTime{wall_ms(clock)}));
+  HttpReply reply =
+      plain(200, "text/plain;charset=iso-8859-1",
+            java_properties({{"name", name}, {"secret", secret_of(name)}}, WallTime{wall_ms(clock)}));
   return reply;
 }
 
 HttpReply State::slave_labels(const ParsedRequest& request, std::string_view action) {
   const std::string name = field_or(request.parameters, "name", "");
   const auto found = nodes.find(name);
-  if (found == nodes.end() || name.empty()) return plain(404, odd_plain, "Agent \"" + name + "\" does not exist.\n");
+  if (found == nodes.end() || name.empty())
+    return plain(404, odd_plain, "Agent \"" + name + "\" does not exist.\n");
   Node& node = found->second;
   std::vector<std::string> words = split_blanks(node.label_text);
   if (action != "get") {

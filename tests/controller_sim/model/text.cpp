@@ -14,8 +14,12 @@ int hex_value(char c) {
   return -1;
 }
 
-char hex_digit(unsigned value) { return "0123456789abcdef"[value & 15U]; }
-char hex_digit_upper(unsigned value) { return "0123456789ABCDEF"[value & 15U]; }
+char hex_digit(unsigned value) {
+  return "0123456789abcdef"[value & 15U];
+}
+char hex_digit_upper(unsigned value) {
+  return "0123456789ABCDEF"[value & 15U];
+}
 
 /// UTF-16 code units, as Java sees a string. Broken UTF-8 becomes U+FFFD.
 std::vector<std::uint16_t> utf16_units(std::string_view text) {
@@ -26,7 +30,8 @@ std::vector<std::uint16_t> utf16_units(std::string_view text) {
     std::uint32_t code = 0xFFFD;
     if (length != 0 && i + length <= text.size()) {
       code = length == 1 ? lead : lead & (0x7FU >> length);
-      for (std::size_t k = 1; k < length; ++k) code = (code << 6) | (static_cast<unsigned char>(text[i + k]) & 0x3FU);
+      for (std::size_t k = 1; k < length; ++k)
+        code = (code << 6) | (static_cast<unsigned char>(text[i + k]) & 0x3FU);
     }
     i += std::max<std::size_t>(length, 1);
     if (code >= 0x10000) {
@@ -57,7 +62,8 @@ std::string properties_escape(std::string_view text, bool is_key) {
       out += static_cast<char>(unit);
     } else if (unit < 0x20 || unit > 0x7E) {
       out += "\\u";
-      for (int shift = 12; shift >= 0; shift -= 4) out += hex_digit_upper(static_cast<unsigned>(unit >> shift));
+      for (int shift = 12; shift >= 0; shift -= 4)
+        out += hex_digit_upper(static_cast<unsigned>(unit >> shift));
     } else {
       out += static_cast<char>(unit);
     }
@@ -89,7 +95,8 @@ CivilTime civil_time(WallTime time) {
   const std::int64_t shifted = days + 719468;
   const std::int64_t era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
   const auto day_of_era = static_cast<unsigned>(shifted - era * 146097);
-  const unsigned year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+  const unsigned year_of_era =
+      (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
   const unsigned day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
   const unsigned shifted_month = (5 * day_of_year + 2) / 153;
   out.day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
@@ -199,7 +206,8 @@ std::vector<std::string> split_blanks(std::string_view text) {
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
   const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return lower(x) == lower(y); });
 }
 
 std::optional<std::string> base64_decode(std::string_view text) {
@@ -227,8 +235,8 @@ std::string java_date(WallTime time) {
                                                       "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
   const CivilTime t = civil_time(time);
   std::array<char, 64> buffer{};
-  std::snprintf(buffer.data(), buffer.size(), "%s %s %02u %02u:%02u:%02u UTC %lld", days[t.weekday], months[t.month - 1],
-                t.day, t.hour, t.minute, t.second, static_cast<long long>(t.year));
+  std::snprintf(buffer.data(), buffer.size(), "%s %s %02u %02u:%02u:%02u UTC %lld", days[t.weekday],
+                months[t.month - 1], t.day, t.hour, t.minute, t.second, static_cast<long long>(t.year));
   return buffer.data();
 }
 
@@ -244,12 +252,23 @@ std::string xml_escape(std::string_view text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '&': out += "&amp;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&apos;"; break;
-      default: out += c;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&apos;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;
@@ -279,11 +298,21 @@ std::string json_quote(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           out += "\\u00";
@@ -331,20 +360,23 @@ std::string time_span(std::int64_t ms) {
   if (secs >= 1) {
     const std::int64_t tenths = ms % 1000 / 100;
     if (tenths == 0) return std::to_string(secs) + " sec";
-    std::snprintf(buffer.data(), buffer.size(), "%lld.%lld sec", static_cast<long long>(secs), static_cast<long long>(tenths));
+    std::snprintf(buffer.data(), buffer.size(), "%lld.%lld sec", static_cast<long long>(secs),
+                  static_cast<long long>(tenths));
     return buffer.data();
   }
   if (ms >= 100) {
     std::int64_t hundredths = ms / 10;
     const bool one_digit = hundredths % 10 == 0;
     if (one_digit) hundredths /= 10;
-    std::snprintf(buffer.data(), buffer.size(), one_digit ? "0.%lld sec" : "0.%02lld sec", static_cast<long long>(hundredths));
+    std::snprintf(buffer.data(), buffer.size(), one_digit ? "0.%lld sec" : "0.%02lld sec",
+                  static_cast<long long>(hundredths));
     return buffer.data();
   }
   return std::to_string(ms) + " ms";
 }
 
-std::string html_page(std::string_view title, std::string_view heading, std::string_view text, std::size_t size) {
+std::string html_page(std::string_view title, std::string_view heading, std::string_view text,
+                      std::size_t size) {
   std::string page = "<!DOCTYPE html><html lang=\"en\"><head><title>" + xml_escape(title) + "</title>";
   const std::string tail = "</head><body><div id=\"main-panel\"><h1>" + std::string(heading) + "</h1><p>" +
                            std::string(text) + "</p></div></body></html>";
@@ -378,7 +410,8 @@ std::vector<std::string> java_set_order(const std::vector<std::string>& insertio
     for (const std::uint16_t unit : utf16_units(text)) hash = hash * 31 + unit;
     keyed.emplace_back((hash ^ (hash >> 16)) & static_cast<std::uint32_t>(capacity - 1), text);
   }
-  std::stable_sort(keyed.begin(), keyed.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(keyed.begin(), keyed.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<std::string> out;
   for (auto& [bucket, text] : keyed) {
     if (std::find(out.begin(), out.end(), text) == out.end()) out.push_back(std::move(text));

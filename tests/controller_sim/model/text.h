@@ -1,4 +1,5 @@
-// Text helpers of the stand-in controller: URLs and forms, Java properties, XML, HTML pages, Jenkins' time spans.
+// Text helpers of the stand-in controller: URLs and forms, Java properties, XML, HTML pages, Jenkins' time
+// spans.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,8 @@ std::optional<std::string> json_string_field(std::string_view json, std::string_
 std::string time_span(std::int64_t ms);
 
 /// An HTML page of about `size` bytes.
-std::string html_page(std::string_view title, std::string_view heading, std::string_view text, std::size_t size);
+std::string html_page(std::string_view title, std::string_view heading, std::string_view text,
+                      std::size_t size);
 
 /// 64 hexadecimal digits that depend on all arguments. No cryptography: this is a stand-in.
 std::string digest64(std::uint64_t seed, std::string_view purpose, std::string_view text);

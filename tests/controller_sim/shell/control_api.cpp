@@ -12,7 +12,9 @@ HttpReply answer(int status, const Json& body) {
   return {status, {{"Content-Type", "application/json"}}, json::dump(body) + "\n"};
 }
 
-HttpReply refuse(const std::string& message) { return answer(400, {{"error", message}}); }
+HttpReply refuse(const std::string& message) {
+  return answer(400, {{"error", message}});
+}
 
 std::string text_of(const Json& object, const char* key, std::string fallback = {}) {
   const auto value = json::get_string(object, key);
@@ -50,8 +52,9 @@ HttpReply create_job(Hub& hub, const Json& body) {
   if (body.contains("blocks") && body["blocks"].is_array()) {
     for (const Json& block : body["blocks"]) {
       if (!block.is_object()) return refuse("a block is an object");
-      spec.blocks.push_back({text_of(block, "label"), text_of(block, "name"), milliseconds(number_of(block, "duration_ms", 1000)),
-                             text_of(block, "command"), flag_of(block, "empty_block", false)});
+      spec.blocks.push_back({text_of(block, "label"), text_of(block, "name"),
+                             milliseconds(number_of(block, "duration_ms", 1000)), text_of(block, "command"),
+                             flag_of(block, "empty_block", false)});
     }
   }
   hub.model().create_job(spec);
@@ -70,8 +73,11 @@ HttpReply schedule(Hub& hub, const Json& body) {
   Json ids = Json::array();
   for (std::int64_t i = 0; i < count; ++i) {
     Parameters own = parameters;
-    if (distinct) own.emplace_back("SIM_NUMBER", std::to_string(to_ms(steady_now().time_since_epoch())) + "-" + std::to_string(i));
-    const auto id = hub.model().schedule(text_of(body, "path"), steady_now(), own, optional_ms(body, "quiet_period_ms"));
+    if (distinct)
+      own.emplace_back("SIM_NUMBER",
+                       std::to_string(to_ms(steady_now().time_since_epoch())) + "-" + std::to_string(i));
+    const auto id =
+        hub.model().schedule(text_of(body, "path"), steady_now(), own, optional_ms(body, "quiet_period_ms"));
     if (!id) return answer(404, {{"error", "no such job: " + text_of(body, "path")}});
     ids.push_back(*id);
   }
@@ -115,7 +121,8 @@ HttpReply truth(Hub& hub) {
                       {"resumed", build.resumed}});
   }
   Json nodes = Json::array();
-  for (const std::string& name : model.node_names()) nodes.push_back({{"name", name}, {"online", model.agent_online(name)}});
+  for (const std::string& name : model.node_names())
+    nodes.push_back({{"name", name}, {"online", model.agent_online(name)}});
   Json reused = Json::array();
   for (const auto& [node, count] : per_node) {
     if (count > 1) reused.push_back({{"node", node}, {"builds", count}});
@@ -135,14 +142,16 @@ HttpReply post(Hub& hub, const std::string& verb, const Json& body) {
   if (verb == "schedule") return schedule(hub, body);
   if (verb == "faults") return add_fault(hub, body);
   if (verb == "kill") {
-    return hub.cut_agent(text_of(body, "agent")) ? answer(200, Json::object()) : answer(404, {{"error", "no such agent connected"}});
+    return hub.cut_agent(text_of(body, "agent")) ? answer(200, Json::object())
+                                                 : answer(404, {{"error", "no such agent connected"}});
   }
   if (verb == "block") {
     model.block_job(text_of(body, "path"), flag_of(body, "blocked", true), now);
   } else if (verb == "stop") {
     model.stop_build(text_of(body, "path"), static_cast<int>(number_of(body, "number", 0)), now);
   } else if (verb == "nodes") {
-    model.create_permanent_node(text_of(body, "name"), text_of(body, "labels"), flag_of(body, "exclusive", true),
+    model.create_permanent_node(text_of(body, "name"), text_of(body, "labels"),
+                                flag_of(body, "exclusive", true),
                                 static_cast<int>(number_of(body, "executors", 1)), now);
   } else if (verb == "quiet-down") {
     model.set_quieting_down(flag_of(body, "on", true), now);
@@ -159,8 +168,9 @@ HttpReply post(Hub& hub, const std::string& verb, const Json& body) {
 
 HttpReply handle_control(Hub& hub, const HttpRequest& request) {
   const std::size_t question = request.target.find('?');
-  const std::string verb = request.target.substr(std::string_view(control_prefix).size(),
-                                                 question == std::string::npos ? question : question - std::string_view(control_prefix).size());
+  const std::string verb = request.target.substr(
+      std::string_view(control_prefix).size(),
+      question == std::string::npos ? question : question - std::string_view(control_prefix).size());
   if (request.method == "GET") {
     if (verb == "truth") return truth(hub);
     if (verb == "requests") return answer(200, Json(hub.counters()));
@@ -170,7 +180,8 @@ HttpReply handle_control(Hub& hub, const HttpRequest& request) {
     if (verb == "faults") hub.model().clear_faults();
     if (verb == "requests") hub.clear_counters();
     if (verb == "jobs" && question != std::string::npos) {
-      hub.model().delete_job(field_or(parse_form(request.target.substr(question + 1)), "path", ""), steady_now());
+      hub.model().delete_job(field_or(parse_form(request.target.substr(question + 1)), "path", ""),
+                             steady_now());
     }
     return answer(200, Json::object());
   }

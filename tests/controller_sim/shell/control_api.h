@@ -1,6 +1,6 @@
 // The control API below /_sim/: what a person does with a mouse, for tests and the demo. JSON in, JSON out.
 //
-//   POST jobs        {"path","kind":"freestyle|pipeline","label","duration_ms","command","concurrent","empty_block",
+//   POST jobs {"path","kind":"freestyle|pipeline","label","duration_ms","command","concurrent","empty_block",
 //                     "quiet_period_ms","parallel","blocks":[{"label","name","duration_ms","command","empty_block"}]}
 //   DELETE jobs?path=P
 //   POST schedule    {"path","parameters":{},"quiet_period_ms","count","distinct"} -> {"ids":[...]}

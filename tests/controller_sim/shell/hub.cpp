@@ -12,7 +12,8 @@ Instant steady_now() {
 }
 
 WallTime wall_now() {
-  return {std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
+  return {
+      std::chrono::duration_cast<milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count()};
 }
 
 std::string request_kind(const HttpRequest& request) {
@@ -20,9 +21,11 @@ std::string request_kind(const HttpRequest& request) {
   std::string previous;
   for (const std::string& part : split(request.target.substr(0, request.target.find('?')), '/')) {
     if (part.empty()) continue;
-    const bool is_name = previous == "computer" || previous == "job" || previous == "label" || (previous == "item");
+    const bool is_name =
+        previous == "computer" || previous == "job" || previous == "label" || (previous == "item");
     const bool is_verb = part == "api" || part == "doCreateItem";
-    kind += (kind.find(' ') == std::string::npos ? " " : "/") + (is_name && !is_verb ? std::string("N") : part);
+    kind +=
+        (kind.find(' ') == std::string::npos ? " " : "/") + (is_name && !is_verb ? std::string("N") : part);
     previous = part;
   }
   return kind;
@@ -69,10 +72,17 @@ void Hub::deliver(const AgentCommand& command) {
   AgentMessage message;
   message.run = {command.build, to_ms(command.duration), command.command, command.survives_agent, false};
   switch (command.kind) {
-    case AgentCommandKind::close_channel: link->close(); return;
-    case AgentCommandKind::stop_build: message.type = AgentMessage::Type::stop; break;
-    case AgentCommandKind::resume_build: message.run.resume = true; break;
-    case AgentCommandKind::run_build: break;
+    case AgentCommandKind::close_channel:
+      link->close();
+      return;
+    case AgentCommandKind::stop_build:
+      message.type = AgentMessage::Type::stop;
+      break;
+    case AgentCommandKind::resume_build:
+      message.run.resume = true;
+      break;
+    case AgentCommandKind::run_build:
+      break;
   }
   link->send(to_text(message));
 }

@@ -26,8 +26,8 @@ class AgentLink {
  public:
   virtual ~AgentLink() = default;
   virtual void send(std::string text) = 0;
-  virtual void close() = 0;       // orderly, as when a node is deleted
-  virtual void cut() = 0;         // as when a cable breaks
+  virtual void close() = 0;  // orderly, as when a node is deleted
+  virtual void cut() = 0;    // as when a cable breaks
 };
 
 Instant steady_now();

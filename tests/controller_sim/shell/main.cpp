@@ -1,5 +1,5 @@
-// skep-controller-sim: a stand-in Jenkins controller on loopback, for tests and the demo. Prints one line of JSON with its
-// address when it listens. Ends on SIGTERM or SIGINT.
+// skep-controller-sim: a stand-in Jenkins controller on loopback, for tests and the demo. Prints one line of
+// JSON with its address when it listens. Ends on SIGTERM or SIGINT.
 #include <CLI/CLI.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/signal_set.hpp>
@@ -18,14 +18,21 @@ using boost::asio::ip::tcp;
 
 class Server {
  public:
-  Server(boost::asio::io_context& io, std::uint16_t port, std::string prefix, std::optional<boost::asio::ssl::context> tls)
-      : io_(io), acceptor_(io), prefix_(std::move(prefix)), tls_(std::move(tls)), wanted_(boost::asio::ip::address_v4::loopback(), port) {
+  Server(boost::asio::io_context& io, std::uint16_t port, std::string prefix,
+         std::optional<boost::asio::ssl::context> tls)
+      : io_(io),
+        acceptor_(io),
+        prefix_(std::move(prefix)),
+        tls_(std::move(tls)),
+        wanted_(boost::asio::ip::address_v4::loopback(), port) {
     open();
     wanted_.port(acceptor_.local_endpoint().port());
   }
 
   std::uint16_t port() const { return wanted_.port(); }
-  std::string url() const { return std::string(tls_ ? "https" : "http") + "://127.0.0.1:" + std::to_string(port()) + prefix_ + "/"; }
+  std::string url() const {
+    return std::string(tls_ ? "https" : "http") + "://127.0.0.1:" + std::to_string(port()) + prefix_ + "/";
+  }
 
   void run(Hub& hub) {
     hub_ = &hub;
@@ -65,7 +72,8 @@ class Server {
 
   template <typename Session>
   void start(std::shared_ptr<Session> session) {
-    if (open_sessions_.size() > 1000) open_sessions_.clear();  // they end by themselves; only a restart looks here
+    if (open_sessions_.size() > 1000)
+      open_sessions_.clear();  // they end by themselves; only a restart looks here
     open_sessions_.push_back([weak = std::weak_ptr<Session>(session)] {
       if (const auto alive = weak.lock()) alive->cut();
     });
@@ -115,7 +123,8 @@ int run(int argc, char** argv) {
   std::uint16_t port = 0;
   std::string users_file, certificate, key;
   std::int64_t quiet_seconds = 0;
-  app.add_option("--core-version", options.core_version, "2.479.3 or 2.528.3")->check(CLI::IsMember({"2.479.3", "2.528.3"}));
+  app.add_option("--core-version", options.core_version, "2.479.3 or 2.528.3")
+      ->check(CLI::IsMember({"2.479.3", "2.528.3"}));
   app.add_option("--prefix", options.path_prefix, "path prefix, such as /jenkins");
   app.add_option("--root-url", options.root_url, "Jenkins' own idea of its address (default: the real one)");
   app.add_option("--port", port, "0 chooses one");
@@ -151,7 +160,9 @@ int run(int argc, char** argv) {
   boost::asio::signal_set signals(io, SIGTERM, SIGINT);
   signals.async_wait([&](const boost::system::error_code&, int) { io.stop(); });
   const std::string origin = server.url().substr(0, server.url().find('/', 8));
-  std::cout << json::dump({{"url", server.url()}, {"control", origin + control_prefix}, {"port", server.port()}}) << std::endl;
+  std::cout << json::dump(
+                   {{"url", server.url()}, {"control", origin + control_prefix}, {"port", server.port()}})
+            << std::endl;
   io.run();
   return 0;
 }

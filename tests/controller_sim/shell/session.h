@@ -1,5 +1,5 @@
-// One connection to skep-controller-sim: HTTP with keep-alive, which may become an agent's WebSocket. For plain TCP and
-// TLS streams. A 30 s idle connection is closed without a word, as Jenkins' Jetty does.
+// One connection to skep-controller-sim: HTTP with keep-alive, which may become an agent's WebSocket. For
+// plain TCP and TLS streams. A 30 s idle connection is closed without a word, as Jenkins' Jetty does.
 #pragma once
 
 #include <boost/asio/ssl/stream.hpp>
@@ -70,19 +70,21 @@ class AgentSession : public AgentLink, public std::enable_shared_from_this<Agent
     if (!accepted_ || writing_ || outbox_.empty()) return;
     writing_ = true;
     socket_.text(true);
-    socket_.async_write(boost::asio::buffer(outbox_.front()), [self = this->shared_from_this()](beast::error_code error, std::size_t) {
-      self->writing_ = false;
-      self->outbox_.pop_front();
-      if (error) return self->gone();
-      if (self->outbox_.empty() && self->closing_) return self->start_close();
-      self->write_next();
-    });
+    socket_.async_write(boost::asio::buffer(outbox_.front()),
+                        [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                          self->writing_ = false;
+                          self->outbox_.pop_front();
+                          if (error) return self->gone();
+                          if (self->outbox_.empty() && self->closing_) return self->start_close();
+                          self->write_next();
+                        });
   }
 
   void start_close() {
     if (close_started_ || !accepted_) return cut();
     close_started_ = true;
-    socket_.async_close(beast::websocket::close_code::normal, [self = this->shared_from_this()](beast::error_code) { self->cut(); });
+    socket_.async_close(beast::websocket::close_code::normal,
+                        [self = this->shared_from_this()](beast::error_code) { self->cut(); });
   }
 
   void gone() { hub_.agent_gone(name_, connection_); }
@@ -100,13 +102,17 @@ template <typename Stream>
 class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSession<Stream>> {
  public:
   HttpSession(Hub& hub, Stream stream, std::string path_prefix)
-      : hub_(hub), stream_(std::move(stream)), timer_(stream_.get_executor()), agent_path_(path_prefix + "/wsagents/") {}
+      : hub_(hub),
+        stream_(std::move(stream)),
+        timer_(stream_.get_executor()),
+        agent_path_(path_prefix + "/wsagents/") {}
 
   void start() {
     if constexpr (std::is_same_v<Stream, TlsStream>) {
-      stream_.async_handshake(boost::asio::ssl::stream_base::server, [self = this->shared_from_this()](beast::error_code error) {
-        if (!error) self->read();
-      });
+      stream_.async_handshake(boost::asio::ssl::stream_base::server,
+                              [self = this->shared_from_this()](beast::error_code error) {
+                                if (!error) self->read();
+                              });
     } else {
       read();
     }
@@ -130,10 +136,11 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
     parser_.emplace();
     parser_->body_limit(body_limit);
     beast::get_lowest_layer(stream_).expires_after(idle_limit);
-    beast::http::async_read(stream_, buffer_, *parser_, [self = this->shared_from_this()](beast::error_code error, std::size_t) {
-      if (error) return self->cut();
-      self->handle();
-    });
+    beast::http::async_read(stream_, buffer_, *parser_,
+                            [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                              if (error) return self->cut();
+                              self->handle();
+                            });
   }
 
   void handle() {
@@ -142,12 +149,15 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
     HttpRequest request;
     request.method = std::string(message.method_string());
     request.target = std::string(message.target());
-    for (const auto& field : message) request.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
+    for (const auto& field : message)
+      request.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
     request.body = message.body();
     keep_alive_ = message.keep_alive();
     is_head_ = request.method == "HEAD";
     accept_encoding_ = std::string(message[beast::http::field::accept_encoding]);
-    if (beast::websocket::is_upgrade(message) && request.target.substr(0, request.target.find('?')) == agent_path_) return upgrade();
+    if (beast::websocket::is_upgrade(message) &&
+        request.target.substr(0, request.target.find('?')) == agent_path_)
+      return upgrade();
     const bool control = request.target.rfind(control_prefix, 0) == 0;
     HttpReply reply = control ? handle_control(hub_, request) : hub_.handle(request);
     if (reply.parked) {
@@ -162,7 +172,8 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
   void upgrade() {
     const auto& message = parser_->get();
     const std::string name(message["Node-Name"]);
-    const ConnectResult result = hub_.model().agent_connect(name, std::string(message["Secret-Key"]), steady_now());
+    const ConnectResult result =
+        hub_.model().agent_connect(name, std::string(message["Secret-Key"]), steady_now());
     if (result.status != 101) {
       keep_alive_ = false;
       deliver({result.status, {{"Content-Type", "text/plain;charset=utf-8"}}, result.message});
@@ -179,20 +190,23 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
     compress(reply_, accept_encoding_);
     bytes_ = to_bytes(reply_, keep_alive_, is_head_);
     if (reply_.delivery.slow_loris) return drip(0);
-    boost::asio::async_write(stream_, boost::asio::buffer(bytes_), [self = this->shared_from_this()](beast::error_code error, std::size_t) {
-      if (error || !self->keep_alive_ || self->reply_.delivery.cut_body_at) return self->cut();
-      self->read();
-    });
+    boost::asio::async_write(stream_, boost::asio::buffer(bytes_),
+                             [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                               if (error || !self->keep_alive_ || self->reply_.delivery.cut_body_at)
+                                 return self->cut();
+                               self->read();
+                             });
   }
 
   void drip(std::size_t position) {
     if (position >= bytes_.size()) return keep_alive_ ? read() : cut();
-    boost::asio::async_write(stream_, boost::asio::buffer(&bytes_[position], 1),
-                             [self = this->shared_from_this(), position](beast::error_code error, std::size_t) {
-                               if (error) return self->cut();
-                               self->timer_.expires_after(std::chrono::milliseconds(50));
-                               self->timer_.async_wait([self, position](beast::error_code) { self->drip(position + 1); });
-                             });
+    boost::asio::async_write(
+        stream_, boost::asio::buffer(&bytes_[position], 1),
+        [self = this->shared_from_this(), position](beast::error_code error, std::size_t) {
+          if (error) return self->cut();
+          self->timer_.expires_after(std::chrono::milliseconds(50));
+          self->timer_.async_wait([self, position](beast::error_code) { self->drip(position + 1); });
+        });
   }
 
   Hub& hub_;

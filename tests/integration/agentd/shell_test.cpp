@@ -115,6 +115,7 @@ TEST_CASE("agentd: a blocking query wakes when something changes, and ends with 
   const auto timed_out = f.api->report("?index=" + std::to_string(last) + "&wait=100ms");
   REQUIRE(timed_out);
   CHECK(timed_out->index == last);
+  CHECK(f.api->report("?index=0&wait=0s"));
   CHECK(f.api->report("?index=1&wait=60s"));  // another index: at once
 }
 

@@ -15,7 +15,7 @@ from farm import Farm, wait_for  # noqa: E402
 
 SEED = int(os.environ.get("SKEP_SEED", time.time_ns() % 1_000_000))
 KILLS = 50
-BUILDS = 40
+BUILDS = 80
 
 
 def kill_one(farm, dice):

@@ -1,1 +1,167 @@
+// Drain, hold, retire, pause, and changes of the configuration.
+#include <algorithm>
 #include <catch2/catch.hpp>
+
+#include "tests/unit/scheduler/support/world.h"
+
+using namespace skep;
+using namespace skep::scheduler;
+using namespace skep::scheduler::testing;
+
+namespace {
+
+SchedulerConfig warm_config(int idle) {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = idle;
+  return config;
+}
+
+struct Farm : World {
+  explicit Farm(SchedulerConfig given = make_config(), OneBuildMeans given_means = OneBuildMeans::gate) : World(std::move(given), given_means) {
+    add_host("h1");
+    start();
+  }
+  bool has_idle(std::size_t count) {
+    return run_until([this, count] {
+      std::size_t idle = 0;
+      for (const auto& e : status().executors) idle += e.state == ExecutorState::idle && e.gate != "closing" ? 1 : 0;
+      return idle == count;
+    }, seconds(60));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("drain: idle executors leave, busy ones stay, nothing new comes; undrain undoes it", "[unit][scheduler][operators]") {
+  Farm w(warm_config(2));
+  REQUIRE(w.has_idle(2));
+  w.add_job("linux", minutes(2));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
+  w.send(DrainHost{HostId("h1"), "new disks"});
+  REQUIRE(w.run_until([&] { return w.executors_on_hosts() == 1; }, minutes(1)));
+  const std::size_t orders = w.count<OrderExecutor>();
+  w.run_for(seconds(30));
+  CHECK(w.count<OrderExecutor>() == orders);
+  CHECK(w.executors_on_hosts() == 1);
+  CHECK(w.status().hosts[0].is_draining);
+  CHECK(w.status().hosts[0].drain_reason == "new disks");
+  REQUIRE(w.all<RecordDrain>().size() == 1);
+  w.send(UndrainHost{HostId("h1")});
+  REQUIRE(w.run_until([&] { return w.executors_on_hosts() >= 3; }, minutes(1)));
+  CHECK_FALSE(w.all<RecordDrain>().back().is_draining);
+}
+
+TEST_CASE("hold: neither recycled nor destroyed until its time, across a restart of the scheduler", "[unit][scheduler][operators]") {
+  Farm w;
+  w.add_job("linux", seconds(5));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
+  const ExecutorId id(w.builds[0].first);
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 600'000}, minutes(10), "debugging"});
+  w.run_for(minutes(2));
+  CHECK(w.count<DestroyExecutor>() == 0);
+  REQUIRE(w.status().executors.size() == 1);
+  CHECK(w.status().executors[0].state == ExecutorState::held);
+  w.restart_scheduler();
+  w.run_for(minutes(5));
+  CHECK(w.count<DestroyExecutor>() == 0);
+  CHECK(w.executors_on_hosts() == 1);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
+  CHECK(w.is_clean());
+}
+
+TEST_CASE("hold: an idle executor is never opened while held, and retire ends the hold", "[unit][scheduler][operators]") {
+  Farm w(warm_config(1));
+  REQUIRE(w.has_idle(1));
+  const ExecutorId id = w.status().executors[0].record.id;
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 3'600'000}, hours(1), "look"});
+  w.add_job("linux", seconds(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(30)));
+  CHECK(w.builds[0].first != id.text);
+  w.send(RetireExecutor{id, "done", false});
+  REQUIRE(w.run_until([&] { return !w.nodes.contains(id.text); }, seconds(30)));
+}
+
+TEST_CASE("retire: idle now, busy at the end of its build, busy at once only when told so", "[unit][scheduler][operators]") {
+  Farm w;
+  w.add_job("linux", minutes(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
+  w.run_for(seconds(3));
+  const ExecutorId id(w.builds[0].first);
+  SECTION("at the end") {
+    w.send(RetireExecutor{id, "old", false});
+    w.run_for(seconds(30));
+    CHECK(w.count<DestroyExecutor>() == 0);
+    REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  }
+  SECTION("at once") {
+    w.send(RetireExecutor{id, "broken", true});
+    w.run_for(seconds(3));
+    CHECK(w.count<DestroyExecutor>() == 1);
+    REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(1)));
+    CHECK(w.all<Audit>()[0].end == "retired: broken");
+  }
+}
+
+TEST_CASE("pause: nothing is launched, warm executors still serve, resume goes on", "[unit][scheduler][operators]") {
+  Farm w(warm_config(1));
+  REQUIRE(w.has_idle(1));
+  w.send(PauseLaunching{"maintenance"});
+  const std::size_t launches = w.count<CreateNode>();
+  w.add_job("linux", seconds(1));
+  const std::int64_t second = w.add_job("linux", seconds(1));
+  w.run_for(seconds(30));
+  CHECK(w.builds.size() == 1);
+  CHECK(w.count<CreateNode>() == launches);
+  CHECK(w.explain(second).reason == WaitReason::paused);
+  CHECK(w.explain(second).text.find("maintenance") != std::string::npos);
+  CHECK(w.status().is_paused);
+  REQUIRE(w.all<RecordPause>().size() == 1);
+  w.send(ResumeLaunching{});
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, seconds(30)));
+}
+
+TEST_CASE("configuration: a changed template recycles idle executors and lets busy ones finish", "[unit][scheduler][operators]") {
+  Farm w(warm_config(2));
+  REQUIRE(w.has_idle(2));
+  w.add_job("linux", minutes(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
+  REQUIRE(w.has_idle(2));
+  const std::string busy = w.builds[0].first;
+  SchedulerConfig next = w.config;
+  CHECK(w.logic->executors_retired_by(next) == 0);
+  next.templates[0].image = "base2";
+  w.hosts.at(HostId("h1")).report.images = {"base", "base2"};
+  CHECK(w.logic->executors_retired_by(next) == 2);
+  w.config = next;
+  w.send(ConfigChanged{next});
+  w.report(HostId("h1"));
+  REQUIRE(w.run_until([&] {
+    std::size_t renewed = 0;
+    for (const auto& order : w.all<OrderExecutor>()) renewed += order.order.spec.image == "base2" ? 1 : 0;
+    return renewed == 2;
+  }, seconds(30)));
+  CHECK(w.nodes.contains(busy));
+  REQUIRE(w.has_idle(2));
+  CHECK(w.executors_on_hosts() == 3);
+  next.templates[0].minimum_idle = 0;
+  next.templates[0].maximum = 1;
+  CHECK(w.logic->executors_retired_by(next) == 0);
+  next.templates.clear();
+  CHECK(w.logic->executors_retired_by(next) == 2);
+  w.config = next;
+  w.send(ConfigChanged{next});
+  REQUIRE(w.run_until([&] { return w.executors_on_hosts() <= 1; }, minutes(1)));
+  REQUIRE(w.run_until([&] { return w.is_clean(); }, minutes(3)));
+}
+
+TEST_CASE("a build over its template's limit is ended, and said so", "[unit][scheduler][operators]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].build_limit = minutes(1);
+  Farm w(config);
+  w.add_job("linux", hours(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
+  w.run_for(seconds(50));
+  CHECK(w.count<DestroyExecutor>() == 0);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  CHECK(w.all<Audit>()[0].end.starts_with("retired: its build ran longer"));
+}

@@ -1,1 +1,182 @@
+// Restarts of the controller (and resumed blocks), lost agents, and restarts of the scheduler itself.
+#include <algorithm>
 #include <catch2/catch.hpp>
+
+#include "tests/unit/scheduler/support/world.h"
+
+using namespace skep;
+using namespace skep::scheduler;
+using namespace skep::scheduler::testing;
+
+namespace {
+
+struct Farm : World {
+  explicit Farm(SchedulerConfig given = make_config(), OneBuildMeans given_means = OneBuildMeans::gate) : World(std::move(given), given_means) {
+    add_host("h1");
+    start();
+  }
+  bool runs_one(const std::string& label, Duration length, bool is_block = true) {
+    add_job(label, length, is_block);
+    return run_until([this] { return builds.size() == 1; }, seconds(20));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("controller restart: a pipeline block resumes on its own executor, once, and the gate closes again", "[unit][scheduler][restart]") {
+  const OneBuildMeans means = GENERATE(OneBuildMeans::gate, OneBuildMeans::hook);
+  Farm w(make_config(), means);
+  REQUIRE(w.runs_one("linux", seconds(60)));
+  const std::string name = w.builds[0].first;
+  w.run_for(seconds(5));
+  w.is_controller_up = false;
+  w.run_for(seconds(8));
+  w.is_controller_up = true;
+  w.restart_controller();
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, seconds(60)));
+  CHECK(w.builds[1] == std::pair(name, w.builds[0].second));
+  const auto creations = w.all<CreateNode>();
+  REQUIRE(creations.size() == 2);
+  CHECK(creations[1].is_recreation);
+  CHECK(creations[1].node.text == name);
+  const auto orders = w.all<OrderExecutor>();
+  REQUIRE(orders.size() == 2);
+  CHECK(orders[1].order.ticket.attempt == 2);
+  CHECK(orders[1].order.spec == orders[0].order.spec);
+  CHECK(w.status().counters.resumes == 1);
+  if (means == OneBuildMeans::gate) {
+    REQUIRE(w.run_until([&] { return w.nodes.contains(name) && w.nodes.at(name).fact.is_temporarily_offline; }, seconds(3)));
+  }
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  CHECK(w.is_clean());
+  CHECK_FALSE(w.all<Audit>()[0].is_violation);
+  CHECK(w.all<Audit>()[0].end == "used");
+}
+
+TEST_CASE("controller restart: executors that were not used are replaced as demand asks", "[unit][scheduler][restart]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 2;
+  Farm w(config);
+  REQUIRE(w.run_until([&] {
+    const auto all = w.status().executors;
+    return all.size() == 2 && all[0].state == ExecutorState::idle && all[1].state == ExecutorState::idle;
+  }, seconds(20)));
+  const auto before = w.nodes;
+  w.restart_controller();
+  REQUIRE(w.run_until([&] { return w.nodes.size() == 2 && w.executors_on_hosts() == 2 && w.nodes.begin()->second.fact.is_connected; }, minutes(2)));
+  for (const auto& [name, node] : w.nodes) CHECK_FALSE(before.contains(name));
+  for (const Audit& audit : w.all<Audit>()) CHECK(audit.end == "unused: the controller was restarted");
+}
+
+TEST_CASE("controller restart: without an item for it, a busy executor is kept for the resume window and then destroyed", "[unit][scheduler][restart]") {
+  Farm w;
+  REQUIRE(w.runs_one("linux", minutes(60)));
+  w.run_for(seconds(5));
+  w.running.clear();  // nothing will ask for it again
+  w.restart_controller();
+  w.run_for(minutes(5));
+  CHECK(w.count<DestroyExecutor>() == 0);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(3)));
+  CHECK(w.is_clean());
+  CHECK(w.all<Audit>()[0].end.find("did not come back") != std::string::npos);
+}
+
+TEST_CASE("a freestyle build dies with its node, so its executor goes at once", "[unit][scheduler][restart]") {
+  Farm w;
+  REQUIRE(w.runs_one("linux", minutes(60), false));
+  w.run_for(seconds(5));
+  w.running.clear();
+  w.disconnect(w.builds[0].first);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, seconds(20)));
+  CHECK(w.is_clean());
+}
+
+TEST_CASE("an item for an executor that is gone for good is no demand", "[unit][scheduler][restart]") {
+  Farm w;
+  const std::int64_t item = w.add_job("t-linux-1-1abc", seconds(1));
+  w.run_for(seconds(20));
+  CHECK(w.count<CreateNode>() == 0);
+  CHECK(w.explain(item).reason == WaitReason::resume_lost);
+}
+
+TEST_CASE("a busy node that is back by itself stays busy", "[unit][scheduler][restart]") {
+  Farm w;
+  REQUIRE(w.runs_one("linux", minutes(2)));
+  w.run_for(seconds(5));
+  const std::string name = w.builds[0].first;
+  const Node kept = w.nodes.at(name);
+  w.nodes.erase(name);
+  w.run_for(seconds(10));
+  CHECK(w.count<DestroyExecutor>() == 0);
+  w.nodes[name] = kept;
+  w.nodes.at(name).fact.is_temporarily_offline = false;
+  REQUIRE(w.run_until([&] { return w.nodes.at(name).fact.is_temporarily_offline; }, seconds(10)));
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
+  CHECK(w.is_clean());
+}
+
+TEST_CASE("controller restart in the middle of a resume: it resumes again", "[unit][scheduler][restart]") {
+  Farm w;
+  REQUIRE(w.runs_one("linux", minutes(2)));
+  w.run_for(seconds(5));
+  w.boot_time = seconds(10);
+  w.restart_controller();
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 2; }, seconds(30)));
+  w.session = "s-again";
+  w.nodes.clear();
+  w.boot_time = milliseconds(300);
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, minutes(2)));
+  CHECK(w.builds[1].first == w.builds[0].first);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
+}
+
+TEST_CASE("scheduler restart: a busy executor is adopted, its build ends, nothing is left", "[unit][scheduler][restart]") {
+  Farm w;
+  REQUIRE(w.runs_one("linux", seconds(30)));
+  w.run_for(seconds(1));
+  w.restart_scheduler();
+  w.run_for(seconds(5));
+  REQUIRE(w.status().executors.size() == 1);
+  CHECK(w.status().executors[0].state == ExecutorState::busy);
+  CHECK(w.count<DestroyExecutor>() == 0);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  CHECK(w.is_clean());
+  CHECK(w.all<Audit>()[0].record.builds_seen.size() == 1);
+}
+
+TEST_CASE("scheduler restart: a closed idle executor is adopted and used", "[unit][scheduler][restart]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  Farm w(config);
+  REQUIRE(w.run_until([&] { return w.status().executors.size() == 1 && w.status().executors[0].state == ExecutorState::idle; }, seconds(20)));
+  const ExecutorId id = w.status().executors[0].record.id;
+  w.restart_scheduler();
+  w.add_job("linux", seconds(2));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
+  CHECK(w.builds[0].first == id.text);
+}
+
+TEST_CASE("scheduler killed at any action: every build runs once and nothing is left", "[unit][scheduler][restart]") {
+  // The world stops carrying out actions after the n-th one: a crash between any two of them.
+  const int crash_after = GENERATE(range(1, 45));
+  INFO("crash after action " << crash_after);
+  Farm w;
+  w.add_job("linux", milliseconds(700));
+  w.add_job("x86", milliseconds(700));
+  int left = crash_after;
+  bool is_crashed = false;
+  w.before_action = [&](const Action&) {
+    if (is_crashed) return true;
+    if (--left > 0) return true;
+    is_crashed = true;
+    return false;
+  };
+  for (int i = 0; i < 20'000 && !is_crashed; ++i) w.run_for(milliseconds(1));
+  REQUIRE(is_crashed);
+  w.restart_scheduler();
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, minutes(5)));
+  for (const auto& e : w.status().executors) w.send(RetireExecutor{e.record.id, "end of test", false});
+  REQUIRE(w.run_until([&] { return w.is_clean(); }, minutes(5)));
+  for (const auto& [node, count] : w.builds_per_node()) CHECK(count == 1);
+  CHECK(w.builds.size() == 2);
+}

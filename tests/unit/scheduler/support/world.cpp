@@ -45,8 +45,13 @@ void World::answer(Duration d, Event event) {
 }
 
 void World::send(const Event& event) {
+  if (is_killed_) return;
   const std::vector<Action> actions = logic->handle(event, now, wall());
   for (const Action& action : actions) {
+    if (is_killed_ || !before_action(action)) {
+      is_killed_ = true;
+      return;
+    }
     log.push_back(action);
     interpret(action);
   }
@@ -70,6 +75,7 @@ void World::report_all(int incarnation) {
 
 void World::restart_scheduler() {
   ++incarnation_;
+  is_killed_ = false;
   logic = std::make_unique<SchedulerLogic>(config, Prng(1 + epoch));
   start(epoch + 1);
 }
@@ -82,7 +88,8 @@ void World::run_for(Duration d) {
     steps_at_once = now == last ? steps_at_once + 1 : 0;
     last = now;
     if (steps_at_once > 20'000) FAIL("the logic wakes up again and again at one instant\n" << dump(*this));
-    std::optional<Instant> next = logic->next_deadline();
+    std::optional<Instant> next;
+    if (!is_killed_) next = logic->next_deadline();
     if (!agenda_.empty() && (!next || agenda_.begin()->first < *next)) next = agenda_.begin()->first;
     if (!next || *next > end) {
       now = end;

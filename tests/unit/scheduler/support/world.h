@@ -116,6 +116,8 @@ class World {
   bool agents_connect = true;
   int restarts = 0;
   std::vector<std::string> missing_permissions;
+  /// False: the scheduler is killed before this action; the world does nothing for it any more.
+  std::function<bool(const Action&)> before_action = [](const Action&) { return true; };
   std::function<std::optional<Fault>(const Action&)> fault = [](const Action&) { return std::nullopt; };
 
  private:
@@ -139,6 +141,7 @@ class World {
   std::multimap<Instant, std::function<void()>> agenda_;
   std::int64_t next_item_ = 1;
   int incarnation_ = 0;
+  bool is_killed_ = false;
   int generations_ = 0;
 };
 
