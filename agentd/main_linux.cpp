@@ -47,7 +47,8 @@ void apply_flags(const Flags& flags, AgentdConfig& config) {
 std::string existing_folder(const std::string& path) {
   std::error_code ignored;
   std::filesystem::path folder = std::filesystem::absolute(path, ignored);
-  while (folder.has_relative_path() && !std::filesystem::exists(folder, ignored)) folder = folder.parent_path();
+  while (folder.has_relative_path() && !std::filesystem::exists(folder, ignored))
+    folder = folder.parent_path();
   return folder.string();
 }
 
@@ -120,7 +121,8 @@ int run(const Flags& flags, posix_host::SignalWaiter& signals) {
   }
   if (config->fake.is_enabled) {
     return fail(exit_config, flags.config_file,
-                Error::failed(ErrorCode::unsupported, "drivers.fake: skep-agentd holds no fake driver", "switch it off"));
+                Error::failed(ErrorCode::unsupported, "drivers.fake: skep-agentd holds no fake driver",
+                              "switch it off"));
   }
   apply_flags(flags, *config);
   log::initialize(config->log_level, config->log_format);

@@ -18,7 +18,8 @@ Error error_of(const http::Reply& reply, const std::string& target) {
                                          : ErrorCode::generic;
   std::string message = "the scheduler answered " + std::to_string(reply.status) + " to " + target;
   std::string hint;
-  if (const auto body = json::parse_strict(reply.body); body && body->is_object() && body->contains("error")) {
+  if (const auto body = json::parse_strict(reply.body);
+      body && body->is_object() && body->contains("error")) {
     const Json& error = (*body)["error"];
     if (auto text = json::get_string(error, "message")) message = *text;
     if (auto text = json::get_string(error, "hint")) hint = *text;
@@ -71,7 +72,8 @@ Result<Json> ApiClient::call(http::Request request) {
   if (reply->status >= 300) return error_of(*reply, target);
   auto parsed = json::parse_strict(reply->body);
   if (!parsed) {
-    return Error::failed(ErrorCode::malformed_reply, "what answers at " + options_.url + " is not a scheduler: " + parsed.error().message,
+    return Error::failed(ErrorCode::malformed_reply,
+                         "what answers at " + options_.url + " is not a scheduler: " + parsed.error().message,
                          "check --url");
   }
   return parsed;
@@ -83,10 +85,14 @@ int report(const Error& error) {
   switch (error.code) {
     case ErrorCode::unavailable:
     case ErrorCode::timed_out:
-    case ErrorCode::malformed_reply: return exit_unreachable;
-    case ErrorCode::not_found: return exit_not_found;
-    case ErrorCode::invalid_input: return exit_usage;
-    default: return exit_failed;
+    case ErrorCode::malformed_reply:
+      return exit_unreachable;
+    case ErrorCode::not_found:
+      return exit_not_found;
+    case ErrorCode::invalid_input:
+      return exit_usage;
+    default:
+      return exit_failed;
   }
 }
 

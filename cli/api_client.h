@@ -10,7 +10,15 @@
 namespace skep::cli {
 
 /// What `skep` ends with; documented in `skep --help` and docs/how-to/cli.md.
-enum ExitCode { exit_ok = 0, exit_failed = 1, exit_usage = 2, exit_unreachable = 3, exit_not_found = 4, exit_timed_out = 5, exit_invalid_config = 6 };
+enum ExitCode {
+  exit_ok = 0,
+  exit_failed = 1,
+  exit_usage = 2,
+  exit_unreachable = 3,
+  exit_not_found = 4,
+  exit_timed_out = 5,
+  exit_invalid_config = 6
+};
 
 struct ConnectionOptions {
   std::string url = "http://127.0.0.1:7070/";

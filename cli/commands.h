@@ -1,5 +1,5 @@
-// The commands of `skep`. Each add_*() registers its subcommands with CLI11 and runs when it was chosen; the exit code is
-// left in Context::exit_code.
+// The commands of `skep`. Each add_*() registers its subcommands with CLI11 and runs when it was chosen; the
+// exit code is left in Context::exit_code.
 #pragma once
 
 #include <CLI/CLI.hpp>

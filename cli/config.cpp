@@ -11,9 +11,13 @@ using json::Json;
 
 namespace {
 
-int print_check(const Context& context, const std::string& file, const Result<void>& verdict, const std::string& summary) {
+int print_check(const Context& context, const std::string& file, const Result<void>& verdict,
+                const std::string& summary) {
   if (context.wants_json()) {
-    std::cout << json::dump(Json{{"file", file}, {"valid", verdict.has_value()}, {"problems", verdict ? "" : verdict.error().message}}) << "\n";
+    std::cout << json::dump(Json{{"file", file},
+                                 {"valid", verdict.has_value()},
+                                 {"problems", verdict ? "" : verdict.error().message}})
+              << "\n";
   } else if (verdict) {
     std::cout << file << ": good, " << summary << "\n";
   } else {
@@ -26,12 +30,15 @@ int check(const Context& context, const std::string& file, bool is_agentd) {
   if (is_agentd) {
     const auto config = agentd::load_config_file(file);
     if (!config) return print_check(context, file, config.error(), "");
-    return print_check(context, file, {}, config->logic.host.empty() ? "host named by the machine" : "host " + config->logic.host.text);
+    return print_check(
+        context, file, {},
+        config->logic.host.empty() ? "host named by the machine" : "host " + config->logic.host.text);
   }
   const auto config = scheduler::load_config_file(file);
   if (!config) return print_check(context, file, config.error(), "");
-  return print_check(context, file, {}, std::to_string(config->logic.controllers.size()) + " controllers, " +
-                                            std::to_string(config->logic.templates.size()) + " templates");
+  return print_check(context, file, {},
+                     std::to_string(config->logic.controllers.size()) + " controllers, " +
+                         std::to_string(config->logic.templates.size()) + " templates");
 }
 
 constexpr const char* bash_completion = R"BASH(_skep() {
@@ -64,8 +71,11 @@ void add_config(CLI::App& app, Context& context) {
   CLI::App* check_command = config->add_subcommand("check", "check a file as a whole; no daemon is asked");
   check_command->add_option("file", options->file, "the YAML file")->required();
   check_command->add_flag("--agentd", options->is_agentd, "it is a configuration of skep-agentd");
-  check_command->footer("Examples:\n  skep config check /etc/skep/scheduler.yaml\n  skep config check --agentd /etc/skep/agentd.yaml");
-  check_command->callback([options, &context] { context.exit_code = check(context, options->file, options->is_agentd); });
+  check_command->footer(
+      "Examples:\n  skep config check /etc/skep/scheduler.yaml\n  skep config check --agentd "
+      "/etc/skep/agentd.yaml");
+  check_command->callback(
+      [options, &context] { context.exit_code = check(context, options->file, options->is_agentd); });
 
   config->add_subcommand("show", "what the scheduler runs with; no secrets")->callback([&context] {
     ApiClient client = context.client();
@@ -73,17 +83,21 @@ void add_config(CLI::App& app, Context& context) {
     if (reply) std::cout << reply->dump(context.wants_json() ? -1 : 2) << "\n";
     context.exit_code = reply ? exit_ok : report(reply.error());
   });
-  CLI::App* reload = config->add_subcommand("reload", "make the scheduler read its file again; a bad file changes nothing");
+  CLI::App* reload =
+      config->add_subcommand("reload", "make the scheduler read its file again; a bad file changes nothing");
   reload->add_flag("--yes", options->yes, "even if more than a tenth of the farm is retired");
   reload->callback([options, &context] {
     ApiClient client = context.client();
     const auto reply = client.post("v1/config/reload", Json{{"yes", options->yes}});
-    if (reply) std::cout << (context.wants_json() ? json::dump(*reply) : reply->value("message", "reloaded")) << "\n";
+    if (reply)
+      std::cout << (context.wants_json() ? json::dump(*reply) : reply->value("message", "reloaded")) << "\n";
     context.exit_code = reply ? exit_ok : report(reply.error());
   });
 
   app.add_subcommand("version", "version of skep")->callback([&context] {
-    std::cout << (context.wants_json() ? json::dump(Json{{"version", skep_version}}) : std::string("skep ") + skep_version) << "\n";
+    std::cout << (context.wants_json() ? json::dump(Json{{"version", skep_version}})
+                                       : std::string("skep ") + skep_version)
+              << "\n";
   });
   auto shell = std::make_shared<std::string>("bash");
   CLI::App* completion = app.add_subcommand("completion", "print a completion script");

@@ -28,7 +28,8 @@ Json read_label(const std::string& text, const std::vector<NamedSet>& sets) {
   const LabelExpression expression = LabelExpression::from_job(text);
   const bool is_any = is_any_node_text(text);
   Json matches = Json::array();
-  for (const NamedSet& set : sets) matches.push_back((is_any ? set.takes_unlabelled : expression.matches(set.labels)) ? 1 : 0);
+  for (const NamedSet& set : sets)
+    matches.push_back((is_any ? set.takes_unlabelled : expression.matches(set.labels)) ? 1 : 0);
   return {{"text", text}, {"valid", is_valid}, {"name", expression.name()}, {"matches", std::move(matches)}};
 }
 
@@ -58,7 +59,8 @@ int run_stdin(const Context& context, const std::vector<NamedSet>& sets) {
     if (line.empty()) continue;
     const auto parsed = json::parse_strict(line);
     if (!parsed || !parsed->is_string()) {
-      std::cerr << "skep: line " << number << " of the input is not a JSON string; nothing after it was read\n";
+      std::cerr << "skep: line " << number
+                << " of the input is not a JSON string; nothing after it was read\n";
       return exit_usage;
     }
     std::cout << json::dump(read_label(parsed->get<std::string>(), sets)) << "\n";
@@ -106,10 +108,17 @@ void add_labels(CLI::App& app, Context& context) {
   auto options = std::make_shared<LabelsOptions>();
   CLI::App* command = app.add_subcommand("labels", "how Jenkins reads a label text, and what it matches");
   command->add_option("text", options->texts, "label texts as typed into a job");
-  command->add_option("--with", options->with, "one set of node labels (\"a b c\"); may be repeated; no daemon is asked")->expected(1)->take_all();
-  command->add_flag("--stdin", options->from_stdin, "read one JSON string a line, print one object a line (with --output json)");
-  command->footer("Examples:\n  skep labels 'linux && (x86 || arm)'\n  skep labels '!windows' --with 'linux x86' --with windows\n"
-                  "  printf '\"a&&b\"\\n' | skep labels --stdin --output json --with 'a b'");
+  command
+      ->add_option("--with", options->with,
+                   "one set of node labels (\"a b c\"); may be repeated; no daemon is asked")
+      ->expected(1)
+      ->take_all();
+  command->add_flag("--stdin", options->from_stdin,
+                    "read one JSON string a line, print one object a line (with --output json)");
+  command->footer(
+      "Examples:\n  skep labels 'linux && (x86 || arm)'\n  skep labels '!windows' --with 'linux x86' --with "
+      "windows\n"
+      "  printf '\"a&&b\"\\n' | skep labels --stdin --output json --with 'a b'");
   command->callback([options, &context] { context.exit_code = run_labels(*options, context); });
 }
 

@@ -15,10 +15,16 @@ int main(int argc, char** argv) {
       "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 scheduler not reached, 4 no such object,\n"
       "            5 --wait ran out of time, 6 configuration has errors");
   skep::cli::Context context;
-  app.add_option("--url", context.connection.url, "the scheduler's address")->envname("SKEP_URL")->capture_default_str();
-  app.add_option("--token-file", context.connection.token_file, "file with the API token (mode 0600)")->envname("SKEP_TOKEN_FILE");
-  app.add_option("--ca-file", context.connection.ca_file, "PEM file of a private CA")->envname("SKEP_CA_FILE");
-  app.add_option("-o,--output", context.output, "table for people, json for programs")->check(CLI::IsMember({"table", "json"}))->capture_default_str();
+  app.add_option("--url", context.connection.url, "the scheduler's address")
+      ->envname("SKEP_URL")
+      ->capture_default_str();
+  app.add_option("--token-file", context.connection.token_file, "file with the API token (mode 0600)")
+      ->envname("SKEP_TOKEN_FILE");
+  app.add_option("--ca-file", context.connection.ca_file, "PEM file of a private CA")
+      ->envname("SKEP_CA_FILE");
+  app.add_option("-o,--output", context.output, "table for people, json for programs")
+      ->check(CLI::IsMember({"table", "json"}))
+      ->capture_default_str();
   app.fallthrough();  // the options above may follow the command
   skep::cli::add_views(app, context);
   skep::cli::add_operations(app, context);

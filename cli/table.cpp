@@ -7,12 +7,15 @@
 namespace skep::cli {
 namespace {
 
-bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xC0u) == 0x80u; }
+bool is_continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0u) == 0x80u;
+}
 
 std::string printable(const std::string& text) {
   std::string out = text;
   for (char& c : out) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';  // a job's name must not steer the terminal
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f)
+      c = ' ';  // a job's name must not steer the terminal
   }
   return out;
 }
@@ -31,16 +34,20 @@ std::string cut(const std::string& text, std::size_t width) {
 }  // namespace
 
 std::size_t text_width(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return !is_continuation(c); }));
+  return static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return !is_continuation(c); }));
 }
 
-std::string ago_text(std::int64_t ms) { return ms < 0 ? "never" : duration_to_text(milliseconds(ms)); }
+std::string ago_text(std::int64_t ms) {
+  return ms < 0 ? "never" : duration_to_text(milliseconds(ms));
+}
 
 std::string Table::to_text(std::size_t width) const {
   std::vector<std::size_t> widths;
   for (const std::string& cell : header_) widths.push_back(text_width(cell));
   for (const auto& row : rows_) {
-    for (std::size_t i = 0; i < row.size() && i < widths.size(); ++i) widths[i] = std::max(widths[i], text_width(row[i]));
+    for (std::size_t i = 0; i < row.size() && i < widths.size(); ++i)
+      widths[i] = std::max(widths[i], text_width(row[i]));
   }
   const auto total = [&] {
     std::size_t sum = 0;
@@ -58,7 +65,8 @@ std::string Table::to_text(std::size_t width) const {
     for (std::size_t i = 0; i < widths.size(); ++i) {
       const std::string cell = cut(printable(i < cells.size() ? cells[i] : ""), widths[i]);
       text += cell;
-      if (i + 1 < widths.size()) text += std::string(widths[i] - std::min(widths[i], text_width(cell)) + 2, ' ');
+      if (i + 1 < widths.size())
+        text += std::string(widths[i] - std::min(widths[i], text_width(cell)) + 2, ' ');
     }
     while (!text.empty() && text.back() == ' ') text.pop_back();
     out += text + "\n";

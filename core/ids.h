@@ -1,5 +1,5 @@
-// Strong ids: two kinds of name can never be mixed up. All are plain text; ordering is by text, so containers are
-// deterministic on every platform.
+// Strong ids: two kinds of name can never be mixed up. All are plain text; ordering is by text, so containers
+// are deterministic on every platform.
 #pragma once
 
 #include <compare>
@@ -18,8 +18,8 @@ struct StrongId {
   friend auto operator<=>(const StrongId&, const StrongId&) = default;
 };
 
-using HostId = StrongId<struct HostIdTag>;              // a hypervisor host, by its host name
-using ExecutorId = StrongId<struct ExecutorIdTag>;      // also the name of its Jenkins node; never used twice
+using HostId = StrongId<struct HostIdTag>;          // a hypervisor host, by its host name
+using ExecutorId = StrongId<struct ExecutorIdTag>;  // also the name of its Jenkins node; never used twice
 using TemplateName = StrongId<struct TemplateNameTag>;
 using ControllerId = StrongId<struct ControllerIdTag>;  // name of a Jenkins in the configuration
 

@@ -11,7 +11,9 @@ std::uint64_t split_mix(std::uint64_t& state) {
   return z ^ (z >> 31);
 }
 
-std::uint64_t rotate_left(std::uint64_t x, int k) { return (x << k) | (x >> (64 - k)); }
+std::uint64_t rotate_left(std::uint64_t x, int k) {
+  return (x << k) | (x >> (64 - k));
+}
 
 }  // namespace
 
@@ -33,7 +35,8 @@ std::uint64_t Prng::next() {
 
 std::uint64_t Prng::below(std::uint64_t bound) {
   SKEP_ASSERT(bound >= 1);
-  const std::uint64_t uneven = (0 - bound) % bound;  // 2^64 mod bound: the part that would favour small results
+  const std::uint64_t uneven =
+      (0 - bound) % bound;  // 2^64 mod bound: the part that would favour small results
   std::uint64_t draw = next();
   while (draw < uneven) draw = next();
   return draw % bound;

@@ -45,7 +45,8 @@ std::optional<std::int64_t> parse_decimal(std::string_view text, int places) {
   if (whole.empty() || whole.size() > 15 || part.size() > 15) return std::nullopt;
   if (point != std::string_view::npos && part.empty()) return std::nullopt;
   std::string digits(whole);
-  for (int i = 0; i < places; ++i) digits += static_cast<std::size_t>(i) < part.size() ? part[static_cast<std::size_t>(i)] : '0';
+  for (int i = 0; i < places; ++i)
+    digits += static_cast<std::size_t>(i) < part.size() ? part[static_cast<std::size_t>(i)] : '0';
   for (char c : std::string(whole) + std::string(part)) {
     if (c < '0' || c > '9') return std::nullopt;
   }
@@ -56,7 +57,8 @@ std::optional<std::int64_t> parse_decimal(std::string_view text, int places) {
 }
 
 Error bad(std::string_view text, const char* wanted) {
-  return Error::failed(ErrorCode::invalid_input, "\"" + std::string(text.substr(0, 80)) + "\" is not " + wanted);
+  return Error::failed(ErrorCode::invalid_input,
+                       "\"" + std::string(text.substr(0, 80)) + "\" is not " + wanted);
 }
 
 }  // namespace
@@ -73,14 +75,18 @@ Resources& Resources::operator-=(const Resources& other) {
   cpu_millis = saturating_subtract(cpu_millis, other.cpu_millis);
   memory_bytes = saturating_subtract(memory_bytes, other.memory_bytes);
   disk_bytes = saturating_subtract(disk_bytes, other.disk_bytes);
-  for (const auto& [name, count] : other.countable) countable[name] = saturating_subtract(countable[name], count);
+  for (const auto& [name, count] : other.countable)
+    countable[name] = saturating_subtract(countable[name], count);
   return *this;
 }
 
 std::optional<Shortage> Resources::shortage_in(const Resources& available) const {
-  if (cpu_millis > 0 && cpu_millis > available.cpu_millis) return Shortage{"cpu", cpu_millis, available.cpu_millis};
-  if (memory_bytes > 0 && memory_bytes > available.memory_bytes) return Shortage{"memory", memory_bytes, available.memory_bytes};
-  if (disk_bytes > 0 && disk_bytes > available.disk_bytes) return Shortage{"disk", disk_bytes, available.disk_bytes};
+  if (cpu_millis > 0 && cpu_millis > available.cpu_millis)
+    return Shortage{"cpu", cpu_millis, available.cpu_millis};
+  if (memory_bytes > 0 && memory_bytes > available.memory_bytes)
+    return Shortage{"memory", memory_bytes, available.memory_bytes};
+  if (disk_bytes > 0 && disk_bytes > available.disk_bytes)
+    return Shortage{"disk", disk_bytes, available.disk_bytes};
   for (const auto& [name, count] : countable) {
     const auto found = available.countable.find(name);
     const std::int64_t there = found == available.countable.end() ? 0 : found->second;
@@ -89,13 +95,22 @@ std::optional<Shortage> Resources::shortage_in(const Resources& available) const
   return std::nullopt;
 }
 
-Resources operator+(Resources a, const Resources& b) { return a += b; }
-Resources operator-(Resources a, const Resources& b) { return a -= b; }
+Resources operator+(Resources a, const Resources& b) {
+  return a += b;
+}
+Resources operator-(Resources a, const Resources& b) {
+  return a -= b;
+}
 
 std::string bytes_to_text(std::int64_t bytes) {
-  if (bytes < 0) return "-" + bytes_to_text(bytes == std::numeric_limits<std::int64_t>::min() ? std::numeric_limits<std::int64_t>::max() : -bytes);
-  constexpr std::array<std::pair<std::int64_t, const char*>, 4> units{
-      {{std::int64_t{1} << 40, "TiB"}, {std::int64_t{1} << 30, "GiB"}, {std::int64_t{1} << 20, "MiB"}, {std::int64_t{1} << 10, "KiB"}}};
+  if (bytes < 0)
+    return "-" + bytes_to_text(bytes == std::numeric_limits<std::int64_t>::min()
+                                   ? std::numeric_limits<std::int64_t>::max()
+                                   : -bytes);
+  constexpr std::array<std::pair<std::int64_t, const char*>, 4> units{{{std::int64_t{1} << 40, "TiB"},
+                                                                       {std::int64_t{1} << 30, "GiB"},
+                                                                       {std::int64_t{1} << 20, "MiB"},
+                                                                       {std::int64_t{1} << 10, "KiB"}}};
   for (const auto& [size, name] : units) {
     if (bytes >= size) return tenths(bytes, size) + " " + name;
   }
@@ -109,8 +124,11 @@ std::string duration_to_text(Duration d) {
   if (ms < 60'000) return tenths(ms, 1000) + " s";
   const std::int64_t s = ms / 1000;
   if (s < 3600) return std::to_string(s / 60) + "m" + (s % 60 != 0 ? " " + std::to_string(s % 60) + "s" : "");
-  if (s < 86'400) return std::to_string(s / 3600) + "h" + (s % 3600 / 60 != 0 ? " " + std::to_string(s % 3600 / 60) + "m" : "");
-  return std::to_string(s / 86'400) + "d" + (s % 86'400 / 3600 != 0 ? " " + std::to_string(s % 86'400 / 3600) + "h" : "");
+  if (s < 86'400)
+    return std::to_string(s / 3600) + "h" +
+           (s % 3600 / 60 != 0 ? " " + std::to_string(s % 3600 / 60) + "m" : "");
+  return std::to_string(s / 86'400) + "d" +
+         (s % 86'400 / 3600 != 0 ? " " + std::to_string(s % 86'400 / 3600) + "h" : "");
 }
 
 std::string to_string(const Resources& resources) {
@@ -128,7 +146,8 @@ std::string to_string(const Resources& resources) {
 std::string to_string(const Shortage& shortage) {
   const auto text = [&](std::int64_t value) {
     if (shortage.what == "cpu") return cpu_to_text(value < 0 ? 0 : value) + " cpu";
-    if (shortage.what == "memory" || shortage.what == "disk") return bytes_to_text(value < 0 ? 0 : value) + " " + shortage.what;
+    if (shortage.what == "memory" || shortage.what == "disk")
+      return bytes_to_text(value < 0 ? 0 : value) + " " + shortage.what;
     return std::to_string(value < 0 ? 0 : value) + " " + shortage.what;
   };
   return "needs " + text(shortage.wanted) + ", " + text(shortage.available) + " free";
@@ -137,15 +156,26 @@ std::string to_string(const Shortage& shortage) {
 Result<std::int64_t> parse_bytes(std::string_view text) {
   const char* wanted = "a size (such as 512MiB, 20GiB or 10GB)";
   std::size_t digits = 0;
-  while (digits < text.size() && ((text[digits] >= '0' && text[digits] <= '9') || text[digits] == '.')) ++digits;
+  while (digits < text.size() && ((text[digits] >= '0' && text[digits] <= '9') || text[digits] == '.'))
+    ++digits;
   const auto thousandths = parse_decimal(text.substr(0, digits), 3);
   if (!thousandths) return bad(text, wanted);
   std::string_view unit = text.substr(digits);
   while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
-  constexpr std::array<std::pair<std::string_view, std::int64_t>, 14> units{{{"", 1}, {"B", 1},
-      {"KiB", std::int64_t{1} << 10}, {"MiB", std::int64_t{1} << 20}, {"GiB", std::int64_t{1} << 30}, {"TiB", std::int64_t{1} << 40},
-      {"KB", 1'000}, {"MB", 1'000'000}, {"GB", 1'000'000'000}, {"TB", 1'000'000'000'000},
-      {"K", std::int64_t{1} << 10}, {"M", std::int64_t{1} << 20}, {"G", std::int64_t{1} << 30}, {"T", std::int64_t{1} << 40}}};
+  constexpr std::array<std::pair<std::string_view, std::int64_t>, 14> units{{{"", 1},
+                                                                             {"B", 1},
+                                                                             {"KiB", std::int64_t{1} << 10},
+                                                                             {"MiB", std::int64_t{1} << 20},
+                                                                             {"GiB", std::int64_t{1} << 30},
+                                                                             {"TiB", std::int64_t{1} << 40},
+                                                                             {"KB", 1'000},
+                                                                             {"MB", 1'000'000},
+                                                                             {"GB", 1'000'000'000},
+                                                                             {"TB", 1'000'000'000'000},
+                                                                             {"K", std::int64_t{1} << 10},
+                                                                             {"M", std::int64_t{1} << 20},
+                                                                             {"G", std::int64_t{1} << 30},
+                                                                             {"T", std::int64_t{1} << 40}}};
   for (const auto& [name, size] : units) {
     if (name != unit) continue;
     std::int64_t product = 0;
@@ -153,7 +183,9 @@ Result<std::int64_t> parse_bytes(std::string_view text) {
       if (*thousandths % 1000 != 0) return bad(text, wanted);
       return *thousandths / 1000;
     }
-    if (__builtin_mul_overflow(*thousandths, size / 1000 > 0 && size % 1000 == 0 ? size / 1000 : size, &product)) return bad(text, wanted);
+    if (__builtin_mul_overflow(*thousandths, size / 1000 > 0 && size % 1000 == 0 ? size / 1000 : size,
+                               &product))
+      return bad(text, wanted);
     return size % 1000 == 0 ? product : product / 1000;
   }
   return bad(text, wanted);
@@ -180,7 +212,8 @@ Result<Duration> parse_duration(std::string_view text) {
   std::string_view rest = text;
   while (!rest.empty()) {
     std::size_t digits = 0;
-    while (digits < rest.size() && ((rest[digits] >= '0' && rest[digits] <= '9') || rest[digits] == '.')) ++digits;
+    while (digits < rest.size() && ((rest[digits] >= '0' && rest[digits] <= '9') || rest[digits] == '.'))
+      ++digits;
     const auto thousandths = parse_decimal(rest.substr(0, digits), 3);
     if (!thousandths) return bad(text, wanted);
     rest.remove_prefix(digits);

@@ -1,7 +1,7 @@
 // What an executor takes and a host has: processors, memory, disk, and countable things such as licences.
 //
-// Values are never negative in configurations; a difference may be (over-committed). Arithmetic saturates: no overflow.
-// Pure values, thread-compatible.
+// Values are never negative in configurations; a difference may be (over-committed). Arithmetic saturates: no
+// overflow. Pure values, thread-compatible.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ struct Shortage {
 };
 
 struct Resources {
-  std::int64_t cpu_millis = 0;    // 1000 = one processor
+  std::int64_t cpu_millis = 0;  // 1000 = one processor
   std::int64_t memory_bytes = 0;
   std::int64_t disk_bytes = 0;
   std::map<std::string, std::int64_t> countable;

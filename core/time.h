@@ -10,10 +10,10 @@
 namespace skep {
 
 using Duration = std::chrono::nanoseconds;
-using std::chrono::milliseconds;
-using std::chrono::seconds;
-using std::chrono::minutes;
 using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
 
 struct MonotonicTag {
   using duration = Duration;
@@ -31,6 +31,8 @@ struct WallTime {
   friend auto operator<=>(const WallTime&, const WallTime&) = default;
 };
 
-constexpr std::int64_t to_ms(Duration d) { return std::chrono::duration_cast<milliseconds>(d).count(); }
+constexpr std::int64_t to_ms(Duration d) {
+  return std::chrono::duration_cast<milliseconds>(d).count();
+}
 
 }  // namespace skep

@@ -49,8 +49,9 @@ int main(int argc, char** argv) {
   app.add_flag("--check", is_check, "check the configuration and end");
   app.add_flag("--print-url", prints_url, "print {\"listening\":URL} to stdout when ready");
   app.set_version_flag("--version", skep::skep_version);
-  app.footer("SIGHUP reads the configuration again; SIGTERM ends, executors run on under their leases.\n"
-             "Example:\n  skep-scheduler --config /etc/skep/scheduler.yaml");
+  app.footer(
+      "SIGHUP reads the configuration again; SIGTERM ends, executors run on under their leases.\n"
+      "Example:\n  skep-scheduler --config /etc/skep/scheduler.yaml");
   CLI11_PARSE(app, argc, argv);
   if (!is_check) return run(config_file, listen, prints_url);
   const auto config = skep::scheduler::load_config_file(config_file);

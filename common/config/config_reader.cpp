@@ -40,13 +40,16 @@ std::string describe(const YAML::Node& node) {
   return "\"" + text + "\"";
 }
 
-int line_of(const YAML::Node& node) { return node.Mark().is_null() ? 0 : node.Mark().line + 1; }
+int line_of(const YAML::Node& node) {
+  return node.Mark().is_null() ? 0 : node.Mark().line + 1;
+}
 
 bool is_too_deep(const YAML::Node& node, int depth) {
   if (depth > max_depth) return true;
   if (!node.IsMap() && !node.IsSequence()) return false;
   for (const auto& child : node) {
-    if (is_too_deep(node.IsMap() ? child.second : static_cast<const YAML::Node&>(child), depth + 1)) return true;
+    if (is_too_deep(node.IsMap() ? child.second : static_cast<const YAML::Node&>(child), depth + 1))
+      return true;
   }
   return false;
 }
@@ -102,7 +105,8 @@ struct ConfigSection::Impl {
   }
   void add_problem(std::string_view key, const YAML::Node& at, std::string found, std::string allowed) {
     const int at_line = at.IsDefined() && line_of(at) > 0 ? line_of(at) : line;
-    document->problems.push_back({document->file, at_line, path_of(key), std::move(found), std::move(allowed), {}});
+    document->problems.push_back(
+        {document->file, at_line, path_of(key), std::move(found), std::move(allowed), {}});
   }
   /// The scalar at `key`; nullopt when it is missing, or (with a problem) when it is no scalar.
   std::optional<std::string> scalar(std::string_view key, const std::string& allowed) {
@@ -119,7 +123,9 @@ struct ConfigSection::Impl {
 
 ConfigSection::ConfigSection(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-bool ConfigSection::has(std::string_view key) const { return impl_->find(key).IsDefined(); }
+bool ConfigSection::has(std::string_view key) const {
+  return impl_->find(key).IsDefined();
+}
 
 std::string ConfigSection::text(std::string_view key, std::string fallback) {
   return impl_->scalar(key, "a text").value_or(std::move(fallback));
@@ -129,11 +135,13 @@ std::string ConfigSection::required_text(std::string_view key) {
   const bool is_there = has(key);
   const auto value = impl_->scalar(key, "a text");
   if (!is_there) impl_->add_problem(key, impl_->node, "nothing", "a text; this key is required");
-  if (value && value->empty()) impl_->add_problem(key, impl_->find(key), "an empty text", "a text that is not empty");
+  if (value && value->empty())
+    impl_->add_problem(key, impl_->find(key), "an empty text", "a text that is not empty");
   return value.value_or("");
 }
 
-std::string ConfigSection::one_of(std::string_view key, const std::vector<std::string>& allowed, const std::string& fallback) {
+std::string ConfigSection::one_of(std::string_view key, const std::vector<std::string>& allowed,
+                                  const std::string& fallback) {
   std::string list;
   for (const std::string& word : allowed) list += (list.empty() ? "" : ", ") + word;
   const auto value = impl_->scalar(key, "one of " + list);
@@ -147,18 +155,21 @@ bool ConfigSection::flag(std::string_view key, bool fallback) {
   return one_of(key, {"true", "false"}, fallback ? "true" : "false") == "true";
 }
 
-std::int64_t ConfigSection::integer(std::string_view key, std::int64_t fallback, std::int64_t least, std::int64_t most) {
+std::int64_t ConfigSection::integer(std::string_view key, std::int64_t fallback, std::int64_t least,
+                                    std::int64_t most) {
   const auto value = impl_->scalar(key, range_text(least, most));
   if (!value) return fallback;
   std::int64_t number = 0;
   const auto [end, error] = std::from_chars(value->data(), value->data() + value->size(), number);
-  if (error == std::errc{} && end == value->data() + value->size() && number >= least && number <= most) return number;
+  if (error == std::errc{} && end == value->data() + value->size() && number >= least && number <= most)
+    return number;
   impl_->add_problem(key, impl_->find(key), "\"" + *value + "\"", range_text(least, most));
   return fallback;
 }
 
 Duration ConfigSection::duration(std::string_view key, Duration fallback, Duration least, Duration most) {
-  const std::string allowed = "a duration such as 90s, 2m or 500ms, from " + duration_text(least) + " to " + duration_text(most);
+  const std::string allowed =
+      "a duration such as 90s, 2m or 500ms, from " + duration_text(least) + " to " + duration_text(most);
   const auto value = impl_->scalar(key, allowed);
   if (!value) return fallback;
   const auto parsed = parse_duration(*value);
@@ -167,8 +178,10 @@ Duration ConfigSection::duration(std::string_view key, Duration fallback, Durati
   return fallback;
 }
 
-std::int64_t ConfigSection::bytes(std::string_view key, std::int64_t fallback, std::int64_t least, std::int64_t most) {
-  const std::string allowed = "a size such as 512MiB or 20GiB, from " + std::to_string(least) + " to " + std::to_string(most) + " bytes";
+std::int64_t ConfigSection::bytes(std::string_view key, std::int64_t fallback, std::int64_t least,
+                                  std::int64_t most) {
+  const std::string allowed = "a size such as 512MiB or 20GiB, from " + std::to_string(least) + " to " +
+                              std::to_string(most) + " bytes";
   const auto value = impl_->scalar(key, allowed);
   if (!value) return fallback;
   const auto parsed = parse_bytes(*value);
@@ -237,7 +250,8 @@ std::map<std::string, std::int64_t> ConfigSection::integer_map(std::string_view 
     if (error == std::errc{} && end == value.data() + value.size() && number >= 0) {
       out[name] = number;
     } else {
-      impl_->add_problem(std::string(key) + "." + name, impl_->find(key), "\"" + value + "\"", "a whole number from 0");
+      impl_->add_problem(std::string(key) + "." + name, impl_->find(key), "\"" + value + "\"",
+                         "a whole number from 0");
     }
   }
   return out;
@@ -310,7 +324,8 @@ void ConfigSection::done() {
     const std::string key = entry.first.Scalar();
     if (!seen.insert(key).second) impl_->add_problem(key, entry.first, "the key twice", "each key once");
     if (impl_->known.count(key) != 0) continue;
-    Problem unknown{impl_->document->file, line_of(entry.first), impl_->path_of(key), "an unknown key", {}, {}};
+    Problem unknown{
+        impl_->document->file, line_of(entry.first), impl_->path_of(key), "an unknown key", {}, {}};
     std::size_t best = 4;
     for (const std::string& candidate : impl_->known) {
       unknown.allowed += (unknown.allowed.empty() ? "" : ", ") + candidate;
@@ -324,7 +339,9 @@ void ConfigSection::done() {
   }
 }
 
-const std::string& ConfigSection::path() const { return impl_->path; }
+const std::string& ConfigSection::path() const {
+  return impl_->path;
+}
 
 ConfigDocument::ConfigDocument(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
@@ -356,13 +373,16 @@ Result<ConfigDocument> ConfigDocument::parse(std::string_view text, const std::s
     impl->root = YAML::Load(std::string(text));
     if (impl->root.IsDefined() && !impl->root.IsMap() && !impl->root.IsNull()) {
       return Error::failed(ErrorCode::invalid_input, file_name + ":" + std::to_string(line_of(impl->root)) +
-                                                         ": found " + describe(impl->root) + "; allowed: a mapping of keys");
+                                                         ": found " + describe(impl->root) +
+                                                         "; allowed: a mapping of keys");
     }
-    if (is_too_deep(impl->root, 0)) return Error::failed(ErrorCode::invalid_input, file_name + ": nested too deeply");
+    if (is_too_deep(impl->root, 0))
+      return Error::failed(ErrorCode::invalid_input, file_name + ": nested too deeply");
     return ConfigDocument(std::move(impl));
   } catch (const YAML::Exception& e) {
-    return Error::failed(ErrorCode::invalid_input,
-                         file_name + ":" + std::to_string(e.mark.is_null() ? 0 : e.mark.line + 1) + ": not YAML: " + e.msg);
+    return Error::failed(
+        ErrorCode::invalid_input,
+        file_name + ":" + std::to_string(e.mark.is_null() ? 0 : e.mark.line + 1) + ": not YAML: " + e.msg);
   } catch (const std::exception& e) {
     return Error::failed(ErrorCode::invalid_input, file_name + ": not YAML: " + e.what());
   }
@@ -377,12 +397,15 @@ ConfigSection ConfigDocument::root() {
   return ConfigSection(std::move(section));
 }
 
-const std::vector<Problem>& ConfigDocument::problems() const { return impl_->problems; }
+const std::vector<Problem>& ConfigDocument::problems() const {
+  return impl_->problems;
+}
 
 Result<void> ConfigDocument::verdict() const {
   if (impl_->problems.empty()) return {};
   std::ostringstream out;
-  for (const Problem& problem : impl_->problems) out << (&problem == impl_->problems.data() ? "" : "\n") << problem.to_text();
+  for (const Problem& problem : impl_->problems)
+    out << (&problem == impl_->problems.data() ? "" : "\n") << problem.to_text();
   return Error::failed(ErrorCode::invalid_input, out.str(), "correct the file; nothing was changed");
 }
 

@@ -31,7 +31,8 @@ struct Flight {
 
 /// Phases in which nothing of the request can have reached the peer; texts of cpprest's asio client.
 bool was_never_sent(const std::string& what) {
-  for (const char* phase : {"Failed to connect", "Error resolving", "Error in SSL handshake", "Error connecting", "No valid endpoints"}) {
+  for (const char* phase : {"Failed to connect", "Error resolving", "Error in SSL handshake",
+                            "Error connecting", "No valid endpoints"}) {
     if (what.find(phase) != std::string::npos) return true;
   }
   return false;
@@ -39,7 +40,8 @@ bool was_never_sent(const std::string& what) {
 
 class CpprestClient : public Client {
  public:
-  CpprestClient(ClientOptions options, web::uri base) : options_(std::move(options)), base_(std::move(base)), prefix_(base_.path()) {
+  CpprestClient(ClientOptions options, web::uri base)
+      : options_(std::move(options)), base_(std::move(base)), prefix_(base_.path()) {
     if (prefix_.empty() || prefix_.back() != '/') prefix_ += '/';
   }
 
@@ -58,19 +60,29 @@ class CpprestClient : public Client {
   }
 
  private:
-  std::string where(const Request& request) const { return request.method + " " + options_.base_url + request.target.substr(0, request.target.find('?')); }
+  std::string where(const Request& request) const {
+    return request.method + " " + options_.base_url + request.target.substr(0, request.target.find('?'));
+  }
 
-  /// cpprest sends a request again by itself when a kept connection turns out to be closed. For a POST that could mean
-  /// twice, so each POST has a connection of its own.
+  /// cpprest sends a request again by itself when a kept connection turns out to be closed. For a POST that
+  /// could mean twice, so each POST has a connection of its own.
   std::shared_ptr<http_client> client_for(const Request& request) {
     const auto made = [this] {
       http_client_config config;
       config.set_max_redirects(0);
-      config.set_timeout(std::chrono::duration_cast<std::chrono::microseconds>(std::max<Duration>(options_.total_timeout, minutes(2))));
+      config.set_timeout(std::chrono::duration_cast<std::chrono::microseconds>(
+          std::max<Duration>(options_.total_timeout, minutes(2))));
       if (!options_.ca_file.empty()) {
-        config.set_ssl_context_callback([file = options_.ca_file](boost::asio::ssl::context& context) { context.load_verify_file(file); });
+        config.set_ssl_context_callback([file = options_.ca_file](boost::asio::ssl::context& context) {
+          context.load_verify_file(file);
+        });
       }
-      return std::make_shared<http_client>(web::uri_builder().set_scheme(base_.scheme()).set_host(base_.host()).set_port(base_.port()).to_uri(), config);
+      return std::make_shared<http_client>(web::uri_builder()
+                                               .set_scheme(base_.scheme())
+                                               .set_host(base_.host())
+                                               .set_port(base_.port())
+                                               .to_uri(),
+                                           config);
     };
     if (request.method == "POST") return made();
     const auto now = std::chrono::steady_clock::now();
@@ -90,32 +102,38 @@ class CpprestClient : public Client {
       headers.add("Authorization", "Bearer " + options_.bearer_token);
     } else if (!options_.basic_user.empty()) {
       const std::string pair = options_.basic_user + ":" + options_.basic_password;
-      headers.add("Authorization", "Basic " + utility::conversions::to_base64(std::vector<unsigned char>(pair.begin(), pair.end())));
+      headers.add("Authorization", "Basic " + utility::conversions::to_base64(
+                                                  std::vector<unsigned char>(pair.begin(), pair.end())));
     }
     for (const auto& [name, value] : request.headers) headers.add(name, value);
     if (request.method == "POST") headers.add("Connection", "close");
     if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
-      out.set_body(request.body, request.content_type.empty() ? "application/octet-stream" : request.content_type);
+      out.set_body(request.body,
+                   request.content_type.empty() ? "application/octet-stream" : request.content_type);
     }
     const std::size_t cap = options_.max_reply_bytes;
-    out.set_progress_handler([weak = std::weak_ptr<Flight>(flight), cap](web::http::message_direction::direction direction, utility::size64_t so_far) {
-      if (direction != web::http::message_direction::download || so_far <= cap) return;
-      if (const auto strong = weak.lock()) {
-        strong->is_too_large = true;
-        strong->cancel.cancel();
-      }
-    });
+    out.set_progress_handler(
+        [weak = std::weak_ptr<Flight>(flight), cap](web::http::message_direction::direction direction,
+                                                    utility::size64_t so_far) {
+          if (direction != web::http::message_direction::download || so_far <= cap) return;
+          if (const auto strong = weak.lock()) {
+            strong->is_too_large = true;
+            strong->cancel.cancel();
+          }
+        });
     return out;
   }
 
-  static void launch(http_client& client, const web::http::http_request& request, const std::shared_ptr<Flight>& flight) {
+  static void launch(http_client& client, const web::http::http_request& request,
+                     const std::shared_ptr<Flight>& flight) {
     auto token = flight->cancel.get_token();
     client.request(request, token)
         .then([flight](web::http::http_response response) {
           {
             const std::lock_guard<std::mutex> guard(flight->lock);
             flight->reply.status = response.status_code();
-            for (const auto& [name, value] : response.headers()) flight->reply.headers.emplace_back(name, value);
+            for (const auto& [name, value] : response.headers())
+              flight->reply.headers.emplace_back(name, value);
           }
           return response.extract_vector();
         })
@@ -140,7 +158,8 @@ class CpprestClient : public Client {
     const auto flight = std::make_shared<Flight>();
     {
       const std::lock_guard<std::mutex> guard(lock_);
-      if (is_cancelled_) return Error::try_again(ErrorCode::unavailable, where(request) + ": this client was stopped");
+      if (is_cancelled_)
+        return Error::try_again(ErrorCode::unavailable, where(request) + ": this client was stopped");
       flights_.insert(flight);
     }
     auto finished = flight->done.get_future();
@@ -161,17 +180,23 @@ class CpprestClient : public Client {
   Result<Reply> verdict(const Request& request, Flight& flight, bool is_late, Duration total_timeout) const {
     const std::lock_guard<std::mutex> guard(flight.lock);
     const std::string place = where(request);
-    if (flight.is_too_large) return Error::unknown(ErrorCode::too_large, place + ": the reply is larger than " + std::to_string(options_.max_reply_bytes) + " bytes");
+    if (flight.is_too_large)
+      return Error::unknown(ErrorCode::too_large, place + ": the reply is larger than " +
+                                                      std::to_string(options_.max_reply_bytes) + " bytes");
     if (is_late) {
-      return Error::unknown(ErrorCode::timed_out, place + ": no complete answer within " + std::to_string(to_ms(total_timeout)) + " ms");
+      return Error::unknown(ErrorCode::timed_out, place + ": no complete answer within " +
+                                                      std::to_string(to_ms(total_timeout)) + " ms");
     }
     if (!flight.has_reply) {
       const std::string message = place + ": " + (flight.failure.empty() ? "no answer" : flight.failure);
-      return was_never_sent(flight.failure) ? Error::try_again(ErrorCode::unavailable, message) : Error::unknown(ErrorCode::unavailable, message);
+      return was_never_sent(flight.failure) ? Error::try_again(ErrorCode::unavailable, message)
+                                            : Error::unknown(ErrorCode::unavailable, message);
     }
     const std::string length = header_value(flight.reply.headers, "Content-Length");
-    if (!length.empty() && request.method != "HEAD" && length != std::to_string(flight.reply.body.size()) && flight.reply.status != 204 && flight.reply.status != 304) {
-      return Error::unknown(ErrorCode::unavailable, place + ": the connection ended before the body was complete");
+    if (!length.empty() && request.method != "HEAD" && length != std::to_string(flight.reply.body.size()) &&
+        flight.reply.status != 204 && flight.reply.status != 304) {
+      return Error::unknown(ErrorCode::unavailable,
+                            place + ": the connection ended before the body was complete");
     }
     if (header_value(flight.reply.headers, "Content-Encoding") == "gzip") {
       auto body = gunzip(flight.reply.body, options_.max_reply_bytes);
@@ -211,14 +236,18 @@ Result<std::unique_ptr<Client>> make_client(ClientOptions options) {
     web::uri base(options.base_url);
     const bool is_http = base.scheme() == "http" || base.scheme() == "https";
     if (!is_http || base.host().empty()) {
-      return Error::failed(ErrorCode::invalid_input, "\"" + options.base_url + "\" is no http:// or https:// address");
+      return Error::failed(ErrorCode::invalid_input,
+                           "\"" + options.base_url + "\" is no http:// or https:// address");
     }
-    if (!options.ca_file.empty()) boost::asio::ssl::context(boost::asio::ssl::context::tls_client).load_verify_file(options.ca_file);
+    if (!options.ca_file.empty())
+      boost::asio::ssl::context(boost::asio::ssl::context::tls_client).load_verify_file(options.ca_file);
     return std::unique_ptr<Client>(std::make_unique<CpprestClient>(std::move(options), std::move(base)));
   } catch (const boost::system::system_error& e) {
-    return Error::failed(ErrorCode::invalid_input, "the CA file " + options.ca_file + " cannot be used: " + e.what());
+    return Error::failed(ErrorCode::invalid_input,
+                         "the CA file " + options.ca_file + " cannot be used: " + e.what());
   } catch (const std::exception& e) {
-    return Error::failed(ErrorCode::invalid_input, "\"" + options.base_url + "\" is no usable address: " + e.what());
+    return Error::failed(ErrorCode::invalid_input,
+                         "\"" + options.base_url + "\" is no usable address: " + e.what());
   }
 }
 

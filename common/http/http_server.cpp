@@ -26,10 +26,12 @@ std::string json_text(const std::string& text) {
   return out + "\"";
 }
 
-ServerReply error_reply(int status, const std::string& code, const std::string& message, const std::string& hint = {}) {
+ServerReply error_reply(int status, const std::string& code, const std::string& message,
+                        const std::string& hint = {}) {
   ServerReply reply;
   reply.status = status;
-  reply.body = R"({"error":{"code":)" + json_text(code) + R"(,"outcome":"failed","message":)" + json_text(message) + R"(,"hint":)" + json_text(hint) + "}}";
+  reply.body = R"({"error":{"code":)" + json_text(code) + R"(,"outcome":"failed","message":)" +
+               json_text(message) + R"(,"hint":)" + json_text(hint) + "}}";
   return reply;
 }
 
@@ -37,12 +39,14 @@ ServerReply error_reply(int status, const std::string& code, const std::string& 
 bool is_equal_in_constant_time(const std::string& a, const std::string& b) {
   unsigned difference = a.size() == b.size() ? 0u : 1u;
   for (std::size_t i = 0; i < b.size(); ++i) {
-    difference |= static_cast<unsigned char>(a.empty() ? 0 : a[i % a.size()]) ^ static_cast<unsigned char>(b[i]);
+    difference |=
+        static_cast<unsigned char>(a.empty() ? 0 : a[i % a.size()]) ^ static_cast<unsigned char>(b[i]);
   }
   return difference == 0;
 }
 
-/// One request until it is answered; shared by the handler's Responder and the server's list of what is pending.
+/// One request until it is answered; shared by the handler's Responder and the server's list of what is
+/// pending.
 class Pending {
  public:
   explicit Pending(web::http::http_request request) : request_(std::move(request)) {}
@@ -95,12 +99,16 @@ struct Route {
   }
 };
 
-bool is_loopback(const std::string& host) { return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0; }
+bool is_loopback(const std::string& host) {
+  return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0;
+}
 
 /// A port that was free a moment ago; cpprest cannot say which one the system picked, so we pick and try.
 int free_port(const std::string& host) {
   boost::asio::io_context context;
-  const std::string plain = host == "localhost" ? "127.0.0.1" : host.front() == '[' ? host.substr(1, host.size() - 2) : host;
+  const std::string plain = host == "localhost"   ? "127.0.0.1"
+                            : host.front() == '[' ? host.substr(1, host.size() - 2)
+                                                  : host;
   boost::asio::ip::tcp::acceptor acceptor(context, {boost::asio::ip::make_address(plain), 0});
   return acceptor.local_endpoint().port();
 }
@@ -130,7 +138,8 @@ struct Shared {
 struct Guard {
   std::shared_ptr<Shared> shared;
   std::shared_ptr<Pending> pending;
-  Guard(std::shared_ptr<Shared> s, std::shared_ptr<Pending> p) : shared(std::move(s)), pending(std::move(p)) {}
+  Guard(std::shared_ptr<Shared> s, std::shared_ptr<Pending> p)
+      : shared(std::move(s)), pending(std::move(p)) {}
   Guard(const Guard&) = delete;
   Guard& operator=(const Guard&) = delete;
   ~Guard() {
@@ -139,7 +148,8 @@ struct Guard {
   }
 };
 
-void dispatch(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Pending>& pending, ServerRequest request) {
+void dispatch(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Pending>& pending,
+              ServerRequest request) {
   const std::vector<std::string> path = split_path(request.path);
   std::string allowed;
   for (const Route& route : shared->routes) {
@@ -158,7 +168,8 @@ void dispatch(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Pendi
     return;
   }
   ServerReply reply = allowed.empty() ? error_reply(404, "not_found", "nothing is at " + request.path)
-                                      : error_reply(405, "unsupported", request.method + " is not possible at " + request.path);
+                                      : error_reply(405, "unsupported",
+                                                    request.method + " is not possible at " + request.path);
   if (!allowed.empty()) reply.headers.emplace_back("Allow", allowed);
   pending->answer(reply);
   shared->remove(pending);
@@ -167,46 +178,56 @@ void dispatch(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Pendi
 bool may_enter(const Shared& shared, const web::http::http_request& request) {
   if (shared.token.empty()) return true;
   const auto found = request.headers().find("Authorization");
-  return found != request.headers().end() && is_equal_in_constant_time(found->second, "Bearer " + shared.token);
+  return found != request.headers().end() &&
+         is_equal_in_constant_time(found->second, "Bearer " + shared.token);
 }
 
 void receive(const std::shared_ptr<Shared>& shared, const web::http::http_request& message) {
   const auto pending = std::make_shared<Pending>(message);
-  if (!shared->add(pending)) return pending->answer(error_reply(503, "unavailable", "this daemon is stopping"));
+  if (!shared->add(pending))
+    return pending->answer(error_reply(503, "unavailable", "this daemon is stopping"));
   const auto refuse = [&](const ServerReply& reply) {
     pending->answer(reply);
     shared->remove(pending);
   };
   if (!may_enter(*shared, message)) {
-    ServerReply reply = error_reply(401, "unauthenticated", "a token is needed", "send it as Authorization: Bearer");
+    ServerReply reply =
+        error_reply(401, "unauthenticated", "a token is needed", "send it as Authorization: Bearer");
     reply.headers.emplace_back("WWW-Authenticate", "Bearer");
     return refuse(reply);
   }
   const bool is_chunked = message.headers().has("Transfer-Encoding");
   if (is_chunked || message.headers().content_length() > shared->max_body_bytes) {
-    return refuse(error_reply(413, "too_large", is_chunked ? "a body without Content-Length is not taken" : "the body is larger than " + std::to_string(shared->max_body_bytes) + " bytes"));
+    return refuse(error_reply(
+        413, "too_large",
+        is_chunked ? "a body without Content-Length is not taken"
+                   : "the body is larger than " + std::to_string(shared->max_body_bytes) + " bytes"));
   }
   ServerRequest request;
   request.method = message.method();
   request.path = web::uri::decode(message.relative_uri().path());
-  for (const auto& [key, value] : web::uri::split_query(message.relative_uri().query())) request.query[web::uri::decode(key)] = web::uri::decode(value);
+  for (const auto& [key, value] : web::uri::split_query(message.relative_uri().query()))
+    request.query[web::uri::decode(key)] = web::uri::decode(value);
   for (const auto& [name, value] : message.headers()) request.headers.emplace_back(name, value);
   web::http::http_request copy = message;
-  copy.extract_vector().then([shared, pending, request = std::move(request)](pplx::task<std::vector<unsigned char>> body) mutable {
-    try {
-      const std::vector<unsigned char> bytes = body.get();
-      request.body.assign(bytes.begin(), bytes.end());
-      dispatch(shared, pending, std::move(request));
-    } catch (const std::exception& e) {
-      pending->answer(error_reply(400, "invalid_input", std::string("the request cannot be read: ") + e.what()));
-      shared->remove(pending);
-    }
-  });
+  copy.extract_vector().then(
+      [shared, pending, request = std::move(request)](pplx::task<std::vector<unsigned char>> body) mutable {
+        try {
+          const std::vector<unsigned char> bytes = body.get();
+          request.body.assign(bytes.begin(), bytes.end());
+          dispatch(shared, pending, std::move(request));
+        } catch (const std::exception& e) {
+          pending->answer(
+              error_reply(400, "invalid_input", std::string("the request cannot be read: ") + e.what()));
+          shared->remove(pending);
+        }
+      });
 }
 
 class CpprestServer : public Server {
  public:
-  explicit CpprestServer(ServerOptions options, std::string host, int port) : options_(std::move(options)), host_(std::move(host)), port_(port) {
+  explicit CpprestServer(ServerOptions options, std::string host, int port)
+      : options_(std::move(options)), host_(std::move(host)), port_(port) {
     shared_->max_body_bytes = options_.max_body_bytes;
   }
   ~CpprestServer() override { stop(); }
@@ -231,7 +252,8 @@ class CpprestServer : public Server {
         why = e.what();
       }
     }
-    return Error::failed(ErrorCode::unavailable, "cannot listen on " + options_.listen + ": " + why, "is the port taken? choose another in the configuration");
+    return Error::failed(ErrorCode::unavailable, "cannot listen on " + options_.listen + ": " + why,
+                         "is the port taken? choose another in the configuration");
   }
 
   std::string url() const override { return url_; }
@@ -244,7 +266,8 @@ class CpprestServer : public Server {
       shared_->is_stopping = true;
       pending.swap(shared_->pending);
     }
-    for (const auto& request : pending) request->answer(error_reply(503, "unavailable", "this daemon is stopping"));
+    for (const auto& request : pending)
+      request->answer(error_reply(503, "unavailable", "this daemon is stopping"));
     pending.clear();
     if (!listener_) return;
     try {
@@ -259,16 +282,20 @@ class CpprestServer : public Server {
     http_listener_config config;
     config.set_timeout(std::chrono::seconds(120));
     if (has_tls) {
-      config.set_ssl_context_callback([cert = options_.tls_cert_file, key = options_.tls_key_file](boost::asio::ssl::context& context) {
-        context.set_options(boost::asio::ssl::context::default_workarounds | boost::asio::ssl::context::no_sslv2 | boost::asio::ssl::context::no_sslv3 |
-                            boost::asio::ssl::context::no_tlsv1 | boost::asio::ssl::context::no_tlsv1_1);
-        context.use_certificate_chain_file(cert);
-        context.use_private_key_file(key, boost::asio::ssl::context::pem);
-      });
+      config.set_ssl_context_callback(
+          [cert = options_.tls_cert_file, key = options_.tls_key_file](boost::asio::ssl::context& context) {
+            context.set_options(boost::asio::ssl::context::default_workarounds |
+                                boost::asio::ssl::context::no_sslv2 | boost::asio::ssl::context::no_sslv3 |
+                                boost::asio::ssl::context::no_tlsv1 | boost::asio::ssl::context::no_tlsv1_1);
+            context.use_certificate_chain_file(cert);
+            context.use_private_key_file(key, boost::asio::ssl::context::pem);
+          });
     }
-    const std::string address = std::string(has_tls ? "https" : "http") + "://" + host_ + ":" + std::to_string(port) + "/";
+    const std::string address =
+        std::string(has_tls ? "https" : "http") + "://" + host_ + ":" + std::to_string(port) + "/";
     auto listener = std::make_unique<http_listener>(web::uri(address), config);
-    listener->support([shared = shared_](const web::http::http_request& request) { receive(shared, request); });
+    listener->support(
+        [shared = shared_](const web::http::http_request& request) { receive(shared, request); });
     listener->open().wait();
     listener_ = std::move(listener);
     url_ = address;
@@ -289,13 +316,17 @@ Result<std::unique_ptr<Server>> make_server(ServerOptions options) {
   const std::size_t colon = options.listen.rfind(':');
   const std::string host = options.listen.substr(0, colon);
   const std::string port_text = colon == std::string::npos ? "" : options.listen.substr(colon + 1);
-  const bool is_number = !port_text.empty() && port_text.size() <= 5 && port_text.find_first_not_of("0123456789") == std::string::npos;
+  const bool is_number = !port_text.empty() && port_text.size() <= 5 &&
+                         port_text.find_first_not_of("0123456789") == std::string::npos;
   const int port = is_number ? std::stoi(port_text) : -1;
   if (host.empty() || port < 0 || port > 65535) {
-    return Error::failed(ErrorCode::invalid_input, "\"" + options.listen + "\" is no address to listen on", "give host:port, such as 127.0.0.1:7070");
+    return Error::failed(ErrorCode::invalid_input, "\"" + options.listen + "\" is no address to listen on",
+                         "give host:port, such as 127.0.0.1:7070");
   }
   if (!is_loopback(host) && options.token_file.empty()) {
-    return Error::failed(ErrorCode::invalid_input, "refusing to listen on " + options.listen + " without a token file", "set token_file (mode 0600), or listen on 127.0.0.1");
+    return Error::failed(ErrorCode::invalid_input,
+                         "refusing to listen on " + options.listen + " without a token file",
+                         "set token_file (mode 0600), or listen on 127.0.0.1");
   }
   if (options.tls_cert_file.empty() != options.tls_key_file.empty()) {
     return Error::failed(ErrorCode::invalid_input, "TLS needs both a certificate and a key file");

@@ -1,7 +1,8 @@
 // HTTP server for our own APIs: routes, deferred replies (for blocking queries), token check, TLS.
 //
-// Handlers run on the server's threads and must not block; they may keep the Responder and answer later from any thread.
-// Loopback unless told otherwise; any other address without a token is refused at start (invalid_input).
+// Handlers run on the server's threads and must not block; they may keep the Responder and answer later from
+// any thread. Loopback unless told otherwise; any other address without a token is refused at start
+// (invalid_input).
 #pragma once
 
 #include <functional>
@@ -18,7 +19,7 @@ struct ServerRequest {
   std::string path;                          // decoded, "/v1/executors/x"
   std::map<std::string, std::string> query;  // decoded
   Headers headers;
-  std::string body;                          // at most max_request_body_bytes; larger is answered 413 by the server
+  std::string body;  // at most max_request_body_bytes; larger is answered 413 by the server
   std::map<std::string, std::string> captures;  // from {name} in the route's pattern
 };
 
@@ -34,8 +35,8 @@ using Responder = std::function<void(ServerReply)>;
 using Handler = std::function<void(ServerRequest, Responder)>;
 
 struct ServerOptions {
-  std::string listen = "127.0.0.1:0";  // host:port, port 0: the system picks
-  std::string token_file;              // 0600; "Authorization: Bearer"; compared in constant time
+  std::string listen = "127.0.0.1:0";       // host:port, port 0: the system picks
+  std::string token_file;                   // 0600; "Authorization: Bearer"; compared in constant time
   std::string tls_cert_file, tls_key_file;  // PEM; both or none
   std::size_t max_body_bytes = bounds::max_request_body_bytes;
 };
@@ -43,7 +44,8 @@ struct ServerOptions {
 class Server {
  public:
   virtual ~Server() = default;  // stops
-  /// pattern: "/v1/executors/{id}". Call before start(). Unknown path: 404 JSON; wrong method: 405 with Allow.
+  /// pattern: "/v1/executors/{id}". Call before start(). Unknown path: 404 JSON; wrong method: 405 with
+  /// Allow.
   virtual void route(std::string method, std::string pattern, Handler handler) = 0;
   virtual Result<void> start() = 0;
   virtual std::string url() const = 0;  // "http://127.0.0.1:41234/", after start()

@@ -5,17 +5,22 @@
 namespace skep::http {
 namespace {
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 bool is_unreserved(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_' || c == '~';
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' ||
+         c == '_' || c == '~';
 }
 
 }  // namespace
 
 std::string header_value(const Headers& headers, const std::string& name) {
   for (const auto& [key, value] : headers) {
-    const bool is_same = key.size() == name.size() && std::equal(key.begin(), key.end(), name.begin(), [](char a, char b) { return lower(a) == lower(b); });
+    const bool is_same =
+        key.size() == name.size() &&
+        std::equal(key.begin(), key.end(), name.begin(), [](char a, char b) { return lower(a) == lower(b); });
     if (is_same) return value;
   }
   return {};
@@ -39,7 +44,8 @@ std::string percent_encode(const std::string& text) {
 
 std::string form_encode(const std::vector<std::pair<std::string, std::string>>& fields) {
   std::string out;
-  for (const auto& [key, value] : fields) out += (out.empty() ? "" : "&") + percent_encode(key) + "=" + percent_encode(value);
+  for (const auto& [key, value] : fields)
+    out += (out.empty() ? "" : "&") + percent_encode(key) + "=" + percent_encode(value);
   return out;
 }
 

@@ -19,7 +19,9 @@ class Statement {
   Statement& operator=(const Statement&) = delete;
 
   Statement& bind(int index, const std::string& text) {
-    if (code_ == SQLITE_OK) code_ = sqlite3_bind_text(statement_, index, text.data(), static_cast<int>(text.size()), SQLITE_TRANSIENT);
+    if (code_ == SQLITE_OK)
+      code_ =
+          sqlite3_bind_text(statement_, index, text.data(), static_cast<int>(text.size()), SQLITE_TRANSIENT);
     return *this;
   }
   Statement& bind(int index, std::int64_t value) {
@@ -30,7 +32,9 @@ class Statement {
   int step() { return code_ == SQLITE_OK ? sqlite3_step(statement_) : code_; }
   std::string text(int column) const {
     const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
-    return data == nullptr ? std::string() : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
+    return data == nullptr
+               ? std::string()
+               : std::string(data, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column)));
   }
   std::int64_t integer(int column) const { return sqlite3_column_int64(statement_, column); }
 
@@ -51,12 +55,15 @@ struct StateStore::Impl {
   Error error(const std::string& what, int code) const {
     const int primary = code & 0xff;
     const std::string message = what + " in the state file " + file + ": " + sqlite3_errstr(code);
-    if (primary == SQLITE_FULL) return Error::failed(ErrorCode::out_of_resources, message, "make room on that disk");
+    if (primary == SQLITE_FULL)
+      return Error::failed(ErrorCode::out_of_resources, message, "make room on that disk");
     if (primary == SQLITE_BUSY || primary == SQLITE_LOCKED) {
       return Error::failed(ErrorCode::conflict, message, "another process has it open; end that one first");
     }
     if (primary == SQLITE_CORRUPT || primary == SQLITE_NOTADB) {
-      return Error::failed(ErrorCode::generic, message, "move the file away; what exists is found again by looking at hosts and controllers");
+      return Error::failed(
+          ErrorCode::generic, message,
+          "move the file away; what exists is found again by looking at hosts and controllers");
     }
     return Error::failed(ErrorCode::generic, message);
   }
@@ -78,30 +85,39 @@ Result<std::unique_ptr<StateStore>> StateStore::open(const std::string& file) {
     fs::create_directories(folder, failure);
     if (!failure) fs::permissions(folder, fs::perms::owner_all, failure);
     if (failure) {
-      return Error::failed(ErrorCode::generic, "cannot make the state folder " + folder.string() + ": " + failure.message());
+      return Error::failed(ErrorCode::generic,
+                           "cannot make the state folder " + folder.string() + ": " + failure.message());
     }
   }
   auto impl = std::make_unique<Impl>();
   impl->file = file;
-  const int code = sqlite3_open_v2(file.c_str(), &impl->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
+  const int code = sqlite3_open_v2(
+      file.c_str(), &impl->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_FULLMUTEX, nullptr);
   if (code != SQLITE_OK) return impl->error("cannot open", code);
   sqlite3_busy_timeout(impl->db, 1000);
   // Exclusive: two schedulers on one state file would each believe to own it.
-  for (const char* sql : {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
-                          "CREATE TABLE IF NOT EXISTS entries(tab TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY(tab,key)) WITHOUT ROWID",
-                          "CREATE TABLE IF NOT EXISTS history(number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, value TEXT NOT NULL)"}) {
+  for (const char* sql :
+       {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
+        "CREATE TABLE IF NOT EXISTS entries(tab TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, "
+        "PRIMARY KEY(tab,key)) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS history(number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT "
+        "NULL, kind TEXT NOT NULL, value TEXT NOT NULL)"}) {
     if (auto done = impl->run(sql); !done) return done.error();
   }
   {
     Statement check(impl->db, "PRAGMA quick_check(1)");
-    if (check.step() != SQLITE_ROW || check.text(0) != "ok") return impl->error("damage found", SQLITE_CORRUPT);
+    if (check.step() != SQLITE_ROW || check.text(0) != "ok")
+      return impl->error("damage found", SQLITE_CORRUPT);
     Statement version(impl->db, "PRAGMA user_version");
     if (version.step() != SQLITE_ROW) return impl->error("cannot read", sqlite3_extended_errcode(impl->db));
     if (version.integer(0) > schema_version) {
-      return Error::failed(ErrorCode::unsupported, "the state file " + file + " was written by a newer release", "install that release again");
+      return Error::failed(ErrorCode::unsupported,
+                           "the state file " + file + " was written by a newer release",
+                           "install that release again");
     }
   }
-  if (auto done = impl->run(("PRAGMA user_version=" + std::to_string(schema_version)).c_str()); !done) return done.error();
+  if (auto done = impl->run(("PRAGMA user_version=" + std::to_string(schema_version)).c_str()); !done)
+    return done.error();
   return std::unique_ptr<StateStore>(new StateStore(std::move(impl)));
 }
 
@@ -112,7 +128,9 @@ Result<void> StateStore::apply(const std::vector<Write>& writes) {
   for (const Write& write : writes) {
     int code = SQLITE_OK;
     if (write.value) {
-      Statement put(impl_->db, "INSERT INTO entries(tab,key,value) VALUES(?,?,?) ON CONFLICT(tab,key) DO UPDATE SET value=excluded.value");
+      Statement put(impl_->db,
+                    "INSERT INTO entries(tab,key,value) VALUES(?,?,?) ON CONFLICT(tab,key) DO UPDATE SET "
+                    "value=excluded.value");
       code = put.bind(1, write.table).bind(2, write.key).bind(3, *write.value).step();
     } else {
       Statement erase(impl_->db, "DELETE FROM entries WHERE tab=? AND key=?");
@@ -159,8 +177,11 @@ Result<void> StateStore::append_history(const std::string& kind, const std::stri
 
 Result<std::vector<HistoryEntry>> StateStore::read_history(std::size_t limit, const std::string& kind) {
   const std::lock_guard<std::mutex> guard(impl_->lock);
-  Statement query(impl_->db, kind.empty() ? "SELECT number,at_ms,kind,value FROM history ORDER BY number DESC LIMIT ?1"
-                                          : "SELECT number,at_ms,kind,value FROM history WHERE kind=?2 ORDER BY number DESC LIMIT ?1");
+  Statement query(
+      impl_->db,
+      kind.empty()
+          ? "SELECT number,at_ms,kind,value FROM history ORDER BY number DESC LIMIT ?1"
+          : "SELECT number,at_ms,kind,value FROM history WHERE kind=?2 ORDER BY number DESC LIMIT ?1");
   query.bind(1, static_cast<std::int64_t>(limit));
   if (!kind.empty()) query.bind(2, kind);
   std::vector<HistoryEntry> rows;

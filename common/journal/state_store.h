@@ -1,8 +1,8 @@
 // Durable state of a daemon: small key-value tables and an append-only history, in one SQLite file.
 //
-// apply() is atomic and durable when it returns (WAL, synchronous=FULL). Keys and values are text; values hold no secret.
-// Errors: out_of_resources/failed (disk full: nothing of the batch was written), generic/failed otherwise.
-// Thread-safe: one connection behind one lock.
+// apply() is atomic and durable when it returns (WAL, synchronous=FULL). Keys and values are text; values
+// hold no secret. Errors: out_of_resources/failed (disk full: nothing of the batch was written),
+// generic/failed otherwise. Thread-safe: one connection behind one lock.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,8 @@ struct HistoryEntry {
 
 class StateStore {
  public:
-  /// Creates file and folder (0700) when missing; checks integrity and schema version. Another process that has the
-  /// same store open is an error (conflict).
+  /// Creates file and folder (0700) when missing; checks integrity and schema version. Another process that
+  /// has the same store open is an error (conflict).
   static Result<std::unique_ptr<StateStore>> open(const std::string& file);
   ~StateStore();
   StateStore(const StateStore&) = delete;

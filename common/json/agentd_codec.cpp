@@ -5,10 +5,12 @@
 namespace skep::json {
 namespace {
 
-constexpr std::array all_codes{ErrorCode::generic,         ErrorCode::invalid_input,   ErrorCode::not_found,   ErrorCode::conflict,
-                               ErrorCode::stale_epoch,     ErrorCode::permission_denied, ErrorCode::unauthenticated, ErrorCode::unavailable,
-                               ErrorCode::timed_out,       ErrorCode::malformed_reply, ErrorCode::too_large,   ErrorCode::out_of_resources,
-                               ErrorCode::unsupported};
+constexpr std::array all_codes{
+    ErrorCode::generic,         ErrorCode::invalid_input, ErrorCode::not_found,
+    ErrorCode::conflict,        ErrorCode::stale_epoch,   ErrorCode::permission_denied,
+    ErrorCode::unauthenticated, ErrorCode::unavailable,   ErrorCode::timed_out,
+    ErrorCode::malformed_reply, ErrorCode::too_large,     ErrorCode::out_of_resources,
+    ErrorCode::unsupported};
 
 /// Reads typed fields of one object and remembers the first problem; the fields after it keep their defaults.
 class Fields {
@@ -17,21 +19,30 @@ class Fields {
     if (!in.is_object()) problem_ = where_ + " is no object";
   }
   void text(const char* key, std::string& out, bool is_required = false) {
-    if (const Json* value = find(key, is_required)) value->is_string() ? void(out = value->get<std::string>()) : wrong(key, "a text");
+    if (const Json* value = find(key, is_required))
+      value->is_string() ? void(out = value->get<std::string>()) : wrong(key, "a text");
   }
   template <typename Id>
-  void id(const char* key, Id& out) { text(key, out.text, true); }
+  void id(const char* key, Id& out) {
+    text(key, out.text, true);
+  }
   void flag(const char* key, bool& out) {
-    if (const Json* value = find(key, false)) value->is_boolean() ? void(out = value->get<bool>()) : wrong(key, "true or false");
+    if (const Json* value = find(key, false))
+      value->is_boolean() ? void(out = value->get<bool>()) : wrong(key, "true or false");
   }
   template <typename Number>
   void number(const char* key, Number& out, bool is_required = false) {
     const Json* value = find(key, is_required);
     if (value == nullptr) return;
     if (!value->is_number_integer()) return wrong(key, "a whole number");
-    if (!value->is_number_unsigned() && value->get<std::int64_t>() < 0 && std::is_unsigned_v<Number>) return wrong(key, "0 or more");
-    const bool is_too_big = value->is_number_unsigned() && value->get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<Number>::max());
-    const bool is_too_small = !value->is_number_unsigned() && !std::is_unsigned_v<Number> && value->get<std::int64_t>() < static_cast<std::int64_t>(std::numeric_limits<Number>::min());
+    if (!value->is_number_unsigned() && value->get<std::int64_t>() < 0 && std::is_unsigned_v<Number>)
+      return wrong(key, "0 or more");
+    const bool is_too_big =
+        value->is_number_unsigned() &&
+        value->get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<Number>::max());
+    const bool is_too_small =
+        !value->is_number_unsigned() && !std::is_unsigned_v<Number> &&
+        value->get<std::int64_t>() < static_cast<std::int64_t>(std::numeric_limits<Number>::min());
     if (is_too_big || is_too_small) return wrong(key, "a number in range");
     out = value->get<Number>();
   }
@@ -130,7 +141,10 @@ Result<LeaseRenewal::Entry> decode_lease_entry(const Json& in) {
 }  // namespace
 
 Json encode(const Resources& resources) {
-  return {{"cpu_millis", resources.cpu_millis}, {"memory_bytes", resources.memory_bytes}, {"disk_bytes", resources.disk_bytes}, {"countable", resources.countable}};
+  return {{"cpu_millis", resources.cpu_millis},
+          {"memory_bytes", resources.memory_bytes},
+          {"disk_bytes", resources.disk_bytes},
+          {"countable", resources.countable}};
 }
 
 Json encode(const ExecutorSpec& spec) {
@@ -149,7 +163,11 @@ Json encode(const ExecutorSpec& spec) {
 Json encode(const ExecutorOrder& order) {
   return {{"epoch", order.epoch},
           {"spec", encode(order.spec)},
-          {"ticket", {{"url", order.ticket.url}, {"node_name", order.ticket.node_name}, {"secret", order.ticket.secret}, {"attempt", order.ticket.attempt}}},
+          {"ticket",
+           {{"url", order.ticket.url},
+            {"node_name", order.ticket.node_name},
+            {"secret", order.ticket.secret},
+            {"attempt", order.ticket.attempt}}},
           {"lease_ms", to_ms(order.lease)}};
 }
 
@@ -190,7 +208,8 @@ Json encode(const HostReport& report) {
 
 Json encode(const LeaseRenewal& renewal) {
   Json entries = Json::array();
-  for (const LeaseRenewal::Entry& entry : renewal.executors) entries.push_back({{"id", entry.id.text}, {"is_busy", entry.is_busy}});
+  for (const LeaseRenewal::Entry& entry : renewal.executors)
+    entries.push_back({{"id", entry.id.text}, {"is_busy", entry.is_busy}});
   return {{"epoch", renewal.epoch}, {"lease_ms", to_ms(renewal.lease)}, {"executors", std::move(entries)}};
 }
 
@@ -201,11 +220,19 @@ Json encode(const LeaseReply& reply) {
 }
 
 Json encode(const HostAnnouncement& announcement) {
-  return {{"host", announcement.host.text}, {"agentd_url", announcement.agentd_url}, {"boot_id", announcement.boot_id}, {"ttl_ms", to_ms(announcement.ttl)}};
+  return {{"host", announcement.host.text},
+          {"agentd_url", announcement.agentd_url},
+          {"boot_id", announcement.boot_id},
+          {"ttl_ms", to_ms(announcement.ttl)}};
 }
 
 Json encode_error(const Error& error, Epoch epoch_seen) {
-  return {{"error", {{"code", to_string(error.code)}, {"outcome", to_string(error.outcome)}, {"message", error.message}, {"hint", error.hint}}}, {"epoch", epoch_seen}};
+  return {{"error",
+           {{"code", to_string(error.code)},
+            {"outcome", to_string(error.outcome)},
+            {"message", error.message},
+            {"hint", error.hint}}},
+          {"epoch", epoch_seen}};
 }
 
 Result<Resources> decode_resources(const Json& in) {
@@ -344,7 +371,9 @@ std::optional<Error> decode_error(const Json& in) {
   for (ErrorCode known : all_codes) {
     if (code == to_string(known)) out.code = known;
   }
-  out.outcome = outcome == "try_again" ? Outcome::try_again : outcome == "unknown" ? Outcome::unknown : Outcome::failed;
+  out.outcome = outcome == "try_again" ? Outcome::try_again
+                : outcome == "unknown" ? Outcome::unknown
+                                       : Outcome::failed;
   if (!fields.result(0)) return std::nullopt;
   return out;
 }

@@ -6,7 +6,8 @@
 namespace skep::json {
 namespace {
 
-/// Feeds nlohmann's DOM builder while it watches what the DOM would hide: duplicate keys, depth, lossy numbers.
+/// Feeds nlohmann's DOM builder while it watches what the DOM would hide: duplicate keys, depth, lossy
+/// numbers.
 class StrictBuilder : public nlohmann::json_sax<Json> {
  public:
   StrictBuilder(Json& root, int max_depth) : dom_(root, false), max_depth_(max_depth) {}
@@ -65,12 +66,17 @@ class StrictBuilder : public nlohmann::json_sax<Json> {
 };
 
 Error missing(std::string_view key, const char* wanted) {
-  return Error::failed(ErrorCode::malformed_reply, "the field \"" + std::string(key) + "\" is missing or not " + wanted);
+  return Error::failed(ErrorCode::malformed_reply,
+                       "the field \"" + std::string(key) + "\" is missing or not " + wanted);
 }
 
 }  // namespace
 
 Result<Json> parse_strict(std::string_view text, int max_depth) {
+  // The library would skip it; RFC 8259 lets nobody send it.
+  if (text.starts_with("\xEF\xBB\xBF"))
+    return Error::failed(ErrorCode::malformed_reply,
+                         "not the JSON that was expected: it begins with a byte order mark");
   try {
     Json root;
     StrictBuilder builder(root, max_depth);
@@ -81,11 +87,14 @@ Result<Json> parse_strict(std::string_view text, int max_depth) {
     }
     return root;
   } catch (const std::exception& e) {
-    return Error::failed(ErrorCode::malformed_reply, std::string("not the JSON that was expected: ") + e.what());
+    return Error::failed(ErrorCode::malformed_reply,
+                         std::string("not the JSON that was expected: ") + e.what());
   }
 }
 
-std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string dump(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 Result<std::string> get_string(const Json& object, std::string_view key) {
   const auto found = object.is_object() ? object.find(key) : object.end();
@@ -96,7 +105,8 @@ Result<std::string> get_string(const Json& object, std::string_view key) {
 Result<std::int64_t> get_int64(const Json& object, std::string_view key) {
   const auto found = object.is_object() ? object.find(key) : object.end();
   if (found == object.end() || !found->is_number_integer()) return missing(key, "a whole number");
-  if (found->is_number_unsigned() && found->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX)) return missing(key, "a 64 bit number");
+  if (found->is_number_unsigned() && found->get<std::uint64_t>() > static_cast<std::uint64_t>(INT64_MAX))
+    return missing(key, "a 64 bit number");
   return found->get<std::int64_t>();
 }
 

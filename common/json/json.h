@@ -1,5 +1,5 @@
-// JSON for the whole of Skep: the only header through which nlohmann_json is used. Strict reading of what others say,
-// writing that never throws. Values are not thread-safe; functions are.
+// JSON for the whole of Skep: the only header through which nlohmann_json is used. Strict reading of what
+// others say, writing that never throws. Values are not thread-safe; functions are.
 #pragma once
 
 #include <nlohmann/json.hpp>

@@ -13,10 +13,14 @@ std::atomic<bool> is_json{false};
 
 spdlog::level::level_enum to_spdlog(Level level) {
   switch (level) {
-    case Level::debug: return spdlog::level::debug;
-    case Level::info: return spdlog::level::info;
-    case Level::warning: return spdlog::level::warn;
-    case Level::error: return spdlog::level::err;
+    case Level::debug:
+      return spdlog::level::debug;
+    case Level::info:
+      return spdlog::level::info;
+    case Level::warning:
+      return spdlog::level::warn;
+    case Level::error:
+      return spdlog::level::err;
   }
   return spdlog::level::info;
 }
@@ -54,7 +58,9 @@ spdlog::logger& logger() {
 
 void initialize(const std::string& level, const std::string& format) {
   is_json = format == "json";
-  if (is_json) logger().set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})", spdlog::pattern_time_type::utc);
+  if (is_json)
+    logger().set_pattern(R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l",%v})",
+                         spdlog::pattern_time_type::utc);
   logger().set_level(level == "debug"     ? spdlog::level::debug
                      : level == "warning" ? spdlog::level::warn
                      : level == "error"   ? spdlog::level::err
@@ -68,13 +74,16 @@ void write(Level level, const std::string& message, const Fields& fields) {
     for (const auto& [name, value] : fields) line += ",\"" + escaped(name) + "\":\"" + escaped(value) + "\"";
   } else {
     line = escaped(message);
-    for (const auto& [name, value] : fields) line += " " + name + "=" + (value.find(' ') == std::string::npos ? escaped(value) : "\"" + escaped(value) + "\"");
+    for (const auto& [name, value] : fields)
+      line += " " + name + "=" +
+              (value.find(' ') == std::string::npos ? escaped(value) : "\"" + escaped(value) + "\"");
   }
   logger().log(to_spdlog(level), "{}", line);
 }
 
 void write_error(const std::string& what, const Error& error) {
-  write(Level::error, what + ": " + error.message + (error.hint.empty() ? "" : " (" + error.hint + ")"), {{"outcome", to_string(error.outcome)}});
+  write(Level::error, what + ": " + error.message + (error.hint.empty() ? "" : " (" + error.hint + ")"),
+        {{"outcome", to_string(error.outcome)}});
 }
 
 bool OncePerMinute::allows(const std::string& cause, Instant now, std::uint64_t& held_back) {

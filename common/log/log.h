@@ -1,5 +1,6 @@
-// Logging for daemons: one line an event to stderr, as text for people or as JSON for collectors. Thread-safe.
-// Messages say what failed, on which object, what happens next; ids go into fields; secrets go nowhere.
+// Logging for daemons: one line an event to stderr, as text for people or as JSON for collectors.
+// Thread-safe. Messages say what failed, on which object, what happens next; ids go into fields; secrets go
+// nowhere.
 #pragma once
 
 #include <cstdint>

@@ -15,19 +15,30 @@ struct Registry::Impl {
 Registry::Registry() : impl_(std::make_unique<Impl>()) {}
 Registry::~Registry() = default;
 
-void Registry::set_gauge(const std::string& name, const std::string& help, const Labels& labels, double value) {
+void Registry::set_gauge(const std::string& name, const std::string& help, const Labels& labels,
+                         double value) {
   prometheus::BuildGauge().Name(name).Help(help).Register(impl_->registry).Add(labels).Set(value);
 }
 
-void Registry::set_counter(const std::string& name, const std::string& help, const Labels& labels, double value) {
-  prometheus::Counter& counter = prometheus::BuildCounter().Name(name).Help(help).Register(impl_->registry).Add(labels);
+void Registry::set_counter(const std::string& name, const std::string& help, const Labels& labels,
+                           double value) {
+  prometheus::Counter& counter =
+      prometheus::BuildCounter().Name(name).Help(help).Register(impl_->registry).Add(labels);
   if (value > counter.Value()) counter.Increment(value - counter.Value());
 }
 
-void Registry::observe(const std::string& name, const std::string& help, const Labels& labels, double value, const std::vector<double>& buckets) {
-  prometheus::BuildHistogram().Name(name).Help(help).Register(impl_->registry).Add(labels, buckets).Observe(value);
+void Registry::observe(const std::string& name, const std::string& help, const Labels& labels, double value,
+                       const std::vector<double>& buckets) {
+  prometheus::BuildHistogram()
+      .Name(name)
+      .Help(help)
+      .Register(impl_->registry)
+      .Add(labels, buckets)
+      .Observe(value);
 }
 
-std::string Registry::to_text() const { return prometheus::TextSerializer().Serialize(impl_->registry.Collect()); }
+std::string Registry::to_text() const {
+  return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
+}
 
 }  // namespace skep::metrics

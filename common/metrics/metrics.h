@@ -18,7 +18,8 @@ class Registry {
   void set_gauge(const std::string& name, const std::string& help, const Labels& labels, double value);
   /// Counters only grow: smaller values are ignored.
   void set_counter(const std::string& name, const std::string& help, const Labels& labels, double value);
-  void observe(const std::string& name, const std::string& help, const Labels& labels, double value, const std::vector<double>& buckets);
+  void observe(const std::string& name, const std::string& help, const Labels& labels, double value,
+               const std::vector<double>& buckets);
   std::string to_text() const;
 
  private:

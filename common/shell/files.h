@@ -7,8 +7,8 @@
 
 namespace skep::shell {
 
-/// The file's text without one trailing newline. Refused when others may read or write it, when it is empty or larger
-/// than 64 KiB. The error never holds the content.
+/// The file's text without one trailing newline. Refused when others may read or write it, when it is empty
+/// or larger than 64 KiB. The error never holds the content.
 Result<std::string> read_secret_file(const std::string& path);
 
 /// At most `limit` bytes; too_large beyond.

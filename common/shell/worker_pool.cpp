@@ -13,19 +13,24 @@ void run_guarded(const std::string& thread_name, const Work& work) noexcept {
   try {
     work();
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "skep: an exception reached the edge of thread %s: %s\n", thread_name.c_str(), e.what());
+    std::fprintf(stderr, "skep: an exception reached the edge of thread %s: %s\n", thread_name.c_str(),
+                 e.what());
     std::abort();
   } catch (...) {
-    std::fprintf(stderr, "skep: an exception of unknown type reached the edge of thread %s\n", thread_name.c_str());
+    std::fprintf(stderr, "skep: an exception of unknown type reached the edge of thread %s\n",
+                 thread_name.c_str());
     std::abort();
   }
 }
 
-WorkerPool::WorkerPool(std::string name, int threads, std::size_t max_queued) : name_(std::move(name)), max_queued_(max_queued) {
+WorkerPool::WorkerPool(std::string name, int threads, std::size_t max_queued)
+    : name_(std::move(name)), max_queued_(max_queued) {
   for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
 }
 
-WorkerPool::~WorkerPool() { stop(); }
+WorkerPool::~WorkerPool() {
+  stop();
+}
 
 bool WorkerPool::submit(Work work) {
   {
@@ -64,9 +69,13 @@ void WorkerPool::run() {
 }
 
 Strand::Strand(std::string name, std::function<std::optional<Instant>()> next_deadline, Work on_deadline)
-    : name_(std::move(name)), next_deadline_(std::move(next_deadline)), on_deadline_(std::move(on_deadline)) {}
+    : name_(std::move(name)),
+      next_deadline_(std::move(next_deadline)),
+      on_deadline_(std::move(on_deadline)) {}
 
-Strand::~Strand() { stop(); }
+Strand::~Strand() {
+  stop();
+}
 
 void Strand::start() {
   thread_ = std::thread([this] { run(); });
@@ -101,7 +110,9 @@ void Strand::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-bool Strand::is_current() const { return thread_.get_id() == std::this_thread::get_id(); }
+bool Strand::is_current() const {
+  return thread_.get_id() == std::this_thread::get_id();
+}
 
 void Strand::run() {
   for (;;) {

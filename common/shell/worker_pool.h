@@ -1,8 +1,9 @@
 // A bounded pool for blocking work, and the strand that owns a daemon's logic.
 //
-// WorkerPool: submit() from any thread; false when the queue is full or the pool stops (counted by the caller).
-// Strand: one thread runs posted closures in order and a wake-up function at its deadline. post() from any thread.
-// stop(): what is queued in a pool is dropped, what runs is waited for; a strand runs what was posted before stop().
+// WorkerPool: submit() from any thread; false when the queue is full or the pool stops (counted by the
+// caller). Strand: one thread runs posted closures in order and a wake-up function at its deadline. post()
+// from any thread. stop(): what is queued in a pool is dropped, what runs is waited for; a strand runs what
+// was posted before stop().
 #pragma once
 
 #include <condition_variable>
@@ -45,8 +46,8 @@ class WorkerPool {
 
 class Strand {
  public:
-  /// on_deadline runs on the strand when the instant that next_deadline gave has come; next_deadline is asked after
-  /// every closure.
+  /// on_deadline runs on the strand when the instant that next_deadline gave has come; next_deadline is asked
+  /// after every closure.
   Strand(std::string name, std::function<std::optional<Instant>()> next_deadline, Work on_deadline);
   ~Strand();
   Strand(const Strand&) = delete;
@@ -73,7 +74,8 @@ class Strand {
   std::thread thread_;
 };
 
-/// Runs work; an exception that leaves it is a bug: logged to stderr with the thread's name, then the process aborts.
+/// Runs work; an exception that leaves it is a bug: logged to stderr with the thread's name, then the process
+/// aborts.
 void run_guarded(const std::string& thread_name, const Work& work) noexcept;
 
 }  // namespace skep::shell

@@ -5,13 +5,16 @@
 
 namespace skep {
 namespace {
-constexpr std::array<std::pair<AgentPhase, std::string_view>, 4> phase_names{{{AgentPhase::none, "none"},
-                                                                               {AgentPhase::started, "started"},
-                                                                               {AgentPhase::connected, "connected"},
-                                                                               {AgentPhase::ended, "ended"}}};
+constexpr std::array<std::pair<AgentPhase, std::string_view>, 4> phase_names{
+    {{AgentPhase::none, "none"},
+     {AgentPhase::started, "started"},
+     {AgentPhase::connected, "connected"},
+     {AgentPhase::ended, "ended"}}};
 }  // namespace
 
-std::string_view to_string(AgentPhase phase) { return phase_names[static_cast<std::size_t>(phase)].second; }
+std::string_view to_string(AgentPhase phase) {
+  return phase_names[static_cast<std::size_t>(phase)].second;
+}
 
 std::optional<AgentPhase> agent_phase_from(std::string_view text) {
   for (const auto& [phase, name] : phase_names) {

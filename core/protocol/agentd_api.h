@@ -1,13 +1,12 @@
 // What scheduler and agentd say to each other, as values; the JSON form is in common/json/agentd_codec.h.
 // Protocol version 1. Append only: new fields get defaults, old ones keep their meaning.
 //
-//   PUT    /v1/executors/{id}               ExecutorOrder  -> 202 ExecutorReport; 409 stale_epoch|conflict; 507 out_of_resources
-//   DELETE /v1/executors/{id}?epoch=E       -> 202 ExecutorReport (destroying) or 200 (gone; also for ids never seen)
-//   GET    /v1/executors?index=N&wait=30s   -> HostReport, at once when its index != N, else when something changes or after wait
-//   GET    /v1/host                         -> HostReport without executors
-//   POST   /v1/leases                       LeaseRenewal -> LeaseReply
-//   POST   /v1/drain, /v1/undrain           {"reason"} -> HostReport
-//   GET    /healthz, /metrics
+//   PUT    /v1/executors/{id}               ExecutorOrder  -> 202 ExecutorReport; 409 stale_epoch|conflict;
+//   507 out_of_resources DELETE /v1/executors/{id}?epoch=E       -> 202 ExecutorReport (destroying) or 200
+//   (gone; also for ids never seen) GET    /v1/executors?index=N&wait=30s   -> HostReport, at once when its
+//   index != N, else when something changes or after wait GET    /v1/host                         ->
+//   HostReport without executors POST   /v1/leases                       LeaseRenewal -> LeaseReply POST
+//   /v1/drain, /v1/undrain           {"reason"} -> HostReport GET    /healthz, /metrics
 // Errors: {"error":{"code","outcome","message","hint"},"epoch":highest seen}.
 #pragma once
 
@@ -26,7 +25,7 @@ namespace skep {
 
 /// Lets one executor join once. The secret appears nowhere but in the order's body and the 0600 ticket file.
 struct Ticket {
-  std::string url;        // the controller's base address, with trailing slash
+  std::string url;  // the controller's base address, with trailing slash
   std::string node_name;
   std::string secret;
   std::uint32_t attempt = 1;  // grows when the same node must join again after a controller restart
@@ -39,7 +38,8 @@ struct ExecutorSpec {
   std::string driver;
   std::string image;  // name in the host's image catalogue
   Resources resources;
-  std::vector<std::string> agent_command;  // empty: java -jar agent.jar as skep-join builds it; else argv with {url} {name} {secret_file} {work_dir}
+  std::vector<std::string> agent_command;  // empty: java -jar agent.jar as skep-join builds it; else argv
+                                           // with {url} {name} {secret_file} {work_dir}
   std::map<std::string, std::string> environment;
   Duration boot_deadline = seconds(60);
   Duration join_deadline = seconds(60);
@@ -63,12 +63,13 @@ std::optional<AgentPhase> agent_phase_from(std::string_view text);
 struct ExecutorReport {
   ExecutorId id;
   TemplateName template_name;
-  ExecutorState state = ExecutorState::unknown;  // creating, booting, joining, idle (connected), finished, destroying, gone, failed, unknown
+  ExecutorState state = ExecutorState::unknown;  // creating, booting, joining, idle (connected), finished,
+                                                 // destroying, gone, failed, unknown
   AgentPhase agent = AgentPhase::none;
   std::uint32_t ticket_attempt = 1;
   std::optional<int> agent_exit_code;
   Epoch epoch = 0;
-  std::string message;      // why it failed, for people
+  std::string message;  // why it failed, for people
   WallTime created_at;
   bool is_lease_expired = false;
   Resources resources;
@@ -77,10 +78,10 @@ struct ExecutorReport {
 
 struct HostReport {
   HostId host;
-  std::uint64_t index = 0;       // changes with every change of this report
-  std::string boot_id;           // a new one per start of agentd
-  std::string version;           // agentd's
-  std::string os;                // "linux" | "windows", as text
+  std::uint64_t index = 0;  // changes with every change of this report
+  std::string boot_id;      // a new one per start of agentd
+  std::string version;      // agentd's
+  std::string os;           // "linux" | "windows", as text
   std::string arch;
   std::vector<std::string> drivers;
   std::vector<std::string> images;

@@ -1,8 +1,10 @@
 // The driver contract: eight verbs, idempotent by executor id, blocking, no policy inside.
 //
 // Rules that the contract suite (tests/contract/drivers) checks for every driver:
-//   - start(id) twice yields the same instance; start after destroy is an error (conflict): ids are never used twice.
-//   - destroy(id) of something that is not there succeeds; after it succeeded, inspect says absent and nothing is left.
+//   - start(id) twice yields the same instance; start after destroy is an error (conflict): ids are never
+//   used twice.
+//   - destroy(id) of something that is not there succeeds; after it succeeded, inspect says absent and
+//   nothing is left.
 //   - an Error with Outcome::unknown means: the caller must inspect before anything else.
 //   - list() names exactly what carries our owner tag; it never touches what it does not own.
 //   - instances outlive the process that made them; recover(handle) finds them again.
@@ -42,8 +44,8 @@ struct Instance {
   InstanceState state = InstanceState::absent;
   Epoch epoch = 0;
   AgentPhase agent = AgentPhase::none;
-  std::uint32_t ticket_attempt = 0;   // of the ticket that the agent phase speaks of
-  std::optional<int> exit_code;       // of the agent process, when ended
+  std::uint32_t ticket_attempt = 0;  // of the ticket that the agent phase speaks of
+  std::optional<int> exit_code;      // of the agent process, when ended
   std::string message;
   InstanceHandle handle;
 };
@@ -77,14 +79,16 @@ class Driver {
   virtual Result<std::vector<Instance>> list() = 0;
   virtual Result<Instance> inspect(const ExecutorId& id) = 0;
   virtual Result<Instance> start(const StartRequest& request) = 0;
-  /// Asks the sandbox to end and waits at most `deadline`; then it is ended hard. Residue stays until destroy().
+  /// Asks the sandbox to end and waits at most `deadline`; then it is ended hard. Residue stays until
+  /// destroy().
   virtual Result<void> stop(const ExecutorId& id, Duration deadline) = 0;
   /// Ends and removes everything of this id; verified by looking before it answers.
   virtual Result<void> destroy(const ExecutorId& id) = 0;
   virtual Result<Instance> recover(const InstanceHandle& handle) = 0;
 };
 
-/// Rare ability: hand a new ticket to a running sandbox (the same node joins again after a controller restart).
+/// Rare ability: hand a new ticket to a running sandbox (the same node joins again after a controller
+/// restart).
 class TicketDelivery {
  public:
   virtual ~TicketDelivery() = default;

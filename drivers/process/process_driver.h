@@ -9,7 +9,7 @@
 //                           written durably, and before what it speaks of is made
 //   <id>/control/ticket     0600, from us; skep-join takes it away when it has read it
 //   <id>/control/status     from skep-join: phase, attempt, exit code
-//   <id>/work/ tmp/ logs/   the agent's work directory and HOME; TMPDIR; what skep-join and the agent said
+//   <id>/{work,tmp,logs}    the agent's work directory and HOME; TMPDIR; what skep-join and the agent said
 //   .owner-<tag>/new/<id>       being made     (renamed to <id> once they carry a record)
 //   .owner-<tag>/leaving/<id>   being removed
 //   .owner-<tag>/gone/<id>      ids that were destroyed: never started again

@@ -1,5 +1,6 @@
-// What SchedulerLogic asks for. Imperative; executed in the order of the list. RecordExecutor returns only when it is
-// durable, so the order of the list is the write-ahead rule. Calls run concurrently; their answers come back as events.
+// What SchedulerLogic asks for. Imperative; executed in the order of the list. RecordExecutor returns only
+// when it is durable, so the order of the list is the write-ahead rule. Calls run concurrently; their answers
+// come back as events.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +13,38 @@
 
 namespace skep::scheduler {
 
-struct RecordExecutor { ExecutorRecord record; };
-struct ForgetExecutor { ExecutorId executor; };
-struct RecordDrain { HostId host; std::string reason; bool is_draining = true; };
-struct RecordPause { bool is_paused = false; std::string reason; };
+struct RecordExecutor {
+  ExecutorRecord record;
+};
+struct ForgetExecutor {
+  ExecutorId executor;
+};
+struct RecordDrain {
+  HostId host;
+  std::string reason;
+  bool is_draining = true;
+};
+struct RecordPause {
+  bool is_paused = false;
+  std::string reason;
+};
 
-struct ProfileController { ControllerId controller; };        // -> ControllerProfiled (installs the hook where that is the means)
-struct ReadQueue { ControllerId controller; };                // -> QueueRead
-struct ReadNodes { ControllerId controller; };                // -> NodesRead
-struct PollNode { ControllerId controller; ExecutorId node; bool is_gate_open = false; Duration not_before = Duration::zero(); };  // -> NodePolled; urgent while a gate is open
-struct CreateNode {                                           // -> NodeCreated
+struct ProfileController {
+  ControllerId controller;
+};  // -> ControllerProfiled (installs the hook where that is the means)
+struct ReadQueue {
+  ControllerId controller;
+};  // -> QueueRead
+struct ReadNodes {
+  ControllerId controller;
+};  // -> NodesRead
+struct PollNode {
+  ControllerId controller;
+  ExecutorId node;
+  bool is_gate_open = false;
+  Duration not_before = Duration::zero();
+};                   // -> NodePolled; urgent while a gate is open
+struct CreateNode {  // -> NodeCreated
   CallId call = 0;
   ControllerId controller;
   ExecutorId node;
@@ -31,24 +54,55 @@ struct CreateNode {                                           // -> NodeCreated
   bool takes_unlabelled = false;
   bool is_recreation = false;  // same name after a controller restart: deleteExistingClients
 };
-struct CloseGate { CallId call = 0; ControllerId controller; ExecutorId node; std::string reason; };  // changeOfflineCause: idempotent
-struct OpenGate { CallId call = 0; ControllerId controller; ExecutorId node; bool with_kick = true; };  // state is read first: never toggled twice
-struct Kick { CallId call = 0; ControllerId controller; ExecutorId opened; };
-struct DeleteNode { CallId call = 0; ControllerId controller; std::string node; };
+struct CloseGate {
+  CallId call = 0;
+  ControllerId controller;
+  ExecutorId node;
+  std::string reason;
+};  // changeOfflineCause: idempotent
+struct OpenGate {
+  CallId call = 0;
+  ControllerId controller;
+  ExecutorId node;
+  bool with_kick = true;
+};  // state is read first: never toggled twice
+struct Kick {
+  CallId call = 0;
+  ControllerId controller;
+  ExecutorId opened;
+};
+struct DeleteNode {
+  CallId call = 0;
+  ControllerId controller;
+  std::string node;
+};
 
-struct OrderExecutor { CallId call = 0; HostId host; ExecutorOrder order; };
-struct DestroyExecutor { CallId call = 0; HostId host; ExecutorId executor; Epoch epoch = 0; };
-struct RenewLeases { CallId call = 0; HostId host; LeaseRenewal renewal; };
+struct OrderExecutor {
+  CallId call = 0;
+  HostId host;
+  ExecutorOrder order;
+};
+struct DestroyExecutor {
+  CallId call = 0;
+  HostId host;
+  ExecutorId executor;
+  Epoch epoch = 0;
+};
+struct RenewLeases {
+  CallId call = 0;
+  HostId host;
+  LeaseRenewal renewal;
+};
 
 /// One per executor, at its end.
 struct Audit {
   ExecutorRecord record;
-  std::int64_t gate_open_ms = 0;          // sum over all openings
-  std::int64_t gate_longest_blind_ms = 0; // longest time between two answers while open
-  std::int64_t coming_ms = 0;             // planned -> connected
+  std::int64_t gate_open_ms = 0;           // sum over all openings
+  std::int64_t gate_longest_blind_ms = 0;  // longest time between two answers while open
+  std::int64_t coming_ms = 0;              // planned -> connected
   std::int64_t busy_ms = 0;
-  std::string end;                        // "used", "unused", "failed: ...", "retired: ..."
-  bool is_violation = false;              // more than one build
+  std::string end;            // "used", "unused", "failed: ...", "retired: ..."
+  bool is_violation = false;  // more than one build
 };
 enum class Level { debug, info, warning, error };
 struct Explain {  // a log line
@@ -58,7 +112,8 @@ struct Explain {  // a log line
   std::string once_per_minute_key;  // not empty: at most one line a minute for this cause
 };
 
-using Action = std::variant<RecordExecutor, ForgetExecutor, RecordDrain, RecordPause, ProfileController, ReadQueue, ReadNodes, PollNode,
-                            CreateNode, CloseGate, OpenGate, Kick, DeleteNode, OrderExecutor, DestroyExecutor, RenewLeases, Audit, Explain>;
+using Action = std::variant<RecordExecutor, ForgetExecutor, RecordDrain, RecordPause, ProfileController,
+                            ReadQueue, ReadNodes, PollNode, CreateNode, CloseGate, OpenGate, Kick, DeleteNode,
+                            OrderExecutor, DestroyExecutor, RenewLeases, Audit, Explain>;
 
 }  // namespace skep::scheduler

@@ -1,4 +1,5 @@
-// A build on an executor: seen, watched, over; its node lost; its block resumed after a restart of the controller.
+// A build on an executor: seen, watched, over; its node lost; its block resumed after a restart of the
+// controller.
 #include <algorithm>
 
 #include "core/check.h"
@@ -20,9 +21,11 @@ void LogicState::mark_used(Executor& e) {
 }
 
 void LogicState::note_build(Executor& e, const std::string& path) {
-  const bool is_new = std::find(e.record.builds_seen.begin(), e.record.builds_seen.end(), path) == e.record.builds_seen.end();
+  const bool is_new =
+      std::find(e.record.builds_seen.begin(), e.record.builds_seen.end(), path) == e.record.builds_seen.end();
   const bool is_open_here = e.gate != Gate::closed && e.gate != Gate::closing;
-  // First the gate: each millisecond counts. `was_opened` is on record already, so a crash here loses nothing.
+  // First the gate: each millisecond counts. `was_opened` is on record already, so a crash here loses
+  // nothing.
   if (is_gated(e) && is_open_here && e.state() <= ExecutorState::busy) {
     begin_close(e, busy_reason);
     ensure_closed(e);
@@ -92,14 +95,16 @@ void LogicState::advance_busy(Executor& e) {
   if (e.spec && e.spec->build_limit > Duration::zero() && !e.held_until) {
     const Instant limit = e.busy_since + e.spec->build_limit;
     if (now >= limit) {
-      say(Level::warning, "a build is over its template's limit; its executor is removed", {{"executor", e.id().text}, {"build", e.record.build}});
+      say(Level::warning, "a build is over its template's limit; its executor is removed",
+          {{"executor", e.id().text}, {"build", e.record.build}});
       return build_over(e, "retired: its build ran longer than " + duration_to_text(e.spec->build_limit));
     }
     wake(e, limit);
   }
   if (e.lost_since) return advance_lost(e);
   if (is_gated(e) && c->profile && e.is_node_known && e.node && e.node->executor_count > 0) {
-    if (e.gate == Gate::none || e.gate == Gate::unknown || e.gate == Gate::opening || e.gate == Gate::open) begin_close(e, busy_reason);
+    if (e.gate == Gate::none || e.gate == Gate::unknown || e.gate == Gate::opening || e.gate == Gate::open)
+      begin_close(e, busy_reason);
     if (!ensure_closed(e)) return;
   }
   if (e.idle_reads == 1) look_soon(e, confirm_pace);
@@ -146,12 +151,14 @@ void LogicState::advance_lost(Executor& e) {
   const Instant end = *e.lost_since + config.resume_window;
   if (e.is_gone_on_host) return build_over(e, "used: its node and its sandbox are gone");
   const bool is_seen_absent = e.is_node_known && !e.node && e.node_read >= *e.lost_since;
-  if (is_seen_absent && c->demand.item_for_node(e.id().text) && c->profile && is_known(*c) && is_host_known(e.record.host) && e.spec) {
+  if (is_seen_absent && c->demand.item_for_node(e.id().text) && c->profile && is_known(*c) &&
+      is_host_known(e.record.host) && e.spec) {
     e.attempt += 1;
     ++counters.resumes;
     return begin_resume(e);
   }
-  if (is_seen_absent && e.is_freestyle.value_or(false) && e.queue_reads_lost >= 2) return build_over(e, "used: its build ended with its node");
+  if (is_seen_absent && e.is_freestyle.value_or(false) && e.queue_reads_lost >= 2)
+    return build_over(e, "used: its build ended with its node");
   if (now < end) return wake(e, end);
   if (!is_known(*c)) return wake(e, now + seconds(1));
   build_over(e, "used: its node did not come back");
@@ -187,7 +194,8 @@ void LogicState::begin_resume(Executor& e) {
   create.takes_unlabelled = e.spec->takes_unlabelled;
   create.is_recreation = true;
   emit(std::move(create));
-  say(Level::info, "a build waits for its executor: its node is created again", {{"executor", e.id().text}, {"build", e.record.build}});
+  say(Level::info, "a build waits for its executor: its node is created again",
+      {{"executor", e.id().text}, {"build", e.record.build}});
   touch(e);
 }
 

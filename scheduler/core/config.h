@@ -1,4 +1,5 @@
-// The scheduler's configuration as the logic uses it. Parsed and checked in common/config + scheduler/shell. Pure.
+// The scheduler's configuration as the logic uses it. Parsed and checked in common/config + scheduler/shell.
+// Pure.
 #pragma once
 
 #include <map>
@@ -15,54 +16,55 @@ namespace skep::scheduler {
 
 struct Template {
   TemplateName name;
-  LabelSet labels;               // without "swarm" and the node's own name: those come by themselves
-  std::string labels_text;       // as sent to createSlave: blank separated
-  bool takes_unlabelled = false; // node mode NORMAL: also serves items that ask for any node
+  LabelSet labels;                // without "swarm" and the node's own name: those come by themselves
+  std::string labels_text;        // as sent to createSlave: blank separated
+  bool takes_unlabelled = false;  // node mode NORMAL: also serves items that ask for any node
   std::string driver;
   std::string image;
   Resources resources;
-  std::string remote_fs;                       // agent root, as the node tells Jenkins
+  std::string remote_fs;  // agent root, as the node tells Jenkins
   std::vector<std::string> agent_command;
   std::map<std::string, std::string> environment;
   std::map<std::string, std::string> host_attributes;  // all must be equal on the host
-  std::vector<ControllerId> controllers;       // empty: all
+  std::vector<ControllerId> controllers;               // empty: all
   int minimum_idle = 0;
   int maximum = 1000;
-  Duration boot_deadline = seconds(60);        // order -> agent process started
-  Duration join_deadline = seconds(60);        // agent process started -> connected
-  Duration idle_limit = hours(1);              // beyond minimum_idle, unused executors older than this are recycled
-  Duration build_limit = hours(0);             // 0: none; a stated deadline for one build
+  Duration boot_deadline = seconds(60);  // order -> agent process started
+  Duration join_deadline = seconds(60);  // agent process started -> connected
+  Duration idle_limit = hours(1);        // beyond minimum_idle, unused executors older than this are recycled
+  Duration build_limit = hours(0);       // 0: none; a stated deadline for one build
   Duration stop_grace = seconds(5);
 };
 
 struct ControllerConfig {
   ControllerId name;
-  std::string url;                 // with trailing slash: what executors join
-  Duration poll_interval = seconds(2);        // with demand or executors under way
+  std::string url;                      // with trailing slash: what executors join
+  Duration poll_interval = seconds(2);  // with demand or executors under way
   Duration idle_poll_interval = seconds(5);
-  std::string sentinel_node;       // empty: none is kept
+  std::string sentinel_node;  // empty: none is kept
   enum class OneBuild { automatic, gate, hook } one_build = OneBuild::automatic;
-  Duration gate_poll = milliseconds(8);       // 5..20 ms
+  Duration gate_poll = milliseconds(8);  // 5..20 ms
   Duration gate_open_limit = seconds(6);
   int max_open_gates = 4;
 };
 
 struct SchedulerConfig {
-  std::string farm = "skep";       // prefix of every node name; marks what is ours
+  std::string farm = "skep";  // prefix of every node name; marks what is ours
   std::vector<Template> templates;
   std::vector<ControllerConfig> controllers;
-  int max_creations_per_second = 5;           // per controller
-  int max_coming_per_host = 8;                // creating + booting + joining at once
+  int max_creations_per_second = 5;  // per controller
+  int max_coming_per_host = 8;       // creating + booting + joining at once
   Duration lease = seconds(60);
-  Duration look_ahead = seconds(10);          // quiet-period items that end within this count as demand
-  Duration facts_stale_after = seconds(15);   // older queue, node or host facts freeze decisions
-  int launch_attempts = 5;                    // per demand class before the breaker opens
-  Duration backoff_first = seconds(5);        // doubles: 5, 10, 20, 40, 80 s
+  Duration look_ahead = seconds(10);         // quiet-period items that end within this count as demand
+  Duration facts_stale_after = seconds(15);  // older queue, node or host facts freeze decisions
+  int launch_attempts = 5;                   // per demand class before the breaker opens
+  Duration backoff_first = seconds(5);       // doubles: 5, 10, 20, 40, 80 s
   Duration backoff_last = seconds(80);
-  int breaker_failures = 3;                   // consecutive, per template and host
+  int breaker_failures = 3;  // consecutive, per template and host
   Duration breaker_open = minutes(2);
-  Duration resume_window = minutes(6);        // how long a busy executor outlives its lost node (Jenkins waits 5 min)
-  Duration gone_keep = minutes(10);           // how long finished records stay visible
+  Duration resume_window =
+      minutes(6);                    // how long a busy executor outlives its lost node (Jenkins waits 5 min)
+  Duration gone_keep = minutes(10);  // how long finished records stay visible
 };
 
 }  // namespace skep::scheduler

@@ -7,7 +7,8 @@ namespace skep::scheduler {
 namespace {
 
 constexpr Duration longest_backoff = seconds(30);
-constexpr Duration idle_nodes_interval = seconds(30);  // nobody is expected to change anything while nothing is under way
+constexpr Duration idle_nodes_interval =
+    seconds(30);  // nobody is expected to change anything while nothing is under way
 const std::string sentinel_reason = std::string(our_offline_prefix) + " sentinel, keeps label texts readable";
 
 }  // namespace
@@ -22,20 +23,26 @@ const Controller* LogicState::controller(const ControllerId& id) const {
   return found == controllers.end() ? nullptr : &found->second;
 }
 
-bool LogicState::is_active(const Controller& c) const { return c.under_way > 0 || c.open_gates > 0 || !c.demand.items().empty(); }
+bool LogicState::is_active(const Controller& c) const {
+  return c.under_way > 0 || c.open_gates > 0 || !c.demand.items().empty();
+}
 
 Duration LogicState::poll_interval(const Controller& c, bool is_queue) const {
   if (is_active(c)) return c.config.poll_interval;
   return is_queue ? c.config.idle_poll_interval : std::max(c.config.idle_poll_interval, idle_nodes_interval);
 }
 
-void LogicState::read_soon(Poll& poll) { poll.is_wanted = true; }
+void LogicState::read_soon(Poll& poll) {
+  poll.is_wanted = true;
+}
 
 void LogicState::advance_poll(Controller& c, Poll& poll, bool is_queue) {
   if (poll.is_pending) {
     const Instant overdue = poll.sent + call_limit;
     if (now < overdue) return wake_at(overdue);
-    const Error error = Error::unknown(ErrorCode::timed_out, std::string("the ") + (is_queue ? "queue" : "nodes") + " read was not answered");
+    const Error error =
+        Error::unknown(ErrorCode::timed_out,
+                       std::string("the ") + (is_queue ? "queue" : "nodes") + " read was not answered");
     end_poll(c, poll, poll.sent, &error, is_queue);
   }
   Instant due = now;
@@ -72,16 +79,23 @@ void LogicState::end_poll(Controller& c, Poll& poll, Instant started, const Erro
   const Duration wait = backoff_after(poll.failures, c.config.poll_interval, longest_backoff);
   poll.retry_at = now + std::min(longest_backoff, wait + jitter(wait, prng));
   const std::string what = is_queue ? "queue" : "nodes";
-  say(Level::warning, "could not read the " + what + ": " + error->message + "; decisions for this controller wait until it can be read",
-      {{"controller", c.config.name.text}, {"hint", error->hint}}, "read " + what + " " + c.config.name.text + " " + std::string(to_string(error->code)));
+  say(Level::warning,
+      "could not read the " + what + ": " + error->message +
+          "; decisions for this controller wait until it can be read",
+      {{"controller", c.config.name.text}, {"hint", error->hint}},
+      "read " + what + " " + c.config.name.text + " " + std::string(to_string(error->code)));
   replan();
 }
 
-bool LogicState::is_fresh(const Poll& poll, Duration limit) const { return poll.is_ok && poll.ok_started && now - *poll.ok_started <= limit; }
+bool LogicState::is_fresh(const Poll& poll, Duration limit) const {
+  return poll.is_ok && poll.ok_started && now - *poll.ok_started <= limit;
+}
 
 bool LogicState::is_known(const Controller& c) const {
   // While nothing is under way the reads are far apart on purpose.
-  const auto limit = [&](bool is_queue) { return std::max(config.facts_stale_after, 2 * poll_interval(c, is_queue)); };
+  const auto limit = [&](bool is_queue) {
+    return std::max(config.facts_stale_after, 2 * poll_interval(c, is_queue));
+  };
   return c.profile && is_fresh(c.queue_poll, limit(true)) && is_fresh(c.nodes_poll, limit(false));
 }
 
@@ -89,12 +103,17 @@ std::string LogicState::freeze_reason(const Controller& c) const {
   if (!fenced_by.empty()) return fenced_by;
   if (!c.queue_poll.problem.empty()) return "its queue cannot be read: " + c.queue_poll.problem;
   if (!c.nodes_poll.problem.empty()) return "its nodes cannot be read: " + c.nodes_poll.problem;
-  if (!c.profile) return c.profile_problem.empty() ? "it is not profiled yet" : "it cannot be profiled: " + c.profile_problem;
-  if (!c.profile->missing_permissions.empty()) return "the account lacks the permission " + c.profile->missing_permissions.front();
+  if (!c.profile)
+    return c.profile_problem.empty() ? "it is not profiled yet"
+                                     : "it cannot be profiled: " + c.profile_problem;
+  if (!c.profile->missing_permissions.empty())
+    return "the account lacks the permission " + c.profile->missing_permissions.front();
   if (!c.queue_poll.ok_started) return "its queue was not read yet";
   if (!c.nodes_poll.ok_started) return "its nodes were not read yet";
-  if (!is_fresh(c.queue_poll, std::max(config.facts_stale_after, 2 * poll_interval(c, true)))) return "its queue was last read too long ago";
-  if (!is_fresh(c.nodes_poll, std::max(config.facts_stale_after, 2 * poll_interval(c, false)))) return "its nodes were last read too long ago";
+  if (!is_fresh(c.queue_poll, std::max(config.facts_stale_after, 2 * poll_interval(c, true))))
+    return "its queue was last read too long ago";
+  if (!is_fresh(c.nodes_poll, std::max(config.facts_stale_after, 2 * poll_interval(c, false))))
+    return "its nodes were last read too long ago";
   return {};
 }
 
@@ -127,8 +146,10 @@ void LogicState::on_profiled(const ControllerProfiled& event) {
     c->profile_retry.note_failure(now, seconds(1), longest_backoff);
     c->profile_retry.next += jitter(seconds(1), prng);
     c->profile_problem = event.profile.error().message;
-    say(Level::warning, "could not find out what the controller can do: " + c->profile_problem + "; trying again",
-        {{"controller", event.controller.text}, {"hint", event.profile.error().hint}}, "profile " + event.controller.text);
+    say(Level::warning,
+        "could not find out what the controller can do: " + c->profile_problem + "; trying again",
+        {{"controller", event.controller.text}, {"hint", event.profile.error().hint}},
+        "profile " + event.controller.text);
     return;
   }
   // A restart between the profile and a later read shows in that read's session.
@@ -138,7 +159,9 @@ void LogicState::on_profiled(const ControllerProfiled& event) {
   c->profile_problem.clear();
   c->profile_retry.reset();
   for (const std::string& permission : c->profile->missing_permissions) {
-    say(Level::error, "the account lacks the permission " + permission + "; no executor is launched for this controller until it is granted",
+    say(Level::error,
+        "the account lacks the permission " + permission +
+            "; no executor is launched for this controller until it is granted",
         {{"controller", event.controller.text}}, "permission " + event.controller.text + " " + permission);
   }
   for (auto& [id, e] : executors) {
@@ -161,7 +184,9 @@ bool LogicState::note_session(Controller& c, const std::string& session, Instant
 }
 
 void LogicState::restart_session(Controller& c) {
-  say(Level::warning, "the controller was restarted: its ephemeral nodes and their gates are gone; builds that can resume are waited for",
+  say(Level::warning,
+      "the controller was restarted: its ephemeral nodes and their gates are gone; builds that can resume "
+      "are waited for",
       {{"controller", c.config.name.text}, {"session", c.session}});
   c.profile.reset();
   c.profile_retry.reset();
@@ -194,8 +219,11 @@ void LogicState::restart_session(Controller& c) {
           lose_node(e);
         }
         break;
-      case ExecutorState::busy: lose_node(e); break;
-      default: break;
+      case ExecutorState::busy:
+        lose_node(e);
+        break;
+      default:
+        break;
     }
     e.gate = Gate::none;
     e.is_node_known = false;
@@ -271,7 +299,8 @@ bool LogicState::on_sentinel_created(const NodeCreated& event) {
       emit(CloseGate{c.sentinel_close.id, id, event.node, sentinel_reason});
     } else {
       c.sentinel_retry.note_failure(now, seconds(5), minutes(1));
-      say(Level::warning, "could not create the sentinel node: " + event.secret.error().message + "; trying again",
+      say(Level::warning,
+          "could not create the sentinel node: " + event.secret.error().message + "; trying again",
           {{"controller", id.text}, {"node", event.node.text}}, "sentinel " + id.text);
     }
     return true;

@@ -24,10 +24,16 @@ void erase_sorted(std::vector<Ref>& refs, Ref ref) {
   refs.erase(found);
 }
 
-Ref buildable_ref(const QueueItem& item) { return {item.in_queue_since.ms_since_epoch, item.id}; }
-Ref waiting_ref(const QueueItem& item) { return {item.quiet_until->ms_since_epoch, item.id}; }
+Ref buildable_ref(const QueueItem& item) {
+  return {item.in_queue_since.ms_since_epoch, item.id};
+}
+Ref waiting_ref(const QueueItem& item) {
+  return {item.quiet_until->ms_since_epoch, item.id};
+}
 
-bool is_label_known(const QueueItem& item) { return item.label_source != LabelSource::unresolved && item.label.has_value(); }
+bool is_label_known(const QueueItem& item) {
+  return item.label_source != LabelSource::unresolved && item.label.has_value();
+}
 
 }  // namespace
 
@@ -41,21 +47,26 @@ void TemplateIndex::reset(const std::vector<std::shared_ptr<const Template>>& te
     entries_.push_back({std::move(labels), value});
   }
   std::sort(order_.begin(), order_.end(), [this](std::size_t a, std::size_t b) {
-    const auto key = [this](std::size_t i) { return std::pair(entries_[i].labels.size(), entries_[i].value->name); };
+    const auto key = [this](std::size_t i) {
+      return std::pair(entries_[i].labels.size(), entries_[i].value->name);
+    };
     return key(a) < key(b);
   });
 }
 
 bool serves(const Template& value, const ControllerId& controller) {
-  return value.controllers.empty() || std::find(value.controllers.begin(), value.controllers.end(), controller) != value.controllers.end();
+  return value.controllers.empty() ||
+         std::find(value.controllers.begin(), value.controllers.end(), controller) != value.controllers.end();
 }
 
-std::vector<std::size_t> TemplateIndex::matching(const LabelExpression* expression, const ControllerId& controller) const {
+std::vector<std::size_t> TemplateIndex::matching(const LabelExpression* expression,
+                                                 const ControllerId& controller) const {
   std::vector<std::size_t> found;
   for (std::size_t i : order_) {
     const Entry& entry = entries_[i];
     if (!serves(*entry.value, controller)) continue;
-    const bool is_match = expression == nullptr ? entry.value->takes_unlabelled : expression->matches(entry.labels);
+    const bool is_match =
+        expression == nullptr ? entry.value->takes_unlabelled : expression->matches(entry.labels);
     if (is_match) found.push_back(i);
   }
   return found;
@@ -142,7 +153,8 @@ bool DemandBook::update(const QueueSnapshot& snapshot, const TemplateIndex& temp
   std::vector<const QueueItem*> sorted;
   sorted.reserve(snapshot.items.size());
   for (const QueueItem& item : snapshot.items) sorted.push_back(&item);
-  std::stable_sort(sorted.begin(), sorted.end(), [](const QueueItem* a, const QueueItem* b) { return a->id < b->id; });
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const QueueItem* a, const QueueItem* b) { return a->id < b->id; });
 
   auto known = items_.begin();
   for (const QueueItem* item : sorted) {
@@ -177,7 +189,8 @@ bool DemandBook::update(const QueueSnapshot& snapshot, const TemplateIndex& temp
 
 void DemandBook::rematch(const TemplateIndex& templates) {
   for (auto& [name, demand_class] : classes_) {
-    demand_class.templates = templates.matching(demand_class.expression ? &*demand_class.expression : nullptr, controller_);
+    demand_class.templates =
+        templates.matching(demand_class.expression ? &*demand_class.expression : nullptr, controller_);
   }
 }
 

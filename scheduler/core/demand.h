@@ -1,6 +1,6 @@
-// Demand: what the queues ask for. Items with the same normalised label form a class; a class is matched with the
-// templates once. Changes are applied one by one, so the cost follows the changes and not the length of the queue.
-// Pure. Semantics of labels: core/labels.
+// Demand: what the queues ask for. Items with the same normalised label form a class; a class is matched with
+// the templates once. Changes are applied one by one, so the cost follows the changes and not the length of
+// the queue. Pure. Semantics of labels: core/labels.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@ namespace skep::scheduler {
 
 /// One demand class of one controller.
 struct DemandClass {
-  std::string name;                              // normalised label; "" = any node
-  std::optional<LabelExpression> expression;     // nullopt for any node
-  std::vector<std::size_t> templates;            // that satisfy it, best first: fewest labels, then name
+  std::string name;                           // normalised label; "" = any node
+  std::optional<LabelExpression> expression;  // nullopt for any node
+  std::vector<std::size_t> templates;         // that satisfy it, best first: fewest labels, then name
   struct Ref {
     std::int64_t order_ms;  // buildable: since when in the queue; waiting: when its quiet period ends
     std::int64_t id;

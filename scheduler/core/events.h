@@ -25,10 +25,10 @@ struct ExecutorRecord {
   HostId host;
   Epoch epoch = 0;
   ExecutorState state = ExecutorState::planned;
-  bool node_created = false;     // createSlave was sent (maybe with unknown outcome)
-  bool was_opened = false;       // its gate was open at least once
-  bool was_used = false;         // a build was seen on it: never opened again
-  std::string build;             // path from "job/" on, last seen
+  bool node_created = false;             // createSlave was sent (maybe with unknown outcome)
+  bool was_opened = false;               // its gate was open at least once
+  bool was_used = false;                 // a build was seen on it: never opened again
+  std::string build;                     // path from "job/" on, last seen
   std::vector<std::string> builds_seen;  // all distinct ones: more than one is a violation
   std::optional<WallTime> held_until;
   std::string hold_reason;
@@ -36,7 +36,10 @@ struct ExecutorRecord {
   friend bool operator==(const ExecutorRecord&, const ExecutorRecord&) = default;
 };
 
-struct HostDrain { HostId host; std::string reason; };
+struct HostDrain {
+  HostId host;
+  std::string reason;
+};
 
 /// First event of a life: durable state read back, and the number of this term.
 struct LeaderStarted {
@@ -46,40 +49,118 @@ struct LeaderStarted {
   bool is_paused = false;
   std::string pause_reason;
 };
-struct ConfigChanged { SchedulerConfig config; };
+struct ConfigChanged {
+  SchedulerConfig config;
+};
 
-struct ControllerProfiled { ControllerId controller; Result<ControllerProfile> profile; };
+struct ControllerProfiled {
+  ControllerId controller;
+  Result<ControllerProfile> profile;
+};
 /// `started` is when the read was sent: it cannot know of anything that was acknowledged later.
-struct QueueRead { ControllerId controller; std::string session; Instant started; Result<QueueSnapshot> queue; };
-struct NodesRead { ControllerId controller; std::string session; Instant started; Result<NodesSnapshot> nodes; };
+struct QueueRead {
+  ControllerId controller;
+  std::string session;
+  Instant started;
+  Result<QueueSnapshot> queue;
+};
+struct NodesRead {
+  ControllerId controller;
+  std::string session;
+  Instant started;
+  Result<NodesSnapshot> nodes;
+};
 /// nullopt: seen absent (404).
-struct NodePolled { ControllerId controller; ExecutorId node; Instant started; Result<std::optional<NodeFact>> fact; };
+struct NodePolled {
+  ControllerId controller;
+  ExecutorId node;
+  Instant started;
+  Result<std::optional<NodeFact>> fact;
+};
 
-struct NodeCreated { CallId call; ExecutorId node; Result<std::string> secret; };
-struct GateClosed { CallId call; ExecutorId node; Result<void> result; };
-struct GateOpened { CallId call; ExecutorId node; Result<void> result; };
-struct Kicked { CallId call; ControllerId controller; Result<void> result; };
-struct NodeDeleted { CallId call; ControllerId controller; std::string node; Result<void> result; };
+struct NodeCreated {
+  CallId call;
+  ExecutorId node;
+  Result<std::string> secret;
+};
+struct GateClosed {
+  CallId call;
+  ExecutorId node;
+  Result<void> result;
+};
+struct GateOpened {
+  CallId call;
+  ExecutorId node;
+  Result<void> result;
+};
+struct Kicked {
+  CallId call;
+  ControllerId controller;
+  Result<void> result;
+};
+struct NodeDeleted {
+  CallId call;
+  ControllerId controller;
+  std::string node;
+  Result<void> result;
+};
 
-/// `started`: when it was asked for; a report that was asked for before an order was acknowledged cannot miss its executor.
-struct HostReported { HostReport report; Instant started = Instant::max(); };
-struct HostUnseen { HostId host; Error error; };      // could not be asked; nothing follows for what runs there
-struct HostDeparted { HostId host; };                  // left the registry on purpose, with nothing running
-struct ExecutorOrdered { CallId call; ExecutorId executor; Result<ExecutorReport> result; };
-struct ExecutorDestroyed { CallId call; ExecutorId executor; Result<ExecutorReport> result; };
-struct LeasesRenewed { CallId call; HostId host; Result<LeaseReply> result; };
+/// `started`: when it was asked for; a report that was asked for before an order was acknowledged cannot miss
+/// its executor.
+struct HostReported {
+  HostReport report;
+  Instant started = Instant::max();
+};
+struct HostUnseen {
+  HostId host;
+  Error error;
+};  // could not be asked; nothing follows for what runs there
+struct HostDeparted {
+  HostId host;
+};  // left the registry on purpose, with nothing running
+struct ExecutorOrdered {
+  CallId call;
+  ExecutorId executor;
+  Result<ExecutorReport> result;
+};
+struct ExecutorDestroyed {
+  CallId call;
+  ExecutorId executor;
+  Result<ExecutorReport> result;
+};
+struct LeasesRenewed {
+  CallId call;
+  HostId host;
+  Result<LeaseReply> result;
+};
 
-struct DrainHost { HostId host; std::string reason; };
-struct UndrainHost { HostId host; };
-struct HoldExecutor { ExecutorId executor; WallTime until; Duration for_time; std::string reason; };
-struct RetireExecutor { ExecutorId executor; std::string reason; bool even_if_busy = false; };
-struct PauseLaunching { std::string reason; };
+struct DrainHost {
+  HostId host;
+  std::string reason;
+};
+struct UndrainHost {
+  HostId host;
+};
+struct HoldExecutor {
+  ExecutorId executor;
+  WallTime until;
+  Duration for_time;
+  std::string reason;
+};
+struct RetireExecutor {
+  ExecutorId executor;
+  std::string reason;
+  bool even_if_busy = false;
+};
+struct PauseLaunching {
+  std::string reason;
+};
 struct ResumeLaunching {};
 struct Tick {};
 
-using Event = std::variant<LeaderStarted, ConfigChanged, ControllerProfiled, QueueRead, NodesRead, NodePolled, NodeCreated, GateClosed,
-                           GateOpened, Kicked, NodeDeleted, HostReported, HostUnseen, HostDeparted, ExecutorOrdered,
-                           ExecutorDestroyed, LeasesRenewed, DrainHost, UndrainHost, HoldExecutor, RetireExecutor, PauseLaunching,
-                           ResumeLaunching, Tick>;
+using Event = std::variant<LeaderStarted, ConfigChanged, ControllerProfiled, QueueRead, NodesRead, NodePolled,
+                           NodeCreated, GateClosed, GateOpened, Kicked, NodeDeleted, HostReported, HostUnseen,
+                           HostDeparted, ExecutorOrdered, ExecutorDestroyed, LeasesRenewed, DrainHost,
+                           UndrainHost, HoldExecutor, RetireExecutor, PauseLaunching, ResumeLaunching, Tick>;
 
 }  // namespace skep::scheduler

@@ -14,7 +14,8 @@
 
 namespace skep::scheduler {
 
-/// The one-build gate of a node, as far as we know. Only `closed` is a promise: acknowledged after the last opening was.
+/// The one-build gate of a node, as far as we know. Only `closed` is a promise: acknowledged after the last
+/// opening was.
 enum class Gate {
   none,     // this node has no gate: hook means, or re-created for a resume
   unknown,  // an earlier leader's doing, or somebody else's
@@ -37,10 +38,10 @@ struct Offer {
   std::int64_t item = 0;
   std::string path;
   bool is_pipeline_block = false;
-  Instant since{};                      // OpenGate was sent
+  Instant since{};  // OpenGate was sent
   Instant last_answer{};
-  Instant last_read{};                    // when the last good read was sent
-  Duration longest_gap{};                 // between such a read and the next one's answer: a shorter build is not seen
+  Instant last_read{};     // when the last good read was sent
+  Duration longest_gap{};  // between such a read and the next one's answer: a shorter build is not seen
   std::optional<Instant> assigned_since;  // idle:false without a build
   bool was_assigned = false;
 };
@@ -51,26 +52,26 @@ struct Executor {
   bool is_obsolete = false;              // its template was removed or changed
   Instant planned_at{};
   Instant state_since{};
-  std::string end;                       // why it ends, for the audit
-  bool is_adopted = false;               // read back from records, or found on a host
+  std::string end;          // why it ends, for the audit
+  bool is_adopted = false;  // read back from records, or found on a host
 
   // Joining
   enum class Creation { none, pending, done, failed, unknown } creation = Creation::none;
   Call create;
   Instant create_answered{};
-  std::string secret;                    // until the order is acknowledged
+  std::string secret;  // until the order is acknowledged
   Call order;
   bool was_ordered = false;
   bool is_order_acked = false;
   Retry order_retry;
   std::uint32_t attempt = 1;
-  Instant deadline_from{};               // start of the boot or join deadline
+  Instant deadline_from{};  // start of the boot or join deadline
   std::optional<Instant> connected_at;
 
   // Node
   bool is_node_known = false;
-  std::optional<NodeFact> node;          // with is_node_known: nullopt = seen absent
-  Instant node_read{};                   // when that read started
+  std::optional<NodeFact> node;  // with is_node_known: nullopt = seen absent
+  Instant node_read{};           // when that read started
   bool is_poll_pending = false;
   Instant poll_sent{};
   Retry poll_retry;
@@ -85,18 +86,18 @@ struct Executor {
   Call open;
   Instant open_answered{};
   std::optional<Offer> offer;
-  Retry offer_retry;                     // openings that brought nothing
-  std::optional<Instant> opened_at;      // sent; until the close is acknowledged
+  Retry offer_retry;                 // openings that brought nothing
+  std::optional<Instant> opened_at;  // sent; until the close is acknowledged
   std::int64_t gate_open_ms = 0;
   std::int64_t gate_longest_blind_ms = 0;
 
   // Build
   Instant busy_since{};
   std::optional<bool> is_freestyle;
-  std::optional<Instant> took_item_at;   // Jenkins gave it an item that we had not offered
-  int idle_reads = 0;                    // successive, started after the close was acknowledged
-  std::optional<Instant> lost_since;     // busy, and its node is absent
-  int queue_reads_lost = 0;              // queue reads since, without an item for it
+  std::optional<Instant> took_item_at;  // Jenkins gave it an item that we had not offered
+  int idle_reads = 0;                   // successive, started after the close was acknowledged
+  std::optional<Instant> lost_since;    // busy, and its node is absent
+  int queue_reads_lost = 0;             // queue reads since, without an item for it
   bool is_resuming = false;
   std::int64_t busy_ms = 0;
 
@@ -109,8 +110,8 @@ struct Executor {
   Resources resources;
 
   // Leaving
-  std::optional<std::string> retiring;   // idle: close, look, finish
-  bool is_retired_at_end = false;        // busy: an operator wants it away at its build's end
+  std::optional<std::string> retiring;  // idle: close, look, finish
+  bool is_retired_at_end = false;       // busy: an operator wants it away at its build's end
   std::optional<Instant> held_until;
   Call del;
   Retry delete_retry;

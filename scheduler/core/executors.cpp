@@ -28,8 +28,12 @@ const Executor* LogicState::find(const ExecutorId& id) const {
   return found == executors.end() ? nullptr : &found->second;
 }
 
-Controller* LogicState::controller_of(const Executor& e) { return controller(e.record.controller); }
-const Controller* LogicState::controller_of(const Executor& e) const { return controller(e.record.controller); }
+Controller* LogicState::controller_of(const Executor& e) {
+  return controller(e.record.controller);
+}
+const Controller* LogicState::controller_of(const Executor& e) const {
+  return controller(e.record.controller);
+}
 
 bool LogicState::is_gated(const Executor& e) const {
   const Controller* c = controller_of(e);
@@ -79,17 +83,24 @@ void LogicState::advance(Executor& e) {
   if (e.wake) wakes_.erase({*e.wake, e.id()});
   e.wake.reset();
   switch (e.state()) {
-    case ExecutorState::planned: return advance_planned(e);
+    case ExecutorState::planned:
+      return advance_planned(e);
     case ExecutorState::ordered:
     case ExecutorState::creating:
     case ExecutorState::booting:
-    case ExecutorState::joining: return advance_coming(e);
-    case ExecutorState::idle: return advance_idle(e);
-    case ExecutorState::busy: return advance_busy(e);
+    case ExecutorState::joining:
+      return advance_coming(e);
+    case ExecutorState::idle:
+      return advance_idle(e);
+    case ExecutorState::busy:
+      return advance_busy(e);
     case ExecutorState::finished:
-    case ExecutorState::failed: return advance_end(e);
-    case ExecutorState::held: return advance_held(e);
-    case ExecutorState::destroying: return advance_destroying(e);
+    case ExecutorState::failed:
+      return advance_end(e);
+    case ExecutorState::held:
+      return advance_held(e);
+    case ExecutorState::destroying:
+      return advance_destroying(e);
     case ExecutorState::gone: {
       const Instant forget_at = e.gone_at.value_or(now) + config.gone_keep;
       if (now < forget_at) return wake(e, forget_at);
@@ -98,7 +109,8 @@ void LogicState::advance(Executor& e) {
       executors.erase(e.id());
       return;
     }
-    case ExecutorState::unknown: return;
+    case ExecutorState::unknown:
+      return;
   }
 }
 
@@ -115,12 +127,17 @@ void LogicState::fail(Executor& e, const std::string& why, bool is_hosts_fault) 
   }
   const auto host = hosts.find(e.record.host);
   if (is_hosts_fault && host != hosts.end()) {
-    host->second.breakers[e.record.template_name].note_failure(now, config.breaker_failures, config.breaker_open, why);
+    host->second.breakers[e.record.template_name].note_failure(now, config.breaker_failures,
+                                                               config.breaker_open, why);
     broken_hosts.insert(host->first);
     dirty_hosts.insert(host->first);
   }
-  say(Level::warning, "executor failed: " + why + "; it is removed and another one is launched if it is still needed",
-      {{"executor", e.id().text}, {"host", e.record.host.text}, {"template", e.record.template_name.text}, {"state", std::string(to_string(from))}},
+  say(Level::warning,
+      "executor failed: " + why + "; it is removed and another one is launched if it is still needed",
+      {{"executor", e.id().text},
+       {"host", e.record.host.text},
+       {"template", e.record.template_name.text},
+       {"state", std::string(to_string(from))}},
       "executor failed " + e.record.template_name.text + " " + e.record.host.text);
   set_state(e, ExecutorState::failed);
   record(e);
@@ -135,7 +152,8 @@ void LogicState::finish(Executor& e, const std::string& end) {
     case ExecutorState::ordered:
     case ExecutorState::creating:
     case ExecutorState::booting:
-    case ExecutorState::held: return start_destroying(e);
+    case ExecutorState::held:
+      return start_destroying(e);
     case ExecutorState::joining:
     case ExecutorState::idle:
     case ExecutorState::busy:
@@ -145,7 +163,8 @@ void LogicState::finish(Executor& e, const std::string& end) {
     case ExecutorState::failed:
     case ExecutorState::destroying:
     case ExecutorState::gone:
-    case ExecutorState::unknown: return;
+    case ExecutorState::unknown:
+      return;
   }
 }
 

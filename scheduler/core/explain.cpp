@@ -9,11 +9,14 @@
 namespace skep::scheduler {
 namespace {
 
-std::string quoted(const std::string& text) { return "'" + text + "'"; }
+std::string quoted(const std::string& text) {
+  return "'" + text + "'";
+}
 
 std::string list_of(const std::vector<std::string>& labels, bool is_short) {
   std::string text;
-  for (const std::string& label : labels) text += (text.empty() ? "" : is_short ? ", " : " and ") + quoted(label);
+  for (const std::string& label : labels)
+    text += (text.empty() ? "" : is_short ? ", " : " and ") + quoted(label);
   return text;
 }
 
@@ -29,7 +32,8 @@ LabelSet with(LabelSet labels, const LabelChange& change) {
   return labels;
 }
 
-// The smallest set of labels to add or take away so that the expression holds; tries one, two, then three at a time.
+// The smallest set of labels to add or take away so that the expression holds; tries one, two, then three at
+// a time.
 std::optional<LabelChange> smallest_change(const LabelExpression& expression, const LabelSet& labels) {
   std::vector<std::string> atoms = expression.atoms();
   constexpr std::size_t most_atoms = 12;  // more are not tried: the text is for people
@@ -54,9 +58,13 @@ struct Nearest {
   std::size_t size = 0;
 };
 
-std::string advice_for_label(const LabelExpression* expression, const std::vector<std::shared_ptr<const Template>>& templates, const ControllerId& controller) {
+std::string advice_for_label(const LabelExpression* expression,
+                             const std::vector<std::shared_ptr<const Template>>& templates,
+                             const ControllerId& controller) {
   if (templates.empty()) return "define a template";
-  if (expression == nullptr) return "set takes_unlabelled of template " + quoted(templates.front()->name.text) + ", or give the job a label";
+  if (expression == nullptr)
+    return "set takes_unlabelled of template " + quoted(templates.front()->name.text) +
+           ", or give the job a label";
   std::optional<Nearest> nearest;
   for (const auto& value : templates) {
     LabelSet labels = value->labels;
@@ -64,13 +72,16 @@ std::string advice_for_label(const LabelExpression* expression, const std::vecto
     Nearest candidate;
     if (expression->matches(labels)) {
       if (serves(*value, controller)) continue;
-      candidate = {"add controller " + quoted(controller.text) + " to template " + quoted(value->name.text), 1};
+      candidate = {"add controller " + quoted(controller.text) + " to template " + quoted(value->name.text),
+                   1};
     } else {
       const auto change = smallest_change(*expression, labels);
       if (!change) continue;
       std::string text;
       if (!change->added.empty()) text = "add label " + list_of(change->added, false) + " to";
-      if (!change->removed.empty()) text += (text.empty() ? "remove label " : ", and remove label ") + list_of(change->removed, false) + (text.empty() ? " from" : " from,");
+      if (!change->removed.empty())
+        text += (text.empty() ? "remove label " : ", and remove label ") + list_of(change->removed, false) +
+                (text.empty() ? " from" : " from,");
       candidate = {text + " template " + quoted(value->name.text), change->size()};
     }
     if (!nearest || candidate.size < nearest->size) nearest = std::move(candidate);
@@ -78,7 +89,9 @@ std::string advice_for_label(const LabelExpression* expression, const std::vecto
   return nearest ? nearest->text : "define a template whose labels satisfy " + quoted(expression->name());
 }
 
-std::string times(int count, const std::string& what) { return std::to_string(count) + " " + what + (count == 1 ? "" : "s"); }
+std::string times(int count, const std::string& what) {
+  return std::to_string(count) + " " + what + (count == 1 ? "" : "s");
+}
 
 std::string breaker_reason(const LogicState& s, const Template& value, const HostId& id) {
   const auto host = s.hosts.find(id);
@@ -106,14 +119,17 @@ void explain_coming(const LogicState& s, const Executor& e, Explanation& x, Inst
     x.reason = WaitReason::gate_opening;
     x.text = "executor " + e.id().text + " is offered to it again in a moment";
     if (e.offer_retry.failures > 0) {
-      x.text = "executor " + e.id().text + " was open for it, but its controller started nothing there; it is offered again";
-      x.unblock = "see in the controller why it refuses this node: permissions, restrictions of the node or the job";
+      x.text = "executor " + e.id().text +
+               " was open for it, but its controller started nothing there; it is offered again";
+      x.unblock =
+          "see in the controller why it refuses this node: permissions, restrictions of the node or the job";
     }
     x.starts_in = e.offer_retry.next > at ? e.offer_retry.next - at : Duration(seconds(1));
     return;
   }
   x.reason = WaitReason::executor_coming;
-  x.text = "executor " + e.id().text + " is on its way on host " + e.record.host.text + " (" + std::string(to_string(e.state())) + ")";
+  x.text = "executor " + e.id().text + " is on its way on host " + e.record.host.text + " (" +
+           std::string(to_string(e.state())) + ")";
   const Duration gone_by = at > e.planned_at ? at - e.planned_at : Duration::zero();
   x.starts_in = gone_by < boot / 10 ? boot / 10 - gone_by : Duration(seconds(1));
 }
@@ -146,47 +162,72 @@ void explain_no_room(const LogicState& s, const Template& value, Explanation& x)
   }
   const NearestMiss& miss = *refused.nearest_miss;
   x.nearest_miss = miss.text;
-  x.text = "no host can take one more executor of template " + quoted(value.name.text) + "; nearest miss: " + miss.text;
+  x.text = "no host can take one more executor of template " + quoted(value.name.text) +
+           "; nearest miss: " + miss.text;
   const std::string host = miss.host.text;
   switch (miss.filter) {
-    case Filter::host_unknown: x.unblock = "bring host " + host + " back, or start another one"; break;
-    case Filter::draining: x.unblock = "undrain host " + host; break;
-    case Filter::driver: x.unblock = "enable driver " + quoted(value.driver) + " on host " + host; break;
-    case Filter::image: x.unblock = "put image " + quoted(value.image) + " on host " + host; break;
-    case Filter::attributes: x.unblock = "add a host with these attributes, or drop them from template " + quoted(value.name.text); break;
-    case Filter::executors_limit: x.unblock = "raise max_executors of host " + host + ", or wait until an executor ends there"; break;
+    case Filter::host_unknown:
+      x.unblock = "bring host " + host + " back, or start another one";
+      break;
+    case Filter::draining:
+      x.unblock = "undrain host " + host;
+      break;
+    case Filter::driver:
+      x.unblock = "enable driver " + quoted(value.driver) + " on host " + host;
+      break;
+    case Filter::image:
+      x.unblock = "put image " + quoted(value.image) + " on host " + host;
+      break;
+    case Filter::attributes:
+      x.unblock = "add a host with these attributes, or drop them from template " + quoted(value.name.text);
+      break;
+    case Filter::executors_limit:
+      x.unblock = "raise max_executors of host " + host + ", or wait until an executor ends there";
+      break;
     case Filter::cpu:
     case Filter::memory:
     case Filter::disk:
     case Filter::countable: {
       const auto view = s.view_of.find(miss.host);
-      const bool never_fits = view != s.view_of.end() && value.resources.shortage_in(s.views[view->second].capacity).has_value();
-      const auto shortage = view == s.view_of.end() ? std::nullopt : value.resources.shortage_in(s.views[view->second].free);
+      const bool never_fits =
+          view != s.view_of.end() && value.resources.shortage_in(s.views[view->second].capacity).has_value();
+      const auto shortage =
+          view == s.view_of.end() ? std::nullopt : value.resources.shortage_in(s.views[view->second].free);
       std::string lacks = "it is full";
       if (shortage) {
         Resources missing;
         const std::int64_t amount = shortage->wanted - std::max<std::int64_t>(0, shortage->available);
-        if (shortage->what == "cpu") missing.cpu_millis = amount;
-        else if (shortage->what == "memory") missing.memory_bytes = amount;
-        else if (shortage->what == "disk") missing.disk_bytes = amount;
-        else missing.countable[shortage->what] = amount;
+        if (shortage->what == "cpu")
+          missing.cpu_millis = amount;
+        else if (shortage->what == "memory")
+          missing.memory_bytes = amount;
+        else if (shortage->what == "disk")
+          missing.disk_bytes = amount;
+        else
+          missing.countable[shortage->what] = amount;
         lacks = "it lacks " + to_string(missing);
       }
-      x.unblock = never_fits ? "make template " + quoted(value.name.text) + " smaller or add a larger host: the nearest is " + host + ", " + lacks
-                             : "wait until an executor ends on host " + host + " (" + lacks + "), or add a host";
+      x.unblock = never_fits
+                      ? "make template " + quoted(value.name.text) +
+                            " smaller or add a larger host: the nearest is " + host + ", " + lacks
+                      : "wait until an executor ends on host " + host + " (" + lacks + "), or add a host";
       break;
     }
     case Filter::pace:
       x.unblock = "";
       x.starts_in = Duration(seconds(5));
       break;
-    case Filter::breaker: x.unblock = "find out why executors of template " + quoted(value.name.text) + " fail on host " + host + ": " + breaker_reason(s, value, miss.host); break;
+    case Filter::breaker:
+      x.unblock = "find out why executors of template " + quoted(value.name.text) + " fail on host " + host +
+                  ": " + breaker_reason(s, value, miss.host);
+      break;
   }
 }
 
 }  // namespace
 
-Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entry& entry, Instant at, WallTime wall_at) const {
+Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entry& entry, Instant at,
+                                     WallTime wall_at) const {
   const QueueItem& item = entry.item;
   Explanation x;
   x.controller = c.config.name;
@@ -196,7 +237,8 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
   const DemandClass* demand_class = entry.demand_class;
   if (demand_class != nullptr) {
     x.label = demand_class->name;
-    for (const std::size_t index : demand_class->templates) x.matching_templates.push_back(templates[index]->name.text);
+    for (const std::size_t index : demand_class->templates)
+      x.matching_templates.push_back(templates[index]->name.text);
   }
   const auto answer = [&x](WaitReason reason, std::string text, std::string unblock = {}) {
     x.reason = reason;
@@ -204,9 +246,13 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
     x.unblock = std::move(unblock);
     return x;
   };
-  if (item.is_stopping) return answer(WaitReason::stopping, "it is being cancelled, or its controller is about to shut down");
-  if (c.demand.is_quieting_down()) return answer(WaitReason::stopping, "its controller is quieting down and starts nothing", "cancel the quiet-down of controller " + quoted(c.config.name.text));
-  if (item.stage == ItemStage::blocked) return answer(WaitReason::blocked, "its controller holds it back: " + item.why);
+  if (item.is_stopping)
+    return answer(WaitReason::stopping, "it is being cancelled, or its controller is about to shut down");
+  if (c.demand.is_quieting_down())
+    return answer(WaitReason::stopping, "its controller is quieting down and starts nothing",
+                  "cancel the quiet-down of controller " + quoted(c.config.name.text));
+  if (item.stage == ItemStage::blocked)
+    return answer(WaitReason::blocked, "its controller holds it back: " + item.why);
 
   if (demand_class != nullptr && demand_class->expression && demand_class->expression->is_atom()) {
     const std::string& name = demand_class->name;
@@ -215,27 +261,44 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
     if (is_alive) {
       x.executor = e->id();
       x.starts_in = Duration(seconds(5));
-      return answer(WaitReason::resume, "its build is resumed on its own executor " + name + ", whose node is created again");
+      return answer(WaitReason::resume,
+                    "its build is resumed on its own executor " + name + ", whose node is created again");
     }
     if (e != nullptr || parse_node_name(config.farm, name)) {
-      return answer(WaitReason::resume_lost, "it can only run on executor " + name + ", which is gone for good; no other one can take its place", "abort the build and start it again");
+      return answer(
+          WaitReason::resume_lost,
+          "it can only run on executor " + name + ", which is gone for good; no other one can take its place",
+          "abort the build and start it again");
     }
   }
   if (item.stage == ItemStage::waiting && item.quiet_until && entry.kind != DemandBook::Kind::unresolved) {
-    const std::int64_t left = std::max<std::int64_t>(0, item.quiet_until->ms_since_epoch - wall_at.ms_since_epoch);
+    const std::int64_t left =
+        std::max<std::int64_t>(0, item.quiet_until->ms_since_epoch - wall_at.ms_since_epoch);
     const auto covered = c.cover.find(item.id);
     if (covered != c.cover.end()) x.executor = covered->second;
     x.starts_in = milliseconds(left);
-    return answer(WaitReason::quiet_period, "it is in its quiet period for " + duration_to_text(milliseconds(left)));
+    return answer(WaitReason::quiet_period,
+                  "it is in its quiet period for " + duration_to_text(milliseconds(left)));
   }
   if (entry.demand_class == nullptr) {
-    const std::string hint = c.profile && c.profile->can_script ? "" : c.config.sentinel_node.empty() ? "set sentinel_node of controller " + quoted(c.config.name.text) : "let the account run scripts (Overall/Administer), or give the job a plain label";
-    return answer(WaitReason::label_unresolved, "its label could not be learned from its controller, and it is not guessed; Jenkins says: " + item.why, hint);
+    const std::string hint =
+        c.profile && c.profile->can_script ? ""
+        : c.config.sentinel_node.empty()
+            ? "set sentinel_node of controller " + quoted(c.config.name.text)
+            : "let the account run scripts (Overall/Administer), or give the job a plain label";
+    return answer(
+        WaitReason::label_unresolved,
+        "its label could not be learned from its controller, and it is not guessed; Jenkins says: " +
+            item.why,
+        hint);
   }
-  if (c.elsewhere.contains(item.id)) return answer(WaitReason::served_elsewhere, "an idle node that is not ours can take it");
+  if (c.elsewhere.contains(item.id))
+    return answer(WaitReason::served_elsewhere, "an idle node that is not ours can take it");
   if (demand_class->templates.empty()) {
     const LabelExpression* expression = demand_class->expression ? &*demand_class->expression : nullptr;
-    const std::string what = expression == nullptr ? "no template takes items without a label" : "no template's labels satisfy " + quoted(demand_class->name);
+    const std::string what = expression == nullptr
+                                 ? "no template takes items without a label"
+                                 : "no template's labels satisfy " + quoted(demand_class->name);
     return answer(WaitReason::no_template, what, advice_for_label(expression, templates, c.config.name));
   }
   const std::string frozen = freeze_reason(c);
@@ -247,34 +310,48 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
       return x;
     }
   }
-  if (!frozen.empty()) return answer(WaitReason::frozen, "nothing is decided for its controller: " + frozen, "make controller " + quoted(c.config.name.text) + " reachable and readable");
+  if (!frozen.empty())
+    return answer(WaitReason::frozen, "nothing is decided for its controller: " + frozen,
+                  "make controller " + quoted(c.config.name.text) + " reachable and readable");
   if (item.stage == ItemStage::pending) {
     x.starts_in = Duration(seconds(1));
     return answer(WaitReason::gate_opening, "its controller has chosen an executor and starts it");
   }
-  const auto found = c.blocked.find(demand_class->expression ? demand_class->expression->expression() : std::string());
-  const Blocked blocked = found != c.blocked.end() ? found->second : Blocked{WaitReason::executor_coming, demand_class->templates.front(), {}, {}};
+  const auto found =
+      c.blocked.find(demand_class->expression ? demand_class->expression->expression() : std::string());
+  const Blocked blocked = found != c.blocked.end()
+                              ? found->second
+                              : Blocked{WaitReason::executor_coming, demand_class->templates.front(), {}, {}};
   const Template& value = *templates[std::min(blocked.template_index, templates.size() - 1)];
   if (blocked.retry_at && *blocked.retry_at > at) x.starts_in = *blocked.retry_at - at;
   switch (blocked.reason) {
     case WaitReason::paused:
-      return answer(WaitReason::paused, "launching is paused" + (pause_reason.empty() ? std::string() : ": " + pause_reason), "resume launching: skep resume");
+      return answer(WaitReason::paused,
+                    "launching is paused" + (pause_reason.empty() ? std::string() : ": " + pause_reason),
+                    "resume launching: skep resume");
     case WaitReason::template_limit:
-      return answer(WaitReason::template_limit, "template " + quoted(value.name.text) + " has its maximum of " + times(value.maximum, "executor"),
-                    "raise maximum of template " + quoted(value.name.text));
+      return answer(
+          WaitReason::template_limit,
+          "template " + quoted(value.name.text) + " has its maximum of " + times(value.maximum, "executor"),
+          "raise maximum of template " + quoted(value.name.text));
     case WaitReason::backoff: {
       const auto retry = c.launch_retries.find(value.name);
       const int failures = retry == c.launch_retries.end() ? 1 : retry->second.failures;
-      const std::string when = x.starts_in ? "the next try is in " + duration_to_text(*x.starts_in) : "one trial is under way";
-      return answer(WaitReason::backoff, std::to_string(failures) + (failures == 1 ? " launch" : " launches") + " of template " + quoted(value.name.text) + " failed in a row; " + when,
-                    "find out why executors of template " + quoted(value.name.text) + " fail: skep executors --all");
+      const std::string when =
+          x.starts_in ? "the next try is in " + duration_to_text(*x.starts_in) : "one trial is under way";
+      return answer(
+          WaitReason::backoff,
+          std::to_string(failures) + (failures == 1 ? " launch" : " launches") + " of template " +
+              quoted(value.name.text) + " failed in a row; " + when,
+          "find out why executors of template " + quoted(value.name.text) + " fail: skep executors --all");
     }
     case WaitReason::no_room:
       explain_no_room(*this, value, x);
       return x;
     default:
-      return answer(WaitReason::executor_coming, "an executor of template " + quoted(value.name.text) + " is ordered next; at most " +
-                                                     std::to_string(config.max_creations_per_second) + " a second are");
+      return answer(WaitReason::executor_coming,
+                    "an executor of template " + quoted(value.name.text) + " is ordered next; at most " +
+                        std::to_string(config.max_creations_per_second) + " a second are");
   }
 }
 

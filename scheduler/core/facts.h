@@ -15,7 +15,8 @@
 
 namespace skep::scheduler {
 
-/// Every offline reason that we set starts so; a node that is offline for another reason is somebody else's decision.
+/// Every offline reason that we set starts so; a node that is offline for another reason is somebody else's
+/// decision.
 inline constexpr std::string_view our_offline_prefix = "skep:";
 /// Label that marks a node for the in-controller one-build hook.
 inline constexpr std::string_view one_build_marker_label = "skep-one-build";
@@ -29,16 +30,16 @@ std::string_view to_string(LabelSource source);
 /// `unresolved` means: could not be learned, never guessed.
 struct QueueItem {
   std::int64_t id = 0;
-  std::string name;               // task's full display name
-  std::string path;               // from "job/" on; "" if unknown
+  std::string name;  // task's full display name
+  std::string path;  // from "job/" on; "" if unknown
   bool is_pipeline_block = false;
   ItemStage stage = ItemStage::buildable;
   LabelSource label_source = LabelSource::unresolved;
   std::optional<std::string> label;  // set and blank: any node
-  /// The controller named the one node that matches instead of the label (its text is ambiguous then): the label stays
-  /// unknown, but this node can serve the item.
+  /// The controller named the one node that matches instead of the label (its text is ambiguous then): the
+  /// label stays unknown, but this node can serve the item.
   std::string matching_node;
-  bool is_stopping = false;          // being cancelled, or the controller is about to shut down
+  bool is_stopping = false;  // being cancelled, or the controller is about to shut down
   WallTime in_queue_since;
   std::optional<WallTime> buildable_since;
   std::optional<WallTime> quiet_until;
@@ -57,9 +58,9 @@ struct NodeFact {
   bool is_offline = true;
   bool is_temporarily_offline = false;
   std::string offline_reason;
-  bool is_connected = false;    // the agent's channel is up (absoluteRemotePath is known)
-  bool is_idle = true;          // false from assignment on, before the build is known
-  int executor_count = 1;       // 0: a lingering Computer whose node is gone
+  bool is_connected = false;        // the agent's channel is up (absoluteRemotePath is known)
+  bool is_idle = true;              // false from assignment on, before the build is known
+  int executor_count = 1;           // 0: a lingering Computer whose node is gone
   std::vector<std::string> builds;  // paths from "job/" on, of what runs now
   std::vector<std::string> labels;
   friend bool operator==(const NodeFact&, const NodeFact&) = default;
@@ -78,7 +79,7 @@ struct ControllerProfile {
   std::string version;
   std::string session;  // X-Jenkins-Session: changes when the controller restarts
   OneBuildMeans one_build = OneBuildMeans::gate;
-  std::string kick;             // for people: "cancelQuietDown", "config.xml", "createSlave"
+  std::string kick;  // for people: "cancelQuietDown", "config.xml", "createSlave"
   bool can_script = false;
   std::vector<std::string> missing_permissions;  // what makes us unable to work
   std::vector<std::string> extra_permissions;    // more than needed (least privilege)

@@ -1,8 +1,10 @@
 // One build per executor by an offline gate. Facts: reference, section 7.4-B.
 //
-//   closed --open_gate--> opening --answer--> open --build | refused | left | limit | error--> closing --answer--> closed
-// After the acknowledged close nothing can be assigned any more, so one read that was sent later decides what happened:
-// a build (used), idle and the item still waits (bounced, may be offered again), idle and the item left (used).
+//   closed --open_gate--> opening --answer--> open --build | refused | left | limit | error--> closing
+//   --answer--> closed
+// After the acknowledged close nothing can be assigned any more, so one read that was sent later decides what
+// happened: a build (used), idle and the item still waits (bounced, may be offered again), idle and the item
+// left (used).
 #include <algorithm>
 
 #include "scheduler/core/logic_state.h"
@@ -10,13 +12,15 @@
 namespace skep::scheduler {
 namespace {
 
-constexpr Duration assignment_grace = seconds(1);     // idle:false before the build is known
-constexpr Duration blind_limit = milliseconds(500);   // no answer for so long: an open gate is closed
-constexpr Duration shortest_build = milliseconds(40); // measured: an empty node block takes 50 ms
+constexpr Duration assignment_grace = seconds(1);      // idle:false before the build is known
+constexpr Duration blind_limit = milliseconds(500);    // no answer for so long: an open gate is closed
+constexpr Duration shortest_build = milliseconds(40);  // measured: an empty node block takes 50 ms
 constexpr Duration close_resend = seconds(10);
 const std::string reason_prefix = std::string(our_offline_prefix) + " ";
 
-bool is_open_or_opening(const Executor& e) { return e.gate == Gate::opening || e.gate == Gate::open; }
+bool is_open_or_opening(const Executor& e) {
+  return e.gate == Gate::opening || e.gate == Gate::open;
+}
 
 // "job/a/" is the job of build "job/a/7/"; a pipeline block names its build itself.
 bool is_build_of(const std::string& build, const std::string& path, bool is_block) {
@@ -27,9 +31,13 @@ bool is_build_of(const std::string& build, const std::string& path, bool is_bloc
 }  // namespace
 
 bool LogicState::can_offer(const Executor& e) const {
-  if (e.state() != ExecutorState::idle || e.offer || e.retiring || e.held_until || e.record.was_used || e.is_obsolete) return false;
+  if (e.state() != ExecutorState::idle || e.offer || e.retiring || e.held_until || e.record.was_used ||
+      e.is_obsolete)
+    return false;
   if (e.record.was_opened && e.is_adopted) return false;
-  if (now < e.offer_retry.next || !e.is_node_known || !e.node || is_foreign_offline(*e.node) || !e.node->is_idle) return false;
+  if (now < e.offer_retry.next || !e.is_node_known || !e.node || is_foreign_offline(*e.node) ||
+      !e.node->is_idle)
+    return false;
   if (is_draining(e.record.host)) return false;
   return !is_gated(e) || e.gate == Gate::closed;
 }
@@ -68,7 +76,9 @@ void LogicState::on_gate_opened(const GateOpened& event) {
     e->gate = Gate::open;
     return;
   }
-  say(Level::warning, "could not open the gate: " + event.result.error().message + "; it is closed and looked at before another try",
+  say(Level::warning,
+      "could not open the gate: " + event.result.error().message +
+          "; it is closed and looked at before another try",
       {{"executor", e->id().text}}, "open " + e->record.controller.text);
   begin_close(*e, reason_prefix + "opening failed");
 }
@@ -110,7 +120,9 @@ void LogicState::on_gate_closed(const GateClosed& event) {
   if (e->gate != Gate::closing) return;
   if (!event.result) {
     e->close_retry.note_failure(now, milliseconds(20), seconds(2));
-    say(Level::warning, "could not close the gate: " + event.result.error().message + "; trying again until it is acknowledged",
+    say(Level::warning,
+        "could not close the gate: " + event.result.error().message +
+            "; trying again until it is acknowledged",
         {{"executor", e->id().text}}, "close " + e->record.controller.text);
     return;
   }
@@ -139,7 +151,8 @@ void LogicState::advance_idle(Executor& e) {
     return;
   }
   if (!c->profile) return;  // after a restart: first see what it can do
-  if (is_gated(e) && (e.gate == Gate::unknown || e.gate == Gate::none)) begin_close(e, reason_prefix + "waiting for its build");
+  if (is_gated(e) && (e.gate == Gate::unknown || e.gate == Gate::none))
+    begin_close(e, reason_prefix + "waiting for its build");
   // An un-gated node must not get a build between our look at it and its deletion.
   if (e.retiring && e.gate == Gate::none) begin_close(e, reason_prefix + "leaving");
   if (is_open_or_opening(e)) return advance_gate(e);
@@ -154,9 +167,12 @@ void LogicState::advance_idle(Executor& e) {
     const bool is_looked = e.is_node_known && e.node_read >= e.close_acked;
     if (is_looked) look_gate(e);
     if (e.state() != ExecutorState::idle || e.gate != Gate::closed || (!e.offer && !e.retiring)) return;
-    const bool waits_for_queue = e.offer && e.is_node_known && e.node && e.node_read >= e.close_acked && e.node->is_idle;
+    const bool waits_for_queue =
+        e.offer && e.is_node_known && e.node && e.node_read >= e.close_acked && e.node->is_idle;
     if (waits_for_queue) return;  // touched by the next queue read
-    look_soon(e, e.quick_polls == 0 ? Duration::zero() : std::min<Duration>(milliseconds(200), c->config.gate_poll * e.quick_polls));
+    look_soon(e, e.quick_polls == 0
+                     ? Duration::zero()
+                     : std::min<Duration>(milliseconds(200), c->config.gate_poll * e.quick_polls));
   }
 }
 
@@ -168,7 +184,8 @@ void LogicState::advance_gate(Executor& e) {
   const Instant grace = offer.assigned_since ? *offer.assigned_since + assignment_grace : limit;
   const Instant blind = offer.last_answer + blind_limit;
   const Instant close_at = std::min(offer.assigned_since ? grace : limit, blind);
-  if (now >= close_at) return begin_close(e, reason_prefix + (now >= blind ? "not watched" : "nothing was started"));
+  if (now >= close_at)
+    return begin_close(e, reason_prefix + (now >= blind ? "not watched" : "nothing was started"));
   if (!e.is_poll_pending) look_soon(e, e.quick_polls == 0 ? Duration::zero() : c->config.gate_poll);
   wake(e, close_at);
 }
@@ -199,13 +216,15 @@ void LogicState::look_gate(Executor& e) {
     } else if (e.offer && node.is_idle) {
       const Controller* c = controller_of(e);
       const DemandBook::Entry* item = c->demand.find(e.offer->item);
-      const bool is_left = item == nullptr || item->item.stage != ItemStage::buildable || item->item.is_stopping;
+      const bool is_left =
+          item == nullptr || item->item.stage != ItemStage::buildable || item->item.is_stopping;
       if (is_left) return begin_close(e, reason_prefix + "its item left");
     }
   }
   if (e.gate != Gate::closed || e.node_read < e.close_acked) return;
   if (!node.is_temporarily_offline && node.is_connected) {
-    say(Level::warning, "the gate of an executor was opened by somebody else; it is closed, and recycled unless a build runs",
+    say(Level::warning,
+        "the gate of an executor was opened by somebody else; it is closed, and recycled unless a build runs",
         {{"executor", e.id().text}}, "reopened " + e.id().text);
     if (!e.offer) e.retiring = "unused: its gate was opened by somebody else";
     return begin_close(e, reason_prefix + "waiting for its build");
@@ -234,7 +253,8 @@ void LogicState::resolve_offer(Executor& e) {
     // Jenkins may have given it any item that matches; one that is still in the queue proves nothing.
     return finish(e, "unused: it was open and not watched closely enough to rule a build out");
   }
-  const bool is_queue_newer = c->queue_poll.is_ok && c->queue_poll.ok_started && *c->queue_poll.ok_started >= e.close_acked;
+  const bool is_queue_newer =
+      c->queue_poll.is_ok && c->queue_poll.ok_started && *c->queue_poll.ok_started >= e.close_acked;
   if (!is_queue_newer) return read_soon(c->queue_poll);
   const DemandBook::Entry* item = c->demand.find(offer.item);
   if (item != nullptr && item->item.stage == ItemStage::pending) return read_soon(c->queue_poll);
@@ -243,7 +263,8 @@ void LogicState::resolve_offer(Executor& e) {
   for (const auto& [id, other] : executors) {
     if (is_still_there || ran_elsewhere) break;
     if (id == e.id() || !other.record.was_used || other.busy_since < offer.since) continue;
-    for (const std::string& build : other.record.builds_seen) ran_elsewhere = ran_elsewhere || is_build_of(build, offer.path, offer.is_pipeline_block);
+    for (const std::string& build : other.record.builds_seen)
+      ran_elsewhere = ran_elsewhere || is_build_of(build, offer.path, offer.is_pipeline_block);
   }
   if (is_still_there || ran_elsewhere) {
     if (offer.was_assigned) ++counters.gate_bounces;

@@ -11,7 +11,6 @@ namespace {
 constexpr Duration stray_again_after = seconds(30);
 constexpr Duration report_wait = seconds(30);  // a blocking query answers at the latest after this long
 
-
 }  // namespace
 
 bool LogicState::is_draining(const HostId& id) const {
@@ -55,7 +54,8 @@ void LogicState::on_host_reported(const HostReported& event) {
     if (e == nullptr || e->is_gone_on_host) continue;
     // An order may still be on its way; what was there once, or what an earlier leader ordered, is gone.
     if (event.started < e->seen_on_host_at) continue;
-    const bool is_decisive = e->was_seen_on_host || (e->is_adopted && e->record.epoch < epoch) || e->destroy_acked;
+    const bool is_decisive =
+        e->was_seen_on_host || (e->is_adopted && e->record.epoch < epoch) || e->destroy_acked;
     if (is_decisive) missing_on_host(*e, "its host no longer has it");
   }
   replan();
@@ -99,15 +99,21 @@ void LogicState::apply_report(Executor& e, const ExecutorReport& report) {
     case ExecutorState::failed:
       if (is_of_earlier_ticket) return;
       if (e.is_resuming) return finish(e, "used: it could not resume" + detail);
-      if (is_coming(e.state()) && e.state() >= ExecutorState::ordered) return fail(e, "its host says that it failed" + detail, true);
-      if (e.state() == ExecutorState::idle && is_unused(e)) return finish(e, "unused: its sandbox failed" + detail);
+      if (is_coming(e.state()) && e.state() >= ExecutorState::ordered)
+        return fail(e, "its host says that it failed" + detail, true);
+      if (e.state() == ExecutorState::idle && is_unused(e))
+        return finish(e, "unused: its sandbox failed" + detail);
       return;
     case ExecutorState::destroying:
-      if (e.state() == ExecutorState::idle && is_unused(e)) return finish(e, "unused: its host removes it" + detail);
-      if (is_coming(e.state()) && e.state() >= ExecutorState::ordered && !e.is_resuming) fail(e, "its host removes it" + detail, true);
+      if (e.state() == ExecutorState::idle && is_unused(e))
+        return finish(e, "unused: its host removes it" + detail);
+      if (is_coming(e.state()) && e.state() >= ExecutorState::ordered && !e.is_resuming)
+        fail(e, "its host removes it" + detail, true);
       return;
-    case ExecutorState::gone: return missing_on_host(e, "its host removed it");
-    default: return;
+    case ExecutorState::gone:
+      return missing_on_host(e, "its host removed it");
+    default:
+      return;
   }
 }
 
@@ -118,7 +124,9 @@ void LogicState::missing_on_host(Executor& e, const std::string& why) {
   touch(e);
   replan();
   switch (e.state()) {
-    case ExecutorState::planned: e.is_gone_on_host = false; return;  // not ordered yet
+    case ExecutorState::planned:
+      e.is_gone_on_host = false;
+      return;  // not ordered yet
     case ExecutorState::ordered:
     case ExecutorState::creating:
     case ExecutorState::booting:
@@ -134,7 +142,8 @@ void LogicState::missing_on_host(Executor& e, const std::string& why) {
       e.held_until.reset();
       e.record.held_until.reset();
       return;
-    default: return;  // busy: its node vanishes next, and says so
+    default:
+      return;  // busy: its node vanishes next, and says so
   }
 }
 
@@ -152,10 +161,13 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
     if (is_busy && report.agent == AgentPhase::connected) return adopt(host.report.host, report, id);
   }
   const auto asked = host.strays.find(report.id);
-  if (report.state == ExecutorState::destroying || (asked != host.strays.end() && now < asked->second + stray_again_after)) return;
+  if (report.state == ExecutorState::destroying ||
+      (asked != host.strays.end() && now < asked->second + stray_again_after))
+    return;
   host.strays[report.id] = now;
   emit(DestroyExecutor{next_call(), host.report.host, report.id, epoch});
-  say(Level::warning, "an executor that no record knows is destroyed", {{"executor", report.id.text}, {"host", host.report.host.text}});
+  say(Level::warning, "an executor that no record knows is destroyed",
+      {{"executor", report.id.text}, {"host", host.report.host.text}});
 }
 
 void LogicState::adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of) {
@@ -176,7 +188,8 @@ void LogicState::adopt(const HostId& host, const ExecutorReport& report, const C
   e.attempt = report.ticket_attempt;
   e.planned_at = e.state_since = e.busy_since = now;
   e.gate = Gate::unknown;
-  say(Level::warning, "a busy executor that no record knows is kept until its build is over", {{"executor", report.id.text}, {"host", host.text}});
+  say(Level::warning, "a busy executor that no record knows is kept until its build is over",
+      {{"executor", report.id.text}, {"host", host.text}});
   record(e);
   Executor& kept = insert(std::move(e));
   const Controller* c = controller(of);
@@ -191,7 +204,9 @@ void LogicState::on_host_unseen(const HostUnseen& event) {
   const auto found = hosts.find(event.host);
   if (found == hosts.end()) return;
   if (found->second.is_known) {
-    say(Level::warning, "a host cannot be seen: " + event.error.message + "; nothing is launched there, and nothing follows for what runs there",
+    say(Level::warning,
+        "a host cannot be seen: " + event.error.message +
+            "; nothing is launched there, and nothing follows for what runs there",
         {{"host", event.host.text}, {"hint", event.error.hint}}, "unseen " + event.host.text);
   }
   found->second.is_known = false;
@@ -237,7 +252,8 @@ void LogicState::advance_hosts() {
         const bool is_held = e != nullptr && e->state() == ExecutorState::held;
         if (!is_held) continue;
       }
-      const bool is_busy = e->state() == ExecutorState::busy || e->state() == ExecutorState::held || e->offer || e->is_resuming;
+      const bool is_busy = e->state() == ExecutorState::busy || e->state() == ExecutorState::held ||
+                           e->offer || e->is_resuming;
       renew.renewal.executors.push_back({executor, is_busy});
     }
     if (renew.renewal.executors.empty()) continue;
@@ -255,15 +271,19 @@ void LogicState::on_leases_renewed(const LeasesRenewed& event) {
   const Instant sent = found->second.lease.sent;
   found->second.lease = {};
   if (!event.result) {
-    if (event.result.error().code == ErrorCode::stale_epoch) return fence(epoch + 1, "host " + event.host.text);
-    say(Level::warning, "could not renew leases: " + event.result.error().message + "; idle executors there end with their lease",
+    if (event.result.error().code == ErrorCode::stale_epoch)
+      return fence(epoch + 1, "host " + event.host.text);
+    say(Level::warning,
+        "could not renew leases: " + event.result.error().message +
+            "; idle executors there end with their lease",
         {{"host", event.host.text}}, "lease " + event.host.text);
     return;
   }
   if (event.result->epoch_seen > epoch) return fence(event.result->epoch_seen, "host " + event.host.text);
   for (const ExecutorId& id : event.result->not_here) {
     Executor* e = find(id);
-    if (e != nullptr && e->record.host == event.host && e->was_seen_on_host && e->state_since <= sent) missing_on_host(*e, "its host no longer has it");
+    if (e != nullptr && e->record.host == event.host && e->was_seen_on_host && e->state_since <= sent)
+      missing_on_host(*e, "its host no longer has it");
   }
 }
 

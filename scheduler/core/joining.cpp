@@ -95,13 +95,15 @@ void LogicState::advance_planned(Executor& e) {
     e.create_answered = now;
     e.creation = Executor::Creation::unknown;
   }
-  if (e.creation == Executor::Creation::unknown) return read_soon(c->nodes_poll);  // the list decides: nodes.cpp
+  if (e.creation == Executor::Creation::unknown)
+    return read_soon(c->nodes_poll);  // the list decides: nodes.cpp
   if (e.creation != Executor::Creation::done) return;
   if (!is_gated(e)) return send_order(e);
   // Closed before the agent exists: a slow start then exposes nothing.
   if (e.gate == Gate::none) begin_close(e, waiting_reason);
   if (ensure_closed(e)) return send_order(e);
-  if (now >= e.create_answered + node_deadline) return fail(e, "the gate of its new node could not be closed", false);
+  if (now >= e.create_answered + node_deadline)
+    return fail(e, "the gate of its new node could not be closed", false);
   wake(e, e.create_answered + node_deadline);
 }
 
@@ -213,10 +215,16 @@ void LogicState::advance_coming(Executor& e) {
   } else if (!is_host_known(e.record.host) || (is_started && !is_known(*c))) {
     wake(e, now + seconds(1));  // nothing follows from what cannot be seen
   } else {
-    return fail(e, is_started ? "its agent did not connect within " + duration_to_text(join) : "it did not start within " + duration_to_text(boot), true);
+    return fail(e,
+                is_started ? "its agent did not connect within " + duration_to_text(join)
+                           : "it did not start within " + duration_to_text(boot),
+                true);
   }
   const bool is_worth_asking = e.agent == AgentPhase::connected && e.quick_polls < max_quick_polls;
-  if (is_worth_asking) look_soon(e, e.quick_polls == 0 ? Duration::zero() : std::min<Duration>(slowest_join_poll, c->config.gate_poll * (1 + e.quick_polls / 4)));
+  if (is_worth_asking)
+    look_soon(e, e.quick_polls == 0
+                     ? Duration::zero()
+                     : std::min<Duration>(slowest_join_poll, c->config.gate_poll * (1 + e.quick_polls / 4)));
 }
 
 void LogicState::look_joined(Executor& e) {
@@ -235,8 +243,12 @@ void LogicState::look_joined(Executor& e) {
   e.quick_polls = 0;
   c->launch_retries.erase(e.record.template_name);
   const auto host = hosts.find(e.record.host);
-  if (host != hosts.end() && host->second.breakers.erase(e.record.template_name) > 0) dirty_hosts.insert(host->first);
-  say(Level::info, "executor joined", {{"executor", e.id().text}, {"host", e.record.host.text}, {"ms", std::to_string(to_ms(now - e.planned_at))}});
+  if (host != hosts.end() && host->second.breakers.erase(e.record.template_name) > 0)
+    dirty_hosts.insert(host->first);
+  say(Level::info, "executor joined",
+      {{"executor", e.id().text},
+       {"host", e.record.host.text},
+       {"ms", std::to_string(to_ms(now - e.planned_at))}});
   if (is_gated(e)) look_gate(e);
   if (!is_gated(e) && !node.is_idle && e.state() == ExecutorState::idle) {
     mark_used(e);

@@ -1,4 +1,5 @@
-// The end of an executor: finished | failed -> (held) -> destroying -> gone. Gone means seen gone, on both sides.
+// The end of an executor: finished | failed -> (held) -> destroying -> gone. Gone means seen gone, on both
+// sides.
 #include <algorithm>
 
 #include "core/check.h"
@@ -95,7 +96,8 @@ void LogicState::on_node_deleted(const NodeDeleted& event) {
   e->delete_retry.note_failure(now, first_retry, last_retry);
   e->delete_retry.next += jitter(first_retry, prng);
   say(Level::warning, "could not delete a node: " + event.result.error().message + "; trying again",
-      {{"node", event.node}, {"controller", event.controller.text}, {"hint", event.result.error().hint}}, "delete " + event.controller.text);
+      {{"node", event.node}, {"controller", event.controller.text}, {"hint", event.result.error().hint}},
+      "delete " + event.controller.text);
 }
 
 void LogicState::on_executor_destroyed(const ExecutorDestroyed& event) {
@@ -113,7 +115,8 @@ void LogicState::on_executor_destroyed(const ExecutorDestroyed& event) {
   e->destroy_retry.note_failure(now, first_retry, last_retry);
   e->destroy_retry.next += jitter(first_retry, prng);
   say(Level::warning, "could not destroy an executor: " + error.message + "; trying again",
-      {{"executor", e->id().text}, {"host", e->record.host.text}, {"hint", error.hint}}, "destroy " + e->record.host.text);
+      {{"executor", e->id().text}, {"host", e->record.host.text}, {"hint", error.hint}},
+      "destroy " + e->record.host.text);
 }
 
 void LogicState::become_gone(Executor& e) {

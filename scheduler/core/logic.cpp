@@ -13,13 +13,16 @@ constexpr int max_rounds = 64;  // of settling within one event; the rest is don
 
 }  // namespace
 
-LogicState::LogicState(SchedulerConfig given, Prng given_prng) : config(std::move(given)), prng(given_prng) { load_config(); }
+LogicState::LogicState(SchedulerConfig given, Prng given_prng) : config(std::move(given)), prng(given_prng) {
+  load_config();
+}
 
 void LogicState::wake_at(Instant when) {
   if (!extra_wake_ || when < *extra_wake_) extra_wake_ = when;
 }
 
-void LogicState::say(Level level, std::string message, std::vector<std::pair<std::string, std::string>> fields, std::string once_key) {
+void LogicState::say(Level level, std::string message,
+                     std::vector<std::pair<std::string, std::string>> fields, std::string once_key) {
   if (!once_key.empty()) {
     const auto last = said_.find(once_key);
     if (last != said_.end() && now - last->second < minutes(1)) return;
@@ -31,34 +34,56 @@ void LogicState::say(Level level, std::string message, std::vector<std::pair<std
 
 void LogicState::fence(Epoch epoch_seen, const std::string& where) {
   if (!fenced_by.empty()) return;
-  fenced_by = "another leader with epoch " + std::to_string(epoch_seen) + " was seen by " + where + "; ours is " + std::to_string(epoch);
-  say(Level::error, fenced_by + "; this scheduler stops acting", {{"epoch", std::to_string(epoch)}, {"epoch_seen", std::to_string(epoch_seen)}});
+  fenced_by = "another leader with epoch " + std::to_string(epoch_seen) + " was seen by " + where +
+              "; ours is " + std::to_string(epoch);
+  say(Level::error, fenced_by + "; this scheduler stops acting",
+      {{"epoch", std::to_string(epoch)}, {"epoch_seen", std::to_string(epoch_seen)}});
 }
 
 void LogicState::route(const Event& event) {
   std::visit(
       [this](const auto& e) {
         using T = std::decay_t<decltype(e)>;
-        if constexpr (std::is_same_v<T, LeaderStarted>) on_leader_started(e);
-        else if constexpr (std::is_same_v<T, ConfigChanged>) on_config(e);
-        else if constexpr (std::is_same_v<T, ControllerProfiled>) on_profiled(e);
-        else if constexpr (std::is_same_v<T, QueueRead>) on_queue_read(e);
-        else if constexpr (std::is_same_v<T, NodesRead>) on_nodes_read(e);
-        else if constexpr (std::is_same_v<T, NodePolled>) on_node_polled(e);
-        else if constexpr (std::is_same_v<T, NodeCreated>) on_node_created(e);
-        else if constexpr (std::is_same_v<T, GateClosed>) on_gate_closed(e);
-        else if constexpr (std::is_same_v<T, GateOpened>) on_gate_opened(e);
-        else if constexpr (std::is_same_v<T, NodeDeleted>) on_node_deleted(e);
-        else if constexpr (std::is_same_v<T, HostReported>) on_host_reported(e);
-        else if constexpr (std::is_same_v<T, HostUnseen>) on_host_unseen(e);
-        else if constexpr (std::is_same_v<T, HostDeparted>) on_host_departed(e);
-        else if constexpr (std::is_same_v<T, ExecutorOrdered>) on_executor_ordered(e);
-        else if constexpr (std::is_same_v<T, ExecutorDestroyed>) on_executor_destroyed(e);
-        else if constexpr (std::is_same_v<T, LeasesRenewed>) on_leases_renewed(e);
-        else if constexpr (std::is_same_v<T, DrainHost>) on_drain(e);
-        else if constexpr (std::is_same_v<T, UndrainHost>) on_undrain(e);
-        else if constexpr (std::is_same_v<T, HoldExecutor>) on_hold(e);
-        else if constexpr (std::is_same_v<T, RetireExecutor>) on_retire(e);
+        if constexpr (std::is_same_v<T, LeaderStarted>)
+          on_leader_started(e);
+        else if constexpr (std::is_same_v<T, ConfigChanged>)
+          on_config(e);
+        else if constexpr (std::is_same_v<T, ControllerProfiled>)
+          on_profiled(e);
+        else if constexpr (std::is_same_v<T, QueueRead>)
+          on_queue_read(e);
+        else if constexpr (std::is_same_v<T, NodesRead>)
+          on_nodes_read(e);
+        else if constexpr (std::is_same_v<T, NodePolled>)
+          on_node_polled(e);
+        else if constexpr (std::is_same_v<T, NodeCreated>)
+          on_node_created(e);
+        else if constexpr (std::is_same_v<T, GateClosed>)
+          on_gate_closed(e);
+        else if constexpr (std::is_same_v<T, GateOpened>)
+          on_gate_opened(e);
+        else if constexpr (std::is_same_v<T, NodeDeleted>)
+          on_node_deleted(e);
+        else if constexpr (std::is_same_v<T, HostReported>)
+          on_host_reported(e);
+        else if constexpr (std::is_same_v<T, HostUnseen>)
+          on_host_unseen(e);
+        else if constexpr (std::is_same_v<T, HostDeparted>)
+          on_host_departed(e);
+        else if constexpr (std::is_same_v<T, ExecutorOrdered>)
+          on_executor_ordered(e);
+        else if constexpr (std::is_same_v<T, ExecutorDestroyed>)
+          on_executor_destroyed(e);
+        else if constexpr (std::is_same_v<T, LeasesRenewed>)
+          on_leases_renewed(e);
+        else if constexpr (std::is_same_v<T, DrainHost>)
+          on_drain(e);
+        else if constexpr (std::is_same_v<T, UndrainHost>)
+          on_undrain(e);
+        else if constexpr (std::is_same_v<T, HoldExecutor>)
+          on_hold(e);
+        else if constexpr (std::is_same_v<T, RetireExecutor>)
+          on_retire(e);
         else if constexpr (std::is_same_v<T, PauseLaunching>) {
           is_paused = true;
           pause_reason = e.reason;
@@ -113,7 +138,8 @@ std::vector<Action> LogicState::handle(const Event& event, Instant at, WallTime 
   now = std::max(now, at);
   wall = wall_at;
   extra_wake_.reset();
-  const bool is_asleep = epoch == 0 && !std::holds_alternative<LeaderStarted>(event) && !std::holds_alternative<ConfigChanged>(event);
+  const bool is_asleep = epoch == 0 && !std::holds_alternative<LeaderStarted>(event) &&
+                         !std::holds_alternative<ConfigChanged>(event);
   if (is_asleep) return {};  // records come first: without them every executor would look like a stray
   route(event);
   if (epoch != 0 && fenced_by.empty()) settle();
@@ -126,17 +152,27 @@ std::vector<Action> LogicState::handle(const Event& event, Instant at, WallTime 
   return actions;
 }
 
-SchedulerLogic::SchedulerLogic(SchedulerConfig config, Prng prng) : state_(std::make_unique<State>(std::move(config), prng)) {}
+SchedulerLogic::SchedulerLogic(SchedulerConfig config, Prng prng)
+    : state_(std::make_unique<State>(std::move(config), prng)) {}
 SchedulerLogic::~SchedulerLogic() = default;
 SchedulerLogic::SchedulerLogic(SchedulerLogic&&) noexcept = default;
 SchedulerLogic& SchedulerLogic::operator=(SchedulerLogic&&) noexcept = default;
 
-std::vector<Action> SchedulerLogic::handle(const Event& event, Instant now, WallTime wall) { return state_->handle(event, now, wall); }
-std::optional<Instant> SchedulerLogic::next_deadline() const { return state_->next_deadline(); }
-StatusSnapshot SchedulerLogic::status(Instant now, WallTime wall) const { return state_->status(now, wall); }
-int SchedulerLogic::executors_retired_by(const SchedulerConfig& next) const { return state_->retired_by(next); }
+std::vector<Action> SchedulerLogic::handle(const Event& event, Instant now, WallTime wall) {
+  return state_->handle(event, now, wall);
+}
+std::optional<Instant> SchedulerLogic::next_deadline() const {
+  return state_->next_deadline();
+}
+StatusSnapshot SchedulerLogic::status(Instant now, WallTime wall) const {
+  return state_->status(now, wall);
+}
+int SchedulerLogic::executors_retired_by(const SchedulerConfig& next) const {
+  return state_->retired_by(next);
+}
 
-std::optional<Explanation> SchedulerLogic::explain(const ControllerId& controller, std::int64_t item, Instant now, WallTime wall) const {
+std::optional<Explanation> SchedulerLogic::explain(const ControllerId& controller, std::int64_t item,
+                                                   Instant now, WallTime wall) const {
   const Controller* c = state_->controller(controller);
   if (c == nullptr) return std::nullopt;
   const DemandBook::Entry* entry = c->demand.find(item);

@@ -1,4 +1,5 @@
-// SchedulerLogic: all of the scheduler's decisions. Facts in, actions out; one thread; no clock, file, socket or throw.
+// SchedulerLogic: all of the scheduler's decisions. Facts in, actions out; one thread; no clock, file, socket
+// or throw.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +17,14 @@
 
 namespace skep::scheduler {
 
-/// Read-only picture for API, CLI and metrics. Times are durations relative to `now` of the call that made it.
+/// Read-only picture for API, CLI and metrics. Times are durations relative to `now` of the call that made
+/// it.
 struct ExecutorStatus {
   ExecutorRecord record;
   ExecutorState state{};
   std::int64_t in_state_ms = 0;
-  std::string gate;       // "closed", "open", "closing", "none"
-  std::string detail;     // what it waits for, or why it failed
+  std::string gate;    // "closed", "open", "closing", "none"
+  std::string detail;  // what it waits for, or why it failed
 };
 struct HostStatus {
   HostReport report;
@@ -30,26 +32,27 @@ struct HostStatus {
   std::string unseen_reason;
   std::int64_t seen_ms_ago = 0;
   Resources free;
-  bool is_draining = false;      // by operator here or by the host itself
+  bool is_draining = false;  // by operator here or by the host itself
   std::string drain_reason;
   std::vector<std::string> open_breakers;  // template names with the reason
 };
 struct ControllerStatus {
   ControllerConfig config;
   std::optional<ControllerProfile> profile;
-  bool is_known = false;         // queue and nodes are fresh
-  std::string problem;           // why not
+  bool is_known = false;  // queue and nodes are fresh
+  std::string problem;    // why not
   std::int64_t queue_age_ms = -1, nodes_age_ms = -1;
   int items = 0;
   std::vector<std::string> foreign_offline;  // nodes of ours that somebody else set offline
 };
 struct Counters {
-  std::uint64_t launches = 0, launch_failures = 0, builds_seen = 0, executors_used = 0, executors_unused = 0, violations = 0,
-                gates_opened = 0, gate_bounces = 0, orphans_swept = 0, resumes = 0, frozen_decisions = 0, queue_reads = 0, queue_read_failures = 0;
+  std::uint64_t launches = 0, launch_failures = 0, builds_seen = 0, executors_used = 0, executors_unused = 0,
+                violations = 0, gates_opened = 0, gate_bounces = 0, orphans_swept = 0, resumes = 0,
+                frozen_decisions = 0, queue_reads = 0, queue_read_failures = 0;
 };
 struct StatusSnapshot {
   Epoch epoch = 0;
-  std::string fenced_by;   // not empty: another leader has a higher epoch, and this one does nothing any more
+  std::string fenced_by;  // not empty: another leader has a higher epoch, and this one does nothing any more
   std::string farm;
   bool is_paused = false;
   std::string pause_reason;
@@ -68,14 +71,17 @@ class SchedulerLogic {
   SchedulerLogic(SchedulerLogic&&) noexcept;
   SchedulerLogic& operator=(SchedulerLogic&&) noexcept;
 
-  /// The only thing that changes state. Call with non-decreasing `now`; `wall` is for records that people read.
+  /// The only thing that changes state. Call with non-decreasing `now`; `wall` is for records that people
+  /// read.
   std::vector<Action> handle(const Event& event, Instant now, WallTime wall);
   /// When handle(Tick) wants to be called, if nothing else happens before.
   std::optional<Instant> next_deadline() const;
   StatusSnapshot status(Instant now, WallTime wall) const;
   /// nullopt: no such item in the last queue that was read.
-  std::optional<Explanation> explain(const ControllerId& controller, std::int64_t item, Instant now, WallTime wall) const;
-  /// How many slots a change of configuration would retire (templates removed or changed): reload asks before it acts.
+  std::optional<Explanation> explain(const ControllerId& controller, std::int64_t item, Instant now,
+                                     WallTime wall) const;
+  /// How many slots a change of configuration would retire (templates removed or changed): reload asks before
+  /// it acts.
   int executors_retired_by(const SchedulerConfig& next) const;
 
  private:

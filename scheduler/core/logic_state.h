@@ -3,8 +3,8 @@
 //   controllers.cpp  polls, profile, sessions, sentinel          nodes.cpp      what node reads mean, orphans
 //   joining.cpp      planned -> idle                             gate.cpp       one build per executor
 //   busy.cpp         build, lost node, resume                    leaving.cpp    finished -> gone
-//   hosts.cpp        reports, leases, adoption                   plan.cpp       demand -> launches and openings
-//   operators.cpp    drain, hold, retire, pause, configuration   explain.cpp, status.cpp
+//   hosts.cpp        reports, leases, adoption                   plan.cpp       demand -> launches and
+//   openings operators.cpp    drain, hold, retire, pause, configuration   explain.cpp, status.cpp
 #pragma once
 
 #include <map>
@@ -30,9 +30,9 @@ namespace skep::scheduler {
 /// One of the two repeated reads of a controller.
 struct Poll {
   bool is_pending = false;
-  bool is_wanted = true;              // now, not at the next interval
+  bool is_wanted = true;  // now, not at the next interval
   Instant sent{};
-  Instant retry_at{};                 // after failures
+  Instant retry_at{};  // after failures
   int failures = 0;
   bool is_ok = false;                 // the last answer was good
   std::optional<Instant> ok_started;  // when the last good one was sent
@@ -58,11 +58,11 @@ struct Controller {
   Retry profile_retry;
   std::string profile_problem;
   std::string session;
-  Instant session_seen{};             // start of the read that brought it
+  Instant session_seen{};  // start of the read that brought it
 
   Poll queue_poll;
   Poll nodes_poll;
-  std::map<std::string, NodeFact> nodes;   // the last good list, by name
+  std::map<std::string, NodeFact> nodes;  // the last good list, by name
   std::map<std::string, int> orphan_sightings;
   std::map<std::string, Call> orphan_deletes;
   Call sentinel_create, sentinel_close;
@@ -70,13 +70,14 @@ struct Controller {
 
   TokenBucket creations;
   std::map<TemplateName, Retry> launch_retries;
-  std::map<std::int64_t, ExecutorId> consumed;     // items whose executor was just used: until a later queue read
+  std::map<std::int64_t, ExecutorId>
+      consumed;  // items whose executor was just used: until a later queue read
   std::map<std::int64_t, Instant> consumed_at;
-  std::map<std::int64_t, ExecutorId> cover;        // of the last pass
-  std::set<std::int64_t> elsewhere;                // of the last pass: a foreign idle node can take it
-  std::map<std::string, Blocked> blocked;          // class key -> reason, of the last pass
-  int open_gates = 0;       // offers under way
-  int under_way = 0;        // executors that are neither idle nor held nor gone
+  std::map<std::int64_t, ExecutorId> cover;   // of the last pass
+  std::set<std::int64_t> elsewhere;           // of the last pass: a foreign idle node can take it
+  std::map<std::string, Blocked> blocked;     // class key -> reason, of the last pass
+  int open_gates = 0;                         // offers under way
+  int under_way = 0;                          // executors that are neither idle nor held nor gone
   OneBuildMeans means = OneBuildMeans::gate;  // as last profiled
 };
 
@@ -87,7 +88,7 @@ struct Host {
   Instant seen{};
   Call lease;
   bool is_lease_due = false;
-  Resources foreign_use;           // executors there that have no record
+  Resources foreign_use;  // executors there that have no record
   std::int64_t foreign_count = 0;
   std::map<TemplateName, Breaker> breakers;
   std::map<ExecutorId, Instant> strays;  // asked to destroy: not again for a while
@@ -106,7 +107,8 @@ class LogicState {
   }
   CallId next_call() { return ++calls_; }
   Call new_call() { return Call{next_call(), now}; }
-  void say(Level level, std::string message, std::vector<std::pair<std::string, std::string>> fields = {}, std::string once_key = {});
+  void say(Level level, std::string message, std::vector<std::pair<std::string, std::string>> fields = {},
+           std::string once_key = {});
   void wake_at(Instant when);
   void touch(Executor& e) { dirty_.insert(e.id()); }
   void replan() { is_plan_due_ = true; }
@@ -231,7 +233,8 @@ class LogicState {
   int retired_by(const SchedulerConfig& next) const;
 
   // explain.cpp, status.cpp
-  Explanation explain_item(const Controller& c, const DemandBook::Entry& entry, Instant at, WallTime wall_at) const;
+  Explanation explain_item(const Controller& c, const DemandBook::Entry& entry, Instant at,
+                           WallTime wall_at) const;
   StatusSnapshot status(Instant at, WallTime wall_at) const;
 
   SchedulerConfig config;
@@ -251,10 +254,10 @@ class LogicState {
   std::map<HostId, std::string> drains;
   std::map<ExecutorId, Executor> executors;
   std::map<HostId, std::set<ExecutorId>> on_host;
-  std::vector<HostView> views;             // by host id; kept in step by rebuild_view
+  std::vector<HostView> views;  // by host id; kept in step by rebuild_view
   std::map<HostId, std::size_t> view_of;
   std::set<HostId> dirty_hosts;
-  std::set<HostId> broken_hosts;           // with a breaker that is or was open
+  std::set<HostId> broken_hosts;  // with a breaker that is or was open
 
  private:
   void route(const Event& event);
@@ -264,7 +267,7 @@ class LogicState {
   std::vector<Action> out_;
   CallId calls_ = 0;
   std::uint64_t names_ = 0;
-  ExecutorId newest_;                      // of the last launch
+  ExecutorId newest_;  // of the last launch
   std::set<ExecutorId> dirty_;
   std::set<std::pair<Instant, ExecutorId>> wakes_;
   bool is_plan_due_ = false;

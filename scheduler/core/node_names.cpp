@@ -57,7 +57,8 @@ std::string name_part(std::string_view text) {
   return part;
 }
 
-ExecutorId make_node_name(std::string_view farm, const TemplateName& template_name, Epoch epoch, std::uint64_t counter, Prng& prng) {
+ExecutorId make_node_name(std::string_view farm, const TemplateName& template_name, Epoch epoch,
+                          std::uint64_t counter, Prng& prng) {
   std::string tail = "-" + to_base36(epoch) + "-" + to_base36(counter);
   for (std::size_t i = 0; i < random_chars; ++i) tail += digits[static_cast<std::size_t>(prng.below(36))];
   std::string head = farm_part(farm) + "-";
@@ -80,7 +81,8 @@ std::optional<NodeName> parse_node_name(std::string_view farm, std::string_view 
   const std::size_t epoch_dash = name.rfind('-', counter_dash - 1);
   if (epoch_dash == std::string_view::npos || epoch_dash == 0) return std::nullopt;
   const std::string_view tail = name.substr(counter_dash + 1);
-  if (tail.size() <= random_chars || !from_base36(tail.substr(0, tail.size() - random_chars))) return std::nullopt;
+  if (tail.size() <= random_chars || !from_base36(tail.substr(0, tail.size() - random_chars)))
+    return std::nullopt;
   const auto epoch = from_base36(name.substr(epoch_dash + 1, counter_dash - epoch_dash - 1));
   if (!epoch || *epoch == 0) return std::nullopt;
   return NodeName{std::string(name.substr(0, epoch_dash)), *epoch};
@@ -90,7 +92,8 @@ bool is_template_part(std::string_view template_part, const TemplateName& templa
   std::string whole = name_part(template_name.text);
   if (whole.empty()) whole = "t";
   // Only a name that had to be cut may be a mere beginning.
-  return whole == template_part || (whole.size() > 20 && template_part.size() >= 20 && whole.starts_with(template_part));
+  return whole == template_part ||
+         (whole.size() > 20 && template_part.size() >= 20 && whole.starts_with(template_part));
 }
 
 }  // namespace skep::scheduler

@@ -51,15 +51,16 @@ void LogicState::on_node_polled(const NodePolled& event) {
   const Duration first_wait = e->offer ? milliseconds(5) : milliseconds(100);
   e->poll_retry.note_failure(now, first_wait, seconds(5));
   if (e->gate != Gate::opening && e->gate != Gate::open) return;
-  say(Level::warning, "could not watch an open gate: " + event.fact.error().message + "; it is closed at once",
+  say(Level::warning,
+      "could not watch an open gate: " + event.fact.error().message + "; it is closed at once",
       {{"executor", e->id().text}}, "watch " + e->record.controller.text);
   begin_close(*e, std::string(our_offline_prefix) + " not watched");
 }
 
 void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) {
   if (e.create.is_pending() || e.creation == Executor::Creation::failed) return;
-  if (started < e.create_answered) return;                    // cannot know of the creation
-  if (e.is_node_known && started < e.node_read) return;       // older than what is known
+  if (started < e.create_answered) return;                                 // cannot know of the creation
+  if (e.is_node_known && started < e.node_read) return;                    // older than what is known
   if (e.lost_since && started < *e.lost_since && fact != nullptr) return;  // from before the loss
   e.is_node_known = true;
   e.node_read = started;
@@ -76,7 +77,10 @@ void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) 
 void LogicState::node_absent(Executor& e) {
   switch (e.state()) {
     case ExecutorState::planned:
-      return fail(e, e.creation == Executor::Creation::unknown ? "its node was not created" : "its node vanished before it was ordered", false);
+      return fail(e,
+                  e.creation == Executor::Creation::unknown ? "its node was not created"
+                                                            : "its node vanished before it was ordered",
+                  false);
     case ExecutorState::ordered:
     case ExecutorState::creating:
     case ExecutorState::booting:
@@ -104,7 +108,8 @@ void LogicState::node_absent(Executor& e) {
     case ExecutorState::destroying:
       if (e.delete_acked && e.node_read >= *e.delete_acked) e.is_node_gone = true;
       return;
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -115,12 +120,15 @@ void LogicState::node_present(Executor& e) {
   }
   switch (e.state()) {
     case ExecutorState::planned:
-      if (e.creation == Executor::Creation::unknown) fail(e, "the answer to its node's creation was lost; the node is deleted and the name given up", false);
+      if (e.creation == Executor::Creation::unknown)
+        fail(e, "the answer to its node's creation was lost; the node is deleted and the name given up",
+             false);
       return;
     case ExecutorState::ordered:
     case ExecutorState::creating:
     case ExecutorState::booting:
-    case ExecutorState::joining: return look_joined(e);
+    case ExecutorState::joining:
+      return look_joined(e);
     case ExecutorState::idle:
       if (is_gated(e) || e.gate != Gate::none) return look_gate(e);
       if (!node.is_idle) {
@@ -128,14 +136,16 @@ void LogicState::node_present(Executor& e) {
         become_busy(e);
       }
       return;
-    case ExecutorState::busy: return look_busy(e, e.node_read);
+    case ExecutorState::busy:
+      return look_busy(e, e.node_read);
     case ExecutorState::destroying: {
       const bool is_lingering = node.executor_count == 0;  // a Computer that only waits for a body to end
       const bool is_still_there = e.delete_acked && e.node_read >= *e.delete_acked + delete_again_after;
       if (is_still_there && !is_lingering) e.delete_acked.reset();
       return;
     }
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -143,8 +153,12 @@ void LogicState::sweep_orphans(Controller& c) {
   std::map<std::string, int> sightings;
   for (const auto& [name, node] : c.nodes) {
     const auto parsed = parse_node_name(config.farm, name);
-    if (!parsed || parsed->epoch > epoch || name == c.config.sentinel_node || executors.contains(ExecutorId(name))) continue;
-    const bool is_ours = std::any_of(templates.begin(), templates.end(), [&](const auto& t) { return is_template_part(parsed->template_part, t->name); });
+    if (!parsed || parsed->epoch > epoch || name == c.config.sentinel_node ||
+        executors.contains(ExecutorId(name)))
+      continue;
+    const bool is_ours = std::any_of(templates.begin(), templates.end(), [&](const auto& t) {
+      return is_template_part(parsed->template_part, t->name);
+    });
     const bool is_free = node.is_idle && node.builds.empty();
     if (!is_ours || !is_free) continue;
     const int seen = c.orphan_sightings[name] + 1;
@@ -155,7 +169,8 @@ void LogicState::sweep_orphans(Controller& c) {
     call = new_call();
     ++counters.orphans_swept;
     emit(DeleteNode{call.id, c.config.name, name});
-    say(Level::warning, "a node of ours that no record knows is deleted", {{"node", name}, {"controller", c.config.name.text}});
+    say(Level::warning, "a node of ours that no record knows is deleted",
+        {{"node", name}, {"controller", c.config.name.text}});
   }
   c.orphan_sightings = std::move(sightings);
   std::erase_if(c.orphan_deletes, [&](const auto& pair) { return !c.nodes.contains(pair.first); });

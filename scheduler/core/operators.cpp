@@ -10,9 +10,9 @@ namespace {
 
 // The parts of a template that an existing executor was made from.
 bool makes_the_same(const Template& a, const Template& b) {
-  return a.labels == b.labels && a.labels_text == b.labels_text && a.takes_unlabelled == b.takes_unlabelled && a.driver == b.driver &&
-         a.image == b.image && a.resources == b.resources && a.remote_fs == b.remote_fs && a.agent_command == b.agent_command &&
-         a.environment == b.environment;
+  return a.labels == b.labels && a.labels_text == b.labels_text && a.takes_unlabelled == b.takes_unlabelled &&
+         a.driver == b.driver && a.image == b.image && a.resources == b.resources &&
+         a.remote_fs == b.remote_fs && a.agent_command == b.agent_command && a.environment == b.environment;
 }
 
 const Template* template_named(const SchedulerConfig& config, const TemplateName& name) {
@@ -23,18 +23,21 @@ const Template* template_named(const SchedulerConfig& config, const TemplateName
 }
 
 bool has_controller(const SchedulerConfig& config, const ControllerId& name) {
-  return std::any_of(config.controllers.begin(), config.controllers.end(), [&](const ControllerConfig& c) { return c.name == name; });
+  return std::any_of(config.controllers.begin(), config.controllers.end(),
+                     [&](const ControllerConfig& c) { return c.name == name; });
 }
 
 // An executor that the new configuration has no use for.
 bool is_dropped(const Executor& e, const SchedulerConfig& next) {
   if (!has_controller(next, e.record.controller)) return true;
   const Template* value = template_named(next, e.record.template_name);
-  return value == nullptr || (e.spec && !makes_the_same(*value, *e.spec)) || !serves(*value, e.record.controller);
+  return value == nullptr || (e.spec && !makes_the_same(*value, *e.spec)) ||
+         !serves(*value, e.record.controller);
 }
 
 bool counts_as_slot(const Executor& e) {
-  return !e.record.was_used && e.state() != ExecutorState::gone && e.state() != ExecutorState::destroying && e.state() != ExecutorState::failed;
+  return !e.record.was_used && e.state() != ExecutorState::gone && e.state() != ExecutorState::destroying &&
+         e.state() != ExecutorState::failed;
 }
 
 }  // namespace
@@ -65,7 +68,8 @@ void LogicState::load_config() {
 
 int LogicState::retired_by(const SchedulerConfig& next) const {
   int count = 0;
-  for (const auto& [id, e] : executors) count += counts_as_slot(e) && !e.is_obsolete && is_dropped(e, next) ? 1 : 0;
+  for (const auto& [id, e] : executors)
+    count += counts_as_slot(e) && !e.is_obsolete && is_dropped(e, next) ? 1 : 0;
   return count;
 }
 
@@ -99,15 +103,19 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
     e.is_obsolete = e.spec == nullptr || !has_controller(config, given.controller);
     if (e.spec) e.resources = e.spec->resources;
     if (given.held_until) {
-      const std::int64_t left = std::clamp<std::int64_t>(given.held_until->ms_since_epoch - wall.ms_since_epoch, 0, to_ms(hours(24 * 365)));
+      const std::int64_t left = std::clamp<std::int64_t>(
+          given.held_until->ms_since_epoch - wall.ms_since_epoch, 0, to_ms(hours(24 * 365)));
       e.held_until = now + milliseconds(left);
     }
     if (given.state == ExecutorState::gone) e.gone_at = now;
     // States that are not recorded are found out again; a used one is busy until it is seen idle.
-    if (given.was_used && given.state >= ExecutorState::ordered && given.state <= ExecutorState::idle) e.record.state = ExecutorState::busy;
-    if (given.state == ExecutorState::unknown) e.record.state = given.was_used ? ExecutorState::busy : ExecutorState::ordered;
+    if (given.was_used && given.state >= ExecutorState::ordered && given.state <= ExecutorState::idle)
+      e.record.state = ExecutorState::busy;
+    if (given.state == ExecutorState::unknown)
+      e.record.state = given.was_used ? ExecutorState::busy : ExecutorState::ordered;
     Executor& kept = insert(std::move(e));
-    if (kept.state() == ExecutorState::planned) finish(kept, "unused: the scheduler restarted before it was ordered");
+    if (kept.state() == ExecutorState::planned)
+      finish(kept, "unused: the scheduler restarted before it was ordered");
   }
 }
 
@@ -173,8 +181,10 @@ void LogicState::on_retire(const RetireExecutor& event) {
       e->is_retired_at_end = true;
       if (event.even_if_busy) build_over(*e, end);
       return;
-    case ExecutorState::held: return finish(*e, end);
-    default: return;
+    case ExecutorState::held:
+      return finish(*e, end);
+    default:
+      return;
   }
 }
 

@@ -1,4 +1,5 @@
-// Small pieces that keep us from doing too much too soon: back-off, token bucket, circuit breaker. Pure; time is given.
+// Small pieces that keep us from doing too much too soon: back-off, token bucket, circuit breaker. Pure; time
+// is given.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +43,8 @@ class TokenBucket {
   Instant filled_{};
 };
 
-/// Opens after so many failures in a row, closes on a success; once its time is over one single trial is let through.
+/// Opens after so many failures in a row, closes on a success; once its time is over one single trial is let
+/// through.
 struct Breaker {
   int failures = 0;
   bool is_open = false;

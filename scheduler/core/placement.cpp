@@ -43,20 +43,32 @@ std::string shortage_text(const Template& wanted, const HostView& host) {
   return shortage ? to_string(*shortage) : "it is full";
 }
 
-std::string refusal_text(Filter filter, const Template& wanted, const HostView& host, const PlacementPolicy& policy) {
+std::string refusal_text(Filter filter, const Template& wanted, const HostView& host,
+                         const PlacementPolicy& policy) {
   switch (filter) {
-    case Filter::host_unknown: return "it cannot be seen";
-    case Filter::draining: return host.drain_reason.empty() ? "it drains" : "it drains: " + host.drain_reason;
-    case Filter::driver: return "it has no driver '" + wanted.driver + "'";
-    case Filter::image: return "it has no image '" + wanted.image + "'";
-    case Filter::attributes: return missing_attribute(wanted, host);
-    case Filter::executors_limit: return "it runs " + std::to_string(host.executors) + " of at most " + std::to_string(host.max_executors) + " executors";
+    case Filter::host_unknown:
+      return "it cannot be seen";
+    case Filter::draining:
+      return host.drain_reason.empty() ? "it drains" : "it drains: " + host.drain_reason;
+    case Filter::driver:
+      return "it has no driver '" + wanted.driver + "'";
+    case Filter::image:
+      return "it has no image '" + wanted.image + "'";
+    case Filter::attributes:
+      return missing_attribute(wanted, host);
+    case Filter::executors_limit:
+      return "it runs " + std::to_string(host.executors) + " of at most " +
+             std::to_string(host.max_executors) + " executors";
     case Filter::cpu:
     case Filter::memory:
     case Filter::disk:
-    case Filter::countable: return shortage_text(wanted, host);
-    case Filter::pace: return "it starts " + std::to_string(host.coming) + " of at most " + std::to_string(policy.max_coming_per_host) + " executors at once";
-    case Filter::breaker: return "launches failed there: " + host.breaker_reason;
+    case Filter::countable:
+      return shortage_text(wanted, host);
+    case Filter::pace:
+      return "it starts " + std::to_string(host.coming) + " of at most " +
+             std::to_string(policy.max_coming_per_host) + " executors at once";
+    case Filter::breaker:
+      return "launches failed there: " + host.breaker_reason;
   }
   return "refused";
 }
@@ -68,7 +80,8 @@ std::int64_t room_left(const Template& wanted, const HostView& host) {
     if (capacity <= 0) return;
     // 128-bit free arithmetic: capacities are far below 2^53, but are given by others.
     const std::int64_t left = std::max<std::int64_t>(0, free - amount);
-    const std::int64_t part = capacity > 1'000'000'000'000 ? left / (capacity / 1000) : left * 1000 / capacity;
+    const std::int64_t part =
+        capacity > 1'000'000'000'000 ? left / (capacity / 1000) : left * 1000 / capacity;
     least = std::min(least, std::clamp<std::int64_t>(part, 0, 1000));
   };
   look(host.free.cpu_millis, host.capacity.cpu_millis, wanted.resources.cpu_millis);
@@ -80,7 +93,8 @@ std::int64_t room_left(const Template& wanted, const HostView& host) {
 
 }  // namespace
 
-std::optional<Filter> refusing_filter(const Template& wanted, const HostView& host, const PlacementPolicy& policy) {
+std::optional<Filter> refusing_filter(const Template& wanted, const HostView& host,
+                                      const PlacementPolicy& policy) {
   if (!host.is_known) return Filter::host_unknown;
   if (host.is_draining) return Filter::draining;
   if (!contains(host.drivers, wanted.driver)) return Filter::driver;
@@ -98,12 +112,14 @@ std::optional<Filter> refusing_filter(const Template& wanted, const HostView& ho
 
 std::int64_t placement_score(const Template& wanted, const HostView& host, const PlacementPolicy& policy) {
   const std::int64_t room = room_left(wanted, host);
-  // Hosts that start fewer executors at the moment come first among equals: starting is what hurts a host most.
+  // Hosts that start fewer executors at the moment come first among equals: starting is what hurts a host
+  // most.
   const std::int64_t calm = std::max<std::int64_t>(0, 100 - host.coming);
   return (policy.spread ? room : 1000 - room) * 101 + calm;
 }
 
-PlacementDecision decide_placement(const Template& wanted, std::span<const HostView> hosts, const PlacementPolicy& policy) {
+PlacementDecision decide_placement(const Template& wanted, std::span<const HostView> hosts,
+                                   const PlacementPolicy& policy) {
   const HostView* best = nullptr;
   std::int64_t best_score = 0;
   NotPlaced refused;
@@ -112,7 +128,8 @@ PlacementDecision decide_placement(const Template& wanted, std::span<const HostV
   for (const HostView& host : hosts) {
     if (const auto filter = refusing_filter(wanted, host, policy)) {
       ++refused.refusals[*filter];
-      const bool is_nearer = nearest == nullptr || *filter > nearest_filter || (*filter == nearest_filter && host.host < nearest->host);
+      const bool is_nearer = nearest == nullptr || *filter > nearest_filter ||
+                             (*filter == nearest_filter && host.host < nearest->host);
       if (is_nearer) {
         nearest = &host;
         nearest_filter = *filter;
@@ -126,14 +143,18 @@ PlacementDecision decide_placement(const Template& wanted, std::span<const HostV
       best_score = score;
     }
   }
-  if (best != nullptr) return Placed{best->host, best_score, policy.spread ? "most room left" : "least room left"};
+  if (best != nullptr)
+    return Placed{best->host, best_score, policy.spread ? "most room left" : "least room left"};
   if (nearest != nullptr) {
-    refused.nearest_miss = NearestMiss{nearest->host, nearest_filter, nearest->host.text + ": " + refusal_text(nearest_filter, wanted, *nearest, policy)};
+    refused.nearest_miss =
+        NearestMiss{nearest->host, nearest_filter,
+                    nearest->host.text + ": " + refusal_text(nearest_filter, wanted, *nearest, policy)};
   }
   return refused;
 }
 
-PlacementQueue::PlacementQueue(const Template& wanted, std::span<const HostView> hosts, const PlacementPolicy& policy)
+PlacementQueue::PlacementQueue(const Template& wanted, std::span<const HostView> hosts,
+                               const PlacementPolicy& policy)
     : wanted_(wanted), hosts_(hosts), policy_(policy) {
   SKEP_ASSERT(policy.spread);
   heap_.reserve(hosts.size());
@@ -141,7 +162,8 @@ PlacementQueue::PlacementQueue(const Template& wanted, std::span<const HostView>
     if (refusing_filter(wanted_, hosts_[i], policy_)) continue;
     heap_.push_back({placement_score(wanted_, hosts_[i], policy_), i});
   }
-  std::make_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return is_worse(a, b); });
+  std::make_heap(heap_.begin(), heap_.end(),
+                 [this](const Entry& a, const Entry& b) { return is_worse(a, b); });
 }
 
 bool PlacementQueue::is_worse(const Entry& a, const Entry& b) const {

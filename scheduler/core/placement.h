@@ -1,5 +1,5 @@
-// Where may an executor of this template run? Filters that count their refusals, integer scorers, and a reason for both.
-// Pure; linear in hosts; same input, same output on every platform (ties break by host id).
+// Where may an executor of this template run? Filters that count their refusals, integer scorers, and a
+// reason for both. Pure; linear in hosts; same input, same output on every platform (ties break by host id).
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace skep::scheduler {
 /// A host as placement sees it: free means capacity minus everything that is promised or not seen gone.
 struct HostView {
   HostId host;
-  bool is_known = true;        // false: its last report is stale or failed; takes nothing new
+  bool is_known = true;  // false: its last report is stale or failed; takes nothing new
   bool is_draining = false;
   std::string drain_reason;
   std::string os;
@@ -29,13 +29,26 @@ struct HostView {
   Resources free;
   std::int64_t max_executors = 0;
   std::int64_t executors = 0;
-  int coming = 0;              // creating, booting, joining
+  int coming = 0;                // creating, booting, joining
   bool is_breaker_open = false;  // for the template in question
   std::string breaker_reason;
 };
 
 /// Filters in the order they are asked; the first that refuses is counted.
-enum class Filter { host_unknown, draining, driver, image, attributes, executors_limit, cpu, memory, disk, countable, pace, breaker };
+enum class Filter {
+  host_unknown,
+  draining,
+  driver,
+  image,
+  attributes,
+  executors_limit,
+  cpu,
+  memory,
+  disk,
+  countable,
+  pace,
+  breaker
+};
 inline constexpr std::size_t filter_count = 12;
 std::string_view to_string(Filter filter);
 
@@ -63,6 +76,7 @@ struct PlacementPolicy {
   bool spread = true;  // prefer the host with the most room; false: pack
 };
 
-PlacementDecision decide_placement(const Template& wanted, std::span<const HostView> hosts, const PlacementPolicy& policy);
+PlacementDecision decide_placement(const Template& wanted, std::span<const HostView> hosts,
+                                   const PlacementPolicy& policy);
 
 }  // namespace skep::scheduler

@@ -1,6 +1,7 @@
-// Many placements of one template in one pass: the same choices as decide_placement for each, at O(log hosts) after the
-// first. Sound because within a pass a host only gets fuller, so its score only falls (spread) and a refusal stays one.
-// Pure; looks at the hosts again each time, so other templates may place on them in between.
+// Many placements of one template in one pass: the same choices as decide_placement for each, at O(log hosts)
+// after the first. Sound because within a pass a host only gets fuller, so its score only falls (spread) and
+// a refusal stays one. Pure; looks at the hosts again each time, so other templates may place on them in
+// between.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@
 namespace skep::scheduler {
 
 /// The first filter that refuses; nullopt: the host can take one.
-std::optional<Filter> refusing_filter(const Template& wanted, const HostView& host, const PlacementPolicy& policy);
+std::optional<Filter> refusing_filter(const Template& wanted, const HostView& host,
+                                      const PlacementPolicy& policy);
 /// Higher is better; only for hosts that no filter refuses.
 std::int64_t placement_score(const Template& wanted, const HostView& host, const PlacementPolicy& policy);
 

@@ -1,5 +1,6 @@
-// One pass over demand: who is covered by what exists or comes, what is opened, what is launched. Oldest item first.
-// Cost: the items that something can be done for, the classes, and per template that launches one look at all hosts.
+// One pass over demand: who is covered by what exists or comes, what is opened, what is launched. Oldest item
+// first. Cost: the items that something can be done for, the classes, and per template that launches one look
+// at all hosts.
 #include <algorithm>
 #include <queue>
 
@@ -11,13 +12,13 @@
 namespace skep::scheduler {
 namespace {
 
-constexpr Duration elsewhere_grace = seconds(7);   // Jenkins gives an item to an idle node within its 5 s tick
-constexpr Duration unseen_grace = seconds(10);     // then what comes on an unseen host no longer covers demand
+constexpr Duration elsewhere_grace = seconds(7);  // Jenkins gives an item to an idle node within its 5 s tick
+constexpr Duration unseen_grace = seconds(10);    // then what comes on an unseen host no longer covers demand
 
 struct Cursor {
   DemandClass* demand_class;
   const std::string* key;
-  std::size_t next = 0;      // first buildable, then the waiting ones that are due
+  std::size_t next = 0;  // first buildable, then the waiting ones that are due
   std::size_t count = 0;
   DemandClass::Ref ref() const {
     const std::size_t buildable = demand_class->buildable.size();
@@ -30,7 +31,7 @@ struct IsYounger {
 };
 
 struct Supply {
-  std::vector<Executor*> idle;    // can be offered now
+  std::vector<Executor*> idle;  // can be offered now
   std::vector<Executor*> coming;
   std::size_t next_idle = 0;
   std::size_t next_coming = 0;
@@ -41,7 +42,9 @@ struct Supply {
 
 class PlanPass {
  public:
-  PlanPass(LogicState& state, Controller& controller) : s_(state), c_(controller) { policy_.max_coming_per_host = state.config.max_coming_per_host; }
+  PlanPass(LogicState& state, Controller& controller) : s_(state), c_(controller) {
+    policy_.max_coming_per_host = state.config.max_coming_per_host;
+  }
   void run();
 
  private:
@@ -61,8 +64,8 @@ class PlanPass {
   Controller& c_;
   PlacementPolicy policy_;
   std::vector<Supply> supply_;
-  std::map<TemplateName, int> existing_;                // of the template, all controllers
-  std::map<TemplateName, int> coming_here_;             // of the template, this controller
+  std::map<TemplateName, int> existing_;     // of the template, all controllers
+  std::map<TemplateName, int> coming_here_;  // of the template, this controller
   std::map<std::size_t, PlacementQueue> placements_;
 };
 
@@ -72,10 +75,13 @@ void PlanPass::gather() {
   for (std::size_t i = 0; i < s_.templates.size(); ++i) index_of[s_.templates[i].get()] = i;
   for (auto& [id, e] : s_.executors) {
     // What was taken after the queue was read still stands in it: such an executor covers one item.
-    const bool is_later = e.took_item_at && c_.queue_poll.ok_started && *e.took_item_at >= *c_.queue_poll.ok_started;
-    if (is_later && e.record.controller == c_.config.name && index_of.contains(e.spec.get())) supply_[index_of[e.spec.get()]].coming.push_back(&e);
+    const bool is_later =
+        e.took_item_at && c_.queue_poll.ok_started && *e.took_item_at >= *c_.queue_poll.ok_started;
+    if (is_later && e.record.controller == c_.config.name && index_of.contains(e.spec.get()))
+      supply_[index_of[e.spec.get()]].coming.push_back(&e);
     if (e.state() == ExecutorState::gone) continue;
-    if (!e.record.was_used && e.state() != ExecutorState::failed && e.state() != ExecutorState::destroying) ++existing_[e.record.template_name];
+    if (!e.record.was_used && e.state() != ExecutorState::failed && e.state() != ExecutorState::destroying)
+      ++existing_[e.record.template_name];
     if (e.record.was_used && e.state() == ExecutorState::busy) ++existing_[e.record.template_name];
     if (e.record.controller != c_.config.name) continue;
     if (e.offer) c_.cover[e.offer->item] = id;
@@ -84,25 +90,30 @@ void PlanPass::gather() {
     if (is_coming(e.state())) {
       ++coming_here_[e.record.template_name];
       const auto host = s_.hosts.find(e.record.host);
-      const bool is_unseen = host == s_.hosts.end() || (!host->second.is_known && s_.now - host->second.seen > unseen_grace);
+      const bool is_unseen =
+          host == s_.hosts.end() || (!host->second.is_known && s_.now - host->second.seen > unseen_grace);
       if (!is_unseen) supply_[index->second].coming.push_back(&e);
     } else if (s_.can_offer(e)) {
       supply_[index->second].idle.push_back(&e);
-    } else if (e.state() == ExecutorState::idle && !e.offer && !e.record.was_used && s_.is_gated(e) && !s_.is_draining(e.record.host)) {
+    } else if (e.state() == ExecutorState::idle && !e.offer && !e.record.was_used && s_.is_gated(e) &&
+               !s_.is_draining(e.record.host)) {
       // Between two openings, or just joined: ready in a while, so nothing is launched in its place.
       const bool is_foreign = e.node && is_foreign_offline(*e.node);
       if (!is_foreign) supply_[index->second].coming.push_back(&e);
     }
   }
   for (const auto& [item, executor] : c_.consumed) c_.cover[item] = executor;
-  const auto by_age = [](const Executor* a, const Executor* b) { return std::pair(a->planned_at, a->id()) < std::pair(b->planned_at, b->id()); };
+  const auto by_age = [](const Executor* a, const Executor* b) {
+    return std::pair(a->planned_at, a->id()) < std::pair(b->planned_at, b->id());
+  };
   for (Supply& supply : supply_) {
     std::sort(supply.idle.begin(), supply.idle.end(), by_age);
     std::sort(supply.coming.begin(), supply.coming.end(), by_age);
   }
 }
 
-// Each idle foreign node takes one item at most, and only an item that Jenkins did not have time to hand out yet.
+// Each idle foreign node takes one item at most, and only an item that Jenkins did not have time to hand out
+// yet.
 void PlanPass::find_elsewhere() {
   std::vector<LabelSet> free_nodes;
   for (const auto& [name, node] : c_.nodes) {
@@ -120,7 +131,8 @@ void PlanPass::find_elsewhere() {
       const DemandBook::Entry* entry = c_.demand.find(ref.id);
       if (s_.now - entry->buildable_seen >= elsewhere_grace) continue;
       const auto taker = std::find_if(free_nodes.begin(), free_nodes.end(), [&](const LabelSet& labels) {
-        // A node's mode is not shown: whether it takes unlabelled items is not known, so it is given the same grace.
+        // A node's mode is not shown: whether it takes unlabelled items is not known, so it is given the same
+        // grace.
         return !demand_class.expression || demand_class.expression->matches(labels);
       });
       if (taker == free_nodes.end()) break;
@@ -141,7 +153,8 @@ std::optional<Blocked> PlanPass::try_template(std::size_t index) {
   }
   const auto retry = c_.launch_retries.find(value.name);
   if (retry != c_.launch_retries.end() && retry->second.failures > 0) {
-    const bool is_trial_running = retry->second.failures >= s_.config.launch_attempts && coming_here_[value.name] > 0;
+    const bool is_trial_running =
+        retry->second.failures >= s_.config.launch_attempts && coming_here_[value.name] > 0;
     if (s_.now < retry->second.next || is_trial_running) {
       blocked.reason = WaitReason::backoff;
       blocked.retry_at = std::max(retry->second.next, s_.now);
@@ -202,7 +215,12 @@ std::optional<Blocked> PlanPass::try_template(std::size_t index) {
 std::optional<Blocked> PlanPass::try_launch(const std::vector<std::size_t>& candidates) {
   if (s_.is_paused) return Blocked{WaitReason::paused, candidates.empty() ? 0 : candidates.front(), {}, {}};
   std::optional<Blocked> worst;
-  const auto weight = [](WaitReason reason) { return reason == WaitReason::executor_coming ? 3 : reason == WaitReason::no_room ? 2 : reason == WaitReason::backoff ? 1 : 0; };
+  const auto weight = [](WaitReason reason) {
+    return reason == WaitReason::executor_coming ? 3
+           : reason == WaitReason::no_room       ? 2
+           : reason == WaitReason::backoff       ? 1
+                                                 : 0;
+  };
   for (const std::size_t index : candidates) {
     auto blocked = try_template(index);
     if (!blocked) return std::nullopt;
@@ -306,7 +324,9 @@ void LogicState::plan_controller(Controller& c) {
   c.blocked.clear();
   c.elsewhere.clear();
   for (auto& [id, e] : executors) {
-    if (e.record.controller != c.config.name || e.state() != ExecutorState::idle || e.retiring || e.held_until || e.offer) continue;
+    if (e.record.controller != c.config.name || e.state() != ExecutorState::idle || e.retiring ||
+        e.held_until || e.offer)
+      continue;
     if (e.node && is_foreign_offline(*e.node)) continue;  // somebody's decision: left alone
     if (e.is_obsolete) e.retiring = "unused: its template was changed or removed";
     if (is_draining(e.record.host)) e.retiring = "unused: its host drains";
@@ -317,12 +337,14 @@ void LogicState::plan_controller(Controller& c) {
   if (!frozen.empty()) {
     if (c.demand.classed_items() > 0) {
       ++counters.frozen_decisions;
-      say(Level::warning, "nothing is launched or opened for this controller: " + frozen, {{"controller", c.config.name.text}}, "frozen " + c.config.name.text);
+      say(Level::warning, "nothing is launched or opened for this controller: " + frozen,
+          {{"controller", c.config.name.text}}, "frozen " + c.config.name.text);
     }
     return;
   }
   // While nothing was under way the nodes were read rarely: look again before anything is decided.
-  if (c.demand.classed_items() > 0 && !is_fresh(c.nodes_poll, config.facts_stale_after)) return read_soon(c.nodes_poll);
+  if (c.demand.classed_items() > 0 && !is_fresh(c.nodes_poll, config.facts_stale_after))
+    return read_soon(c.nodes_poll);
   PlanPass(*this, c).run();
 }
 

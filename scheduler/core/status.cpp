@@ -9,12 +9,16 @@ namespace {
 
 std::string gate_text(Gate gate) {
   switch (gate) {
-    case Gate::none: return "none";
+    case Gate::none:
+      return "none";
     case Gate::unknown:
-    case Gate::closing: return "closing";
-    case Gate::closed: return "closed";
+    case Gate::closing:
+      return "closing";
+    case Gate::closed:
+      return "closed";
     case Gate::opening:
-    case Gate::open: return "open";
+    case Gate::open:
+      return "open";
   }
   return "none";
 }
@@ -49,15 +53,19 @@ StatusSnapshot LogicState::status(Instant at, WallTime wall_at) const {
     status.profile = c.profile;
     status.problem = freeze_reason(c);
     status.is_known = status.problem.empty();
-    if (c.queue_poll.ok_started) status.queue_age_ms = std::max<std::int64_t>(0, to_ms(at - *c.queue_poll.ok_started));
-    if (c.nodes_poll.ok_started) status.nodes_age_ms = std::max<std::int64_t>(0, to_ms(at - *c.nodes_poll.ok_started));
+    if (c.queue_poll.ok_started)
+      status.queue_age_ms = std::max<std::int64_t>(0, to_ms(at - *c.queue_poll.ok_started));
+    if (c.nodes_poll.ok_started)
+      status.nodes_age_ms = std::max<std::int64_t>(0, to_ms(at - *c.nodes_poll.ok_started));
     status.items = static_cast<int>(c.demand.items().size());
     for (const auto& [name, e] : executors) {
-      const bool is_here = e.record.controller == id && e.state() != ExecutorState::gone && e.state() != ExecutorState::destroying;
+      const bool is_here = e.record.controller == id && e.state() != ExecutorState::gone &&
+                           e.state() != ExecutorState::destroying;
       if (is_here && e.node && is_foreign_offline(*e.node)) status.foreign_offline.push_back(name.text);
     }
     out.controllers.push_back(std::move(status));
-    for (const auto& [item, entry] : c.demand.items()) out.queue.push_back(explain_item(c, entry, at, wall_at));
+    for (const auto& [item, entry] : c.demand.items())
+      out.queue.push_back(explain_item(c, entry, at, wall_at));
   }
   for (const auto& [id, host] : hosts) {
     HostStatus status;
@@ -80,8 +88,10 @@ StatusSnapshot LogicState::status(Instant at, WallTime wall_at) const {
     ExecutorStatus status;
     status.record = e.record;
     status.state = e.state();
-    const bool depends_on_host = e.was_ordered && occupies_slot(e.state()) && e.state() != ExecutorState::planned;
-    if (depends_on_host && !is_host_known(e.record.host) && !e.is_gone_on_host) status.state = ExecutorState::unknown;
+    const bool depends_on_host =
+        e.was_ordered && occupies_slot(e.state()) && e.state() != ExecutorState::planned;
+    if (depends_on_host && !is_host_known(e.record.host) && !e.is_gone_on_host)
+      status.state = ExecutorState::unknown;
     status.in_state_ms = std::max<std::int64_t>(0, to_ms(at - e.state_since));
     status.gate = gate_text(e.gate);
     status.detail = detail_of(e);

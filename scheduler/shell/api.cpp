@@ -1,10 +1,9 @@
 // The scheduler's API: routes of Daemon. Every question is answered on the strand, where the logic lives.
 //
-//   GET  /v1/status|hosts|executors|queue|templates|config|history?limit=N   GET /v1/queue/{item}?controller=C
-//   POST /v1/hosts/{host}/drain|undrain {"reason"}      POST /v1/executors/{id}/hold {"for_ms","reason"}
-//   POST /v1/executors/{id}/retire {"reason","even_if_busy"}
-//   POST /v1/pause {"reason"}  /v1/resume  /v1/config/reload {"yes"}
-//   GET  /healthz  /metrics
+//   GET  /v1/status|hosts|executors|queue|templates|config|history?limit=N   GET
+//   /v1/queue/{item}?controller=C POST /v1/hosts/{host}/drain|undrain {"reason"}      POST
+//   /v1/executors/{id}/hold {"for_ms","reason"} POST /v1/executors/{id}/retire {"reason","even_if_busy"} POST
+//   /v1/pause {"reason"}  /v1/resume  /v1/config/reload {"yes"} GET  /healthz  /metrics
 #include <algorithm>
 #include <charconv>
 
@@ -24,7 +23,9 @@ using json::Json;
 
 namespace {
 
-ServerReply json_reply(const Json& value) { return {200, json::dump(value), "application/json", {}}; }
+ServerReply json_reply(const Json& value) {
+  return {200, json::dump(value), "application/json", {}};
+}
 
 ServerReply error_reply(const Error& error) {
   const int status = error.code == ErrorCode::not_found       ? 404
@@ -56,7 +57,8 @@ Result<void> only_keys(const Json& body, const std::vector<std::string>& known) 
     if (std::find(known.begin(), known.end(), key) != known.end()) continue;
     std::string list;
     for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
-    return Error::failed(ErrorCode::invalid_input, "unknown key \"" + key + "\" in the body", "known: " + list);
+    return Error::failed(ErrorCode::invalid_input, "unknown key \"" + key + "\" in the body",
+                         "known: " + list);
   }
   return {};
 }
@@ -65,29 +67,38 @@ Result<std::string> reason_of(const Json& body) {
   if (!body.contains("reason") || body["reason"].is_null()) return std::string();
   if (!body["reason"].is_string()) return Error::failed(ErrorCode::invalid_input, "\"reason\" is no text");
   std::string reason = body["reason"].get<std::string>();
-  if (reason.size() > 500) return Error::failed(ErrorCode::invalid_input, "\"reason\" is longer than 500 bytes");
+  if (reason.size() > 500)
+    return Error::failed(ErrorCode::invalid_input, "\"reason\" is longer than 500 bytes");
   return reason;
 }
 
 bool is_known_executor(const SchedulerLogic& logic, const std::string& id) {
   const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
-  return std::any_of(status.executors.begin(), status.executors.end(), [&](const ExecutorStatus& e) { return e.record.id.text == id; });
+  return std::any_of(status.executors.begin(), status.executors.end(),
+                     [&](const ExecutorStatus& e) { return e.record.id.text == id; });
 }
 
 bool is_known_host(const SchedulerLogic& logic, const std::string& host) {
   const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
-  return std::any_of(status.hosts.begin(), status.hosts.end(), [&](const HostStatus& h) { return h.report.host.text == host; });
+  return std::any_of(status.hosts.begin(), status.hosts.end(),
+                     [&](const HostStatus& h) { return h.report.host.text == host; });
 }
 
 Error no_such(const char* noun, const std::string& name) {
-  return Error::failed(ErrorCode::not_found, std::string("no ") + noun + " is called " + name, std::string("see skep ") + noun + "s");
+  return Error::failed(ErrorCode::not_found, std::string("no ") + noun + " is called " + name,
+                       std::string("see skep ") + noun + "s");
 }
 
 }  // namespace
 
 void Daemon::ask(Responder responder, Ask question) {
-  const bool is_posted = strand_->post([this, responder, question = std::move(question)] { responder(question(*logic_)); });
-  if (!is_posted) responder({503, R"({"error":{"code":"unavailable","message":"the scheduler is overloaded or stopping"}})", "application/json", {}});
+  const bool is_posted =
+      strand_->post([this, responder, question = std::move(question)] { responder(question(*logic_)); });
+  if (!is_posted)
+    responder({503,
+               R"({"error":{"code":"unavailable","message":"the scheduler is overloaded or stopping"}})",
+               "application/json",
+               {}});
 }
 
 void Daemon::order(Responder responder, Event event, std::string message) {
@@ -101,7 +112,10 @@ void Daemon::add_routes() {
   add_read_routes();
   add_order_routes();
   server_->route("GET", "/healthz", [this](const ServerRequest&, const Responder& responder) {
-    ask(responder, [this](SchedulerLogic&) { return json_reply({{"status", has_failed_ ? "failed" : "ok"}, {"version", skep_version}, {"epoch", epoch_}}); });
+    ask(responder, [this](SchedulerLogic&) {
+      return json_reply(
+          {{"status", has_failed_ ? "failed" : "ok"}, {"version", skep_version}, {"epoch", epoch_}});
+    });
   });
   server_->route("GET", "/metrics", [this](const ServerRequest&, const Responder& responder) {
     ask(responder, [this](SchedulerLogic& logic) { return metrics_reply(logic); });
@@ -111,7 +125,9 @@ void Daemon::add_routes() {
 void Daemon::add_read_routes() {
   const auto view = [this](const char* path, Json (*make)(const StatusSnapshot&)) {
     server_->route("GET", path, [this, make](const ServerRequest&, const Responder& responder) {
-      ask(responder, [make](SchedulerLogic& logic) { return json_reply(make(logic.status(shell::now(), shell::wall_now()))); });
+      ask(responder, [make](SchedulerLogic& logic) {
+        return json_reply(make(logic.status(shell::now(), shell::wall_now())));
+      });
     });
   };
   view("/v1/status", [](const StatusSnapshot& s) { return to_json(s); });
@@ -120,7 +136,9 @@ void Daemon::add_read_routes() {
   view("/v1/queue", [](const StatusSnapshot& s) { return list_to_json(s.queue); });
   view("/v1/templates", [](const StatusSnapshot& s) { return list_to_json(s.templates); });
   view("/v1/config", [](const StatusSnapshot& s) {
-    return Json{{"farm", s.farm}, {"controllers", list_to_json(s.controllers)}, {"templates", list_to_json(s.templates)}};
+    return Json{{"farm", s.farm},
+                {"controllers", list_to_json(s.controllers)},
+                {"templates", list_to_json(s.templates)}};
   });
 
   server_->route("GET", "/v1/queue/{item}", [this](const ServerRequest& request, const Responder& responder) {
@@ -128,7 +146,8 @@ void Daemon::add_read_routes() {
     std::int64_t item = 0;
     const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), item);
     if (failure != std::errc{} || end != text.data() + text.size()) {
-      return responder(error_reply(Error::failed(ErrorCode::invalid_input, "\"" + text + "\" is no item number")));
+      return responder(
+          error_reply(Error::failed(ErrorCode::invalid_input, "\"" + text + "\" is no item number")));
     }
     const auto wanted = request.query.find("controller");
     const std::string controller = wanted == request.query.end() ? "" : wanted->second;
@@ -136,18 +155,24 @@ void Daemon::add_read_routes() {
       const Instant now = shell::now();
       for (const ControllerStatus& c : logic.status(now, shell::wall_now()).controllers) {
         if (!controller.empty() && c.config.name.text != controller) continue;
-        if (const auto explanation = logic.explain(c.config.name, item, now, shell::wall_now())) return json_reply(to_json(*explanation));
+        if (const auto explanation = logic.explain(c.config.name, item, now, shell::wall_now()))
+          return json_reply(to_json(*explanation));
       }
-      return error_reply(Error::failed(ErrorCode::not_found, "no item " + std::to_string(item) + " waits in the queue", "it may have started; see skep queue"));
+      return error_reply(Error::failed(ErrorCode::not_found,
+                                       "no item " + std::to_string(item) + " waits in the queue",
+                                       "it may have started; see skep queue"));
     });
   });
 
   server_->route("GET", "/v1/history", [this](const ServerRequest& request, const Responder& responder) {
     std::size_t limit = 50;
     if (const auto given = request.query.find("limit"); given != request.query.end()) {
-      const auto [end, failure] = std::from_chars(given->second.data(), given->second.data() + given->second.size(), limit);
-      if (failure != std::errc{} || end != given->second.data() + given->second.size() || limit < 1 || limit > 10'000) {
-        return responder(error_reply(Error::failed(ErrorCode::invalid_input, "\"limit\" is no number from 1 to 10000")));
+      const auto [end, failure] =
+          std::from_chars(given->second.data(), given->second.data() + given->second.size(), limit);
+      if (failure != std::errc{} || end != given->second.data() + given->second.size() || limit < 1 ||
+          limit > 10'000) {
+        return responder(
+            error_reply(Error::failed(ErrorCode::invalid_input, "\"limit\" is no number from 1 to 10000")));
       }
     }
     ask(responder, [this, limit](SchedulerLogic&) {
@@ -167,7 +192,9 @@ void Daemon::add_read_routes() {
 
 void Daemon::add_order_routes() {
   using Make = std::function<Result<std::pair<Event, std::string>>(const ServerRequest&, const Json& body)>;
-  const auto route = [this](const char* path, std::vector<std::string> keys, bool (*is_known)(const SchedulerLogic&, const std::string&), const char* noun, Make make) {
+  const auto route = [this](const char* path, std::vector<std::string> keys,
+                            bool (*is_known)(const SchedulerLogic&, const std::string&), const char* noun,
+                            Make make) {
     server_->route("POST", path, [=, this](const ServerRequest& request, const Responder& responder) {
       const auto body = body_of(request);
       if (!body) return responder(error_reply(body.error()));
@@ -183,73 +210,101 @@ void Daemon::add_order_routes() {
     });
   };
   using Made = Result<std::pair<Event, std::string>>;
-  route("/v1/hosts/{host}/drain", {"reason"}, is_known_host, "host", [](const ServerRequest& request, const Json& body) -> Made {
-    auto reason = reason_of(body);
-    if (!reason) return reason.error();
-    return std::pair{Event(DrainHost{HostId(request.captures.at("host")), *reason}), "draining " + request.captures.at("host")};
-  });
-  route("/v1/hosts/{host}/undrain", {"reason"}, is_known_host, "host", [](const ServerRequest& request, const Json&) -> Made {
-    return std::pair{Event(UndrainHost{HostId(request.captures.at("host"))}), request.captures.at("host") + " takes work again"};
-  });
-  route("/v1/executors/{id}/hold", {"reason", "for_ms"}, is_known_executor, "executor", [](const ServerRequest& request, const Json& body) -> Made {
-    auto reason = reason_of(body);
-    if (!reason) return reason.error();
-    const auto for_ms = json::get_int64(body, "for_ms");
-    if (!for_ms || *for_ms < 1000 || *for_ms > 30LL * 86'400'000) return Error::failed(ErrorCode::invalid_input, "\"for_ms\" is no time from one second to 30 days");
-    const ExecutorId id(request.captures.at("id"));
-    return std::pair{Event(HoldExecutor{id, WallTime{shell::wall_now().ms_since_epoch + *for_ms}, milliseconds(*for_ms), *reason}), "held: " + id.text};
-  });
-  route("/v1/executors/{id}/retire", {"reason", "even_if_busy"}, is_known_executor, "executor", [](const ServerRequest& request, const Json& body) -> Made {
-    auto reason = reason_of(body);
-    if (!reason) return reason.error();
-    if (body.contains("even_if_busy") && !body["even_if_busy"].is_boolean()) return Error::failed(ErrorCode::invalid_input, "\"even_if_busy\" is not true or false");
-    const ExecutorId id(request.captures.at("id"));
-    return std::pair{Event(RetireExecutor{id, *reason, body.value("even_if_busy", false)}), "retired: " + id.text};
-  });
+  route("/v1/hosts/{host}/drain", {"reason"}, is_known_host, "host",
+        [](const ServerRequest& request, const Json& body) -> Made {
+          auto reason = reason_of(body);
+          if (!reason) return reason.error();
+          return std::pair{Event(DrainHost{HostId(request.captures.at("host")), *reason}),
+                           "draining " + request.captures.at("host")};
+        });
+  route("/v1/hosts/{host}/undrain", {"reason"}, is_known_host, "host",
+        [](const ServerRequest& request, const Json&) -> Made {
+          return std::pair{Event(UndrainHost{HostId(request.captures.at("host"))}),
+                           request.captures.at("host") + " takes work again"};
+        });
+  route("/v1/executors/{id}/hold", {"reason", "for_ms"}, is_known_executor, "executor",
+        [](const ServerRequest& request, const Json& body) -> Made {
+          auto reason = reason_of(body);
+          if (!reason) return reason.error();
+          const auto for_ms = json::get_int64(body, "for_ms");
+          if (!for_ms || *for_ms < 1000 || *for_ms > 30LL * 86'400'000)
+            return Error::failed(ErrorCode::invalid_input,
+                                 "\"for_ms\" is no time from one second to 30 days");
+          const ExecutorId id(request.captures.at("id"));
+          return std::pair{Event(HoldExecutor{id, WallTime{shell::wall_now().ms_since_epoch + *for_ms},
+                                              milliseconds(*for_ms), *reason}),
+                           "held: " + id.text};
+        });
+  route("/v1/executors/{id}/retire", {"reason", "even_if_busy"}, is_known_executor, "executor",
+        [](const ServerRequest& request, const Json& body) -> Made {
+          auto reason = reason_of(body);
+          if (!reason) return reason.error();
+          if (body.contains("even_if_busy") && !body["even_if_busy"].is_boolean())
+            return Error::failed(ErrorCode::invalid_input, "\"even_if_busy\" is not true or false");
+          const ExecutorId id(request.captures.at("id"));
+          return std::pair{Event(RetireExecutor{id, *reason, body.value("even_if_busy", false)}),
+                           "retired: " + id.text};
+        });
   route("/v1/pause", {"reason"}, nullptr, "", [](const ServerRequest&, const Json& body) -> Made {
     auto reason = reason_of(body);
     if (!reason) return reason.error();
     return std::pair{Event(PauseLaunching{*reason}), std::string("launching is paused")};
   });
-  route("/v1/resume", {"reason"}, nullptr, "", [](const ServerRequest&, const Json&) -> Made { return std::pair{Event(ResumeLaunching{}), std::string("launching goes on")}; });
-
-  server_->route("POST", "/v1/config/reload", [this](const ServerRequest& request, const Responder& responder) {
-    const auto body = body_of(request);
-    if (!body) return responder(error_reply(body.error()));
-    const bool yes = body->contains("yes") && (*body)["yes"] == true;
-    // reload() waits for the strand: not on the server's thread.
-    const bool is_taken = host_calls_->submit([this, yes, responder] {
-      const auto done = reload(yes);
-      responder(done ? json_reply({{"message", *done}}) : error_reply(done.error()));
-    });
-    if (!is_taken) responder(error_reply(Error::try_again(ErrorCode::unavailable, "the scheduler is overloaded")));
+  route("/v1/resume", {"reason"}, nullptr, "", [](const ServerRequest&, const Json&) -> Made {
+    return std::pair{Event(ResumeLaunching{}), std::string("launching goes on")};
   });
+
+  server_->route(
+      "POST", "/v1/config/reload", [this](const ServerRequest& request, const Responder& responder) {
+        const auto body = body_of(request);
+        if (!body) return responder(error_reply(body.error()));
+        const bool yes = body->contains("yes") && (*body)["yes"] == true;
+        // reload() waits for the strand: not on the server's thread.
+        const bool is_taken = host_calls_->submit([this, yes, responder] {
+          const auto done = reload(yes);
+          responder(done ? json_reply({{"message", *done}}) : error_reply(done.error()));
+        });
+        if (!is_taken)
+          responder(error_reply(Error::try_again(ErrorCode::unavailable, "the scheduler is overloaded")));
+      });
 }
 
 ServerReply Daemon::metrics_reply(SchedulerLogic& logic) {
   const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
   std::map<std::pair<std::string, std::string>, int> executors;
   for (const Template& made : status.templates) {
-    for (const char* state : {"planned", "ordered", "creating", "booting", "joining", "idle", "busy", "finished", "destroying", "failed", "held", "unknown"}) {
+    for (const char* state : {"planned", "ordered", "creating", "booting", "joining", "idle", "busy",
+                              "finished", "destroying", "failed", "held", "unknown"}) {
       executors[{made.name.text, state}] = 0;
     }
   }
-  for (const ExecutorStatus& e : status.executors) ++executors[{e.record.template_name.text, std::string(to_string(e.state))}];
-  for (const auto& [key, count] : executors) metrics_.set_gauge("skep_executors", "executors by template and state", {{"template", key.first}, {"state", key.second}}, count);
+  for (const ExecutorStatus& e : status.executors)
+    ++executors[{e.record.template_name.text, std::string(to_string(e.state))}];
+  for (const auto& [key, count] : executors)
+    metrics_.set_gauge("skep_executors", "executors by template and state",
+                       {{"template", key.first}, {"state", key.second}}, count);
   std::map<std::string, int> waiting;
-  for (WaitReason reason : {WaitReason::quiet_period, WaitReason::blocked, WaitReason::stopping, WaitReason::label_unresolved, WaitReason::no_template,
-                            WaitReason::template_limit, WaitReason::no_room, WaitReason::backoff, WaitReason::paused, WaitReason::frozen,
-                            WaitReason::executor_coming, WaitReason::gate_opening, WaitReason::resume, WaitReason::resume_lost, WaitReason::served_elsewhere}) {
+  for (WaitReason reason :
+       {WaitReason::quiet_period, WaitReason::blocked, WaitReason::stopping, WaitReason::label_unresolved,
+        WaitReason::no_template, WaitReason::template_limit, WaitReason::no_room, WaitReason::backoff,
+        WaitReason::paused, WaitReason::frozen, WaitReason::executor_coming, WaitReason::gate_opening,
+        WaitReason::resume, WaitReason::resume_lost, WaitReason::served_elsewhere}) {
     waiting[std::string(to_string(reason))] = 0;
   }
   for (const Explanation& item : status.queue) ++waiting[std::string(to_string(item.reason))];
-  for (const auto& [reason, count] : waiting) metrics_.set_gauge("skep_items_waiting", "queue items by the reason why they wait", {{"reason", reason}}, count);
-  for (const HostStatus& host : status.hosts) metrics_.set_gauge("skep_host_up", "1 while the host's reports are fresh", {{"host", host.report.host.text}}, host.is_known ? 1 : 0);
+  for (const auto& [reason, count] : waiting)
+    metrics_.set_gauge("skep_items_waiting", "queue items by the reason why they wait", {{"reason", reason}},
+                       count);
+  for (const HostStatus& host : status.hosts)
+    metrics_.set_gauge("skep_host_up", "1 while the host's reports are fresh",
+                       {{"host", host.report.host.text}}, host.is_known ? 1 : 0);
   for (const ControllerStatus& c : status.controllers) {
-    metrics_.set_gauge("skep_controller_up", "1 while queue and nodes are fresh", {{"controller", c.config.name.text}}, c.is_known ? 1 : 0);
+    metrics_.set_gauge("skep_controller_up", "1 while queue and nodes are fresh",
+                       {{"controller", c.config.name.text}}, c.is_known ? 1 : 0);
   }
   const Json counters = to_json(status.counters);
-  for (const auto& [name, value] : counters.items()) metrics_.set_counter("skep_" + name + "_total", "since this process started", {}, value.get<double>());
+  for (const auto& [name, value] : counters.items())
+    metrics_.set_counter("skep_" + name + "_total", "since this process started", {}, value.get<double>());
   metrics_.set_gauge("skep_paused", "1 while an operator paused launching", {}, status.is_paused ? 1 : 0);
   metrics_.set_gauge("skep_epoch", "number of this leader's term", {}, static_cast<double>(status.epoch));
   return {200, metrics_.to_text(), "text/plain; version=0.0.4", {}};

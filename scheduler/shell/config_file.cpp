@@ -15,7 +15,8 @@ using config::ConfigSection;
 constexpr std::int64_t most_bytes = std::int64_t{1} << 50;
 
 bool is_loopback_url(const std::string& url) {
-  return url.rfind("http://127.", 0) == 0 || url.rfind("http://localhost", 0) == 0 || url.rfind("http://[::1]", 0) == 0;
+  return url.rfind("http://127.", 0) == 0 || url.rfind("http://localhost", 0) == 0 ||
+         url.rfind("http://[::1]", 0) == 0;
 }
 
 std::string checked_url(ConfigSection& section, std::string_view key, std::string url, bool may_be_plain) {
@@ -24,9 +25,11 @@ std::string checked_url(ConfigSection& section, std::string_view key, std::strin
   if (!is_plain && url.rfind("https://", 0) != 0) {
     section.problem(key, "\"" + url + "\"", "an address that starts with http:// or https://");
   } else if (url.find('@') != std::string::npos) {
-    section.problem(key, "an address with a user name in it", "user and token_file keys, so that no secret stands in the address");
+    section.problem(key, "an address with a user name in it",
+                    "user and token_file keys, so that no secret stands in the address");
   } else if (is_plain && !is_loopback_url(url) && !may_be_plain) {
-    section.problem(key, "\"" + url + "\"", "https://, or http:// to this machine; allow_http: true sends the token unprotected");
+    section.problem(key, "\"" + url + "\"",
+                    "https://, or http:// to this machine; allow_http: true sends the token unprotected");
   }
   if (url.back() != '/') url += '/';
   return url;
@@ -62,7 +65,7 @@ Template read_template(ConfigSection& section) {
   }
   read_labels(section, made);
   made.takes_unlabelled = section.flag("takes_unlabelled", false);
-  made.driver = section.one_of("driver", {"process", "fake"}, "process");
+  made.driver = section.one_of("driver", {"process"}, "process");
   made.image = section.text("image");
   made.resources = read_resources(section.section("resources"));
   made.remote_fs = section.text("remote_fs", "/home/agent");
@@ -77,7 +80,8 @@ Template read_template(ConfigSection& section) {
   made.idle_limit = section.duration("idle_limit", made.idle_limit, seconds(1), hours(24 * 30));
   made.build_limit = section.duration("build_limit", made.build_limit, seconds(0), hours(24 * 30));
   made.stop_grace = section.duration("stop_grace", made.stop_grace, seconds(0), minutes(10));
-  if (made.minimum_idle > made.maximum) section.problem("minimum_idle", std::to_string(made.minimum_idle), "at most maximum");
+  if (made.minimum_idle > made.maximum)
+    section.problem("minimum_idle", std::to_string(made.minimum_idle), "at most maximum");
   section.done();
   return made;
 }
@@ -94,22 +98,28 @@ void read_controller(ConfigSection& section, FileConfig& out) {
   access.token_file = section.text("token_file");
   access.ca_file = section.text("ca_file");
   if (access.user.empty() != access.token_file.empty()) {
-    section.problem("token_file", access.token_file.empty() ? "user without token_file" : "token_file without user", "both or none");
+    section.problem("token_file",
+                    access.token_file.empty() ? "user without token_file" : "token_file without user",
+                    "both or none");
   }
   // What executors join may differ from what the scheduler calls (another network, a proxy).
   logic.url = checked_url(section, "join_url", section.text("join_url", logic.url), true);
   logic.poll_interval = section.duration("poll_interval", logic.poll_interval, milliseconds(200), minutes(5));
-  logic.idle_poll_interval = section.duration("idle_poll_interval", std::max(logic.idle_poll_interval, logic.poll_interval), milliseconds(200), minutes(5));
+  logic.idle_poll_interval =
+      section.duration("idle_poll_interval", std::max(logic.idle_poll_interval, logic.poll_interval),
+                       milliseconds(200), minutes(5));
   logic.sentinel_node = section.text("sentinel_node", "");
   if (!logic.sentinel_node.empty() && !is_valid_name(logic.sentinel_node)) {
-    section.problem("sentinel_node", "\"" + logic.sentinel_node + "\"", "a-z, 0-9 and -, at most 60 characters");
+    section.problem("sentinel_node", "\"" + logic.sentinel_node + "\"",
+                    "a-z, 0-9 and -, at most 60 characters");
   }
   const std::string means = section.one_of("one_build", {"auto", "gate", "hook"}, "auto");
   logic.one_build = means == "gate"   ? ControllerConfig::OneBuild::gate
                     : means == "hook" ? ControllerConfig::OneBuild::hook
                                       : ControllerConfig::OneBuild::automatic;
   logic.gate_poll = section.duration("gate_poll", logic.gate_poll, milliseconds(5), milliseconds(1000));
-  logic.gate_open_limit = section.duration("gate_open_limit", logic.gate_open_limit, milliseconds(100), minutes(1));
+  logic.gate_open_limit =
+      section.duration("gate_open_limit", logic.gate_open_limit, milliseconds(100), minutes(1));
   logic.max_open_gates = static_cast<int>(section.integer("max_open_gates", logic.max_open_gates, 1, 64));
   section.done();
   out.logic.controllers.push_back(std::move(logic));
@@ -117,15 +127,20 @@ void read_controller(ConfigSection& section, FileConfig& out) {
 }
 
 void read_policy(ConfigSection section, SchedulerConfig& logic) {
-  logic.max_creations_per_second = static_cast<int>(section.integer("max_creations_per_second", logic.max_creations_per_second, 1, 1000));
-  logic.max_coming_per_host = static_cast<int>(section.integer("max_coming_per_host", logic.max_coming_per_host, 1, 1000));
+  logic.max_creations_per_second =
+      static_cast<int>(section.integer("max_creations_per_second", logic.max_creations_per_second, 1, 1000));
+  logic.max_coming_per_host =
+      static_cast<int>(section.integer("max_coming_per_host", logic.max_coming_per_host, 1, 1000));
   logic.lease = section.duration("lease", logic.lease, seconds(3), hours(1));
   logic.look_ahead = section.duration("look_ahead", logic.look_ahead, seconds(0), minutes(10));
-  logic.facts_stale_after = section.duration("facts_stale_after", logic.facts_stale_after, seconds(1), minutes(10));
+  logic.facts_stale_after =
+      section.duration("facts_stale_after", logic.facts_stale_after, seconds(1), minutes(10));
   logic.launch_attempts = static_cast<int>(section.integer("launch_attempts", logic.launch_attempts, 1, 100));
-  logic.backoff_first = section.duration("backoff_first", logic.backoff_first, milliseconds(100), minutes(10));
+  logic.backoff_first =
+      section.duration("backoff_first", logic.backoff_first, milliseconds(100), minutes(10));
   logic.backoff_last = section.duration("backoff_last", logic.backoff_last, milliseconds(100), hours(1));
-  logic.breaker_failures = static_cast<int>(section.integer("breaker_failures", logic.breaker_failures, 1, 100));
+  logic.breaker_failures =
+      static_cast<int>(section.integer("breaker_failures", logic.breaker_failures, 1, 100));
   logic.breaker_open = section.duration("breaker_open", logic.breaker_open, milliseconds(100), hours(24));
   logic.resume_window = section.duration("resume_window", logic.resume_window, seconds(1), hours(24));
   logic.gone_keep = section.duration("gone_keep", logic.gone_keep, seconds(0), hours(24));
@@ -133,10 +148,12 @@ void read_policy(ConfigSection section, SchedulerConfig& logic) {
 }
 
 void read_registry(ConfigSection section, RegistryConfig& out) {
-  out.type = section.one_of("type", {"embedded", "consul"}, "embedded") == "consul" ? RegistryConfig::Type::consul
-                                                                                    : RegistryConfig::Type::embedded;
+  out.type = section.one_of("type", {"embedded", "consul"}, "embedded") == "consul"
+                 ? RegistryConfig::Type::consul
+                 : RegistryConfig::Type::embedded;
   ConfigSection consul = section.section("consul");
-  out.consul_url = checked_url(consul, "url", consul.text("url", out.consul_url), consul.flag("allow_http", false));
+  out.consul_url =
+      checked_url(consul, "url", consul.text("url", out.consul_url), consul.flag("allow_http", false));
   out.consul_token_file = consul.text("token_file");
   out.consul_ca_file = consul.text("ca_file");
   out.consul_service = consul.text("service", out.consul_service);
@@ -148,18 +165,26 @@ void read_registry(ConfigSection section, RegistryConfig& out) {
 void check_names(ConfigSection& root, const FileConfig& out) {
   std::set<std::string> controllers;
   for (const ControllerConfig& controller : out.logic.controllers) {
-    if (!controllers.insert(controller.name.text).second) root.problem("controllers", "the name \"" + controller.name.text + "\" twice", "each name once");
+    if (!controllers.insert(controller.name.text).second)
+      root.problem("controllers", "the name \"" + controller.name.text + "\" twice", "each name once");
   }
   std::set<std::string> templates;
   for (const Template& made : out.logic.templates) {
-    if (!templates.insert(made.name.text).second) root.problem("templates", "the name \"" + made.name.text + "\" twice", "each name once");
+    if (!templates.insert(made.name.text).second)
+      root.problem("templates", "the name \"" + made.name.text + "\" twice", "each name once");
     for (const ControllerId& name : made.controllers) {
-      if (controllers.count(name.text) == 0) root.problem("templates", "template \"" + made.name.text + "\" names controller \"" + name.text + "\"", "a name from controllers");
+      if (controllers.count(name.text) == 0)
+        root.problem("templates",
+                     "template \"" + made.name.text + "\" names controller \"" + name.text + "\"",
+                     "a name from controllers");
     }
   }
-  if (out.logic.controllers.empty()) root.problem("controllers", "none", "at least one controller with name and url");
-  if (out.logic.templates.empty()) root.problem("templates", "none", "at least one template with name and labels");
-  if (out.state_dir.empty()) root.problem("state_dir", "nothing", "a folder that only the scheduler's user can write");
+  if (out.logic.controllers.empty())
+    root.problem("controllers", "none", "at least one controller with name and url");
+  if (out.logic.templates.empty())
+    root.problem("templates", "none", "at least one template with name and labels");
+  if (out.state_dir.empty())
+    root.problem("state_dir", "nothing", "a folder that only the scheduler's user can write");
 }
 
 }  // namespace
@@ -169,14 +194,16 @@ static Result<FileConfig> read_document(Result<ConfigDocument> document) {
   FileConfig out;
   ConfigSection root = document->root();
   out.logic.farm = root.text("farm", "skep");
-  if (!is_valid_name(out.logic.farm) || out.logic.farm.size() > 16) root.problem("farm", "\"" + out.logic.farm + "\"", "a-z, 0-9 and -, at most 16 characters");
+  if (!is_valid_name(out.logic.farm) || out.logic.farm.size() > 16)
+    root.problem("farm", "\"" + out.logic.farm + "\"", "a-z, 0-9 and -, at most 16 characters");
   out.listen = root.text("listen", out.listen);
   out.token_file = root.text("token_file");
   out.state_dir = root.text("state_dir");
   ConfigSection tls = root.section("tls");
   out.tls_certificate = tls.text("certificate");
   out.tls_key = tls.text("key");
-  if (out.tls_certificate.empty() != out.tls_key.empty()) tls.problem("key", "one of certificate and key", "both or none");
+  if (out.tls_certificate.empty() != out.tls_key.empty())
+    tls.problem("key", "one of certificate and key", "both or none");
   tls.done();
   ConfigSection log = root.section("log");
   out.log_level = log.one_of("level", {"debug", "info", "warning", "error"}, "info");
@@ -189,14 +216,17 @@ static Result<FileConfig> read_document(Result<ConfigDocument> document) {
   read_registry(root.section("registry"), out.registry);
   read_policy(root.section("policy"), out.logic);
   for (ConfigSection& section : root.sections("controllers")) read_controller(section, out);
-  for (ConfigSection& section : root.sections("templates")) out.logic.templates.push_back(read_template(section));
+  for (ConfigSection& section : root.sections("templates"))
+    out.logic.templates.push_back(read_template(section));
   check_names(root, out);
   root.done();
   if (auto verdict = document->verdict(); !verdict) return verdict.error();
   return out;
 }
 
-Result<FileConfig> load_config_file(const std::string& path) { return read_document(ConfigDocument::load(path)); }
+Result<FileConfig> load_config_file(const std::string& path) {
+  return read_document(ConfigDocument::load(path));
+}
 
 Result<FileConfig> parse_config_text(std::string_view text, const std::string& file_name) {
   return read_document(ConfigDocument::parse(text, file_name));
@@ -212,14 +242,18 @@ std::vector<std::string> keys_that_need_a_restart(const FileConfig& now, const F
   differs("token_file", now.token_file != next.token_file);
   differs("tls", now.tls_certificate != next.tls_certificate || now.tls_key != next.tls_key);
   differs("state_dir", now.state_dir != next.state_dir);
-  differs("registry", now.registry.type != next.registry.type || now.registry.consul_url != next.registry.consul_url ||
+  differs("registry", now.registry.type != next.registry.type ||
+                          now.registry.consul_url != next.registry.consul_url ||
                           now.registry.consul_service != next.registry.consul_service);
-  differs("agentd", now.agentd_token_file != next.agentd_token_file || now.agentd_ca_file != next.agentd_ca_file);
+  differs("agentd",
+          now.agentd_token_file != next.agentd_token_file || now.agentd_ca_file != next.agentd_ca_file);
   const auto access_differs = [&] {
     if (now.access.size() != next.access.size()) return true;
     for (std::size_t i = 0; i < now.access.size(); ++i) {
       const ControllerAccess &a = now.access[i], &b = next.access[i];
-      if (a.name != b.name || a.url != b.url || a.user != b.user || a.token_file != b.token_file || a.ca_file != b.ca_file) return true;
+      if (a.name != b.name || a.url != b.url || a.user != b.user || a.token_file != b.token_file ||
+          a.ca_file != b.ca_file)
+        return true;
     }
     return false;
   };

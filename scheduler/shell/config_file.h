@@ -1,5 +1,5 @@
-// The scheduler's configuration file: YAML -> checked values. Checked as a whole before anything starts or is reloaded;
-// every problem names file, line, key path, what was found and what is allowed.
+// The scheduler's configuration file: YAML -> checked values. Checked as a whole before anything starts or is
+// reloaded; every problem names file, line, key path, what was found and what is allowed.
 #pragma once
 
 #include <string>

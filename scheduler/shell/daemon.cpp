@@ -27,21 +27,30 @@ std::uint64_t seed_from_system() {
 
 log::Level to_log_level(Level level) {
   switch (level) {
-    case Level::debug: return log::Level::debug;
-    case Level::info: return log::Level::info;
-    case Level::warning: return log::Level::warning;
-    case Level::error: return log::Level::error;
+    case Level::debug:
+      return log::Level::debug;
+    case Level::info:
+      return log::Level::info;
+    case Level::warning:
+      return log::Level::warning;
+    case Level::error:
+      return log::Level::error;
   }
   return log::Level::info;
 }
 
 }  // namespace
 
-Daemon::Daemon(FileConfig config, std::string config_file) : config_(std::move(config)), config_file_(std::move(config_file)) {}
+Daemon::Daemon(FileConfig config, std::string config_file)
+    : config_(std::move(config)), config_file_(std::move(config_file)) {}
 
-Daemon::~Daemon() { stop(); }
+Daemon::~Daemon() {
+  stop();
+}
 
-std::string Daemon::url() const { return server_ ? server_->url() : ""; }
+std::string Daemon::url() const {
+  return server_ ? server_->url() : "";
+}
 
 Result<void> Daemon::start() {
   if (auto opened = open_store(); !opened) return opened;
@@ -67,10 +76,10 @@ Result<void> Daemon::start() {
   strand_->start();
   post_event(std::move(*started));
   if (auto listening = server_->start(); !listening) return listening;
-  registry_->start([this](const HostEndpoint& endpoint) {
-    strand_->post([this, endpoint] { on_host(endpoint); });
-  });
-  log::write(log::Level::info, "the scheduler leads", {{"farm", config_.logic.farm}, {"epoch", std::to_string(epoch_)}, {"api", server_->url()}});
+  registry_->start(
+      [this](const HostEndpoint& endpoint) { strand_->post([this, endpoint] { on_host(endpoint); }); });
+  log::write(log::Level::info, "the scheduler leads",
+             {{"farm", config_.logic.farm}, {"epoch", std::to_string(epoch_)}, {"api", server_->url()}});
   return {};
 }
 
@@ -86,7 +95,8 @@ Result<LeaderStarted> Daemon::read_back() {
   auto stored = store_->get(table_meta, "epoch");
   if (!stored) return stored.error();
   epoch_ = (*stored ? std::strtoull((*stored)->c_str(), nullptr, 10) : 0) + 1;
-  if (auto written = store_->apply({{table_meta, "epoch", std::to_string(epoch_)}}); !written) return written.error();
+  if (auto written = store_->apply({{table_meta, "epoch", std::to_string(epoch_)}}); !written)
+    return written.error();
   started.epoch = epoch_;
   auto executors = store_->list(table_executors);
   if (!executors) return executors.error();
@@ -121,9 +131,11 @@ Result<void> Daemon::open_controllers() {
     auto client = http::make_client(std::move(options));
     if (!client) return client.error();
     ControllerLine line;
-    line.controller = std::make_unique<JenkinsController>(config_.logic.controllers[i], config_.logic.farm, std::move(*client));
+    line.controller = std::make_unique<JenkinsController>(config_.logic.controllers[i], config_.logic.farm,
+                                                          std::move(*client));
     line.calls = std::make_unique<shell::WorkerPool>("calls to " + access.name.text, call_threads);
-    line.gates = std::make_unique<shell::WorkerPool>("gates of " + access.name.text, config_.logic.controllers[i].max_open_gates + 1);
+    line.gates = std::make_unique<shell::WorkerPool>("gates of " + access.name.text,
+                                                     config_.logic.controllers[i].max_open_gates + 1);
     controllers_.emplace(access.name, std::move(line));
   }
   return {};
@@ -147,7 +159,10 @@ void Daemon::on_host(const HostEndpoint& endpoint) {
   const auto found = hosts_.find(endpoint.host);
   if (found != hosts_.end() && found->second->url() == endpoint.agentd_url) return;
   if (found == hosts_.end() && hosts_.size() >= bounds::max_hosts) {
-    return write_log({Level::error, "too many hosts; this one is not watched", {{"host", endpoint.host.text}}, "too many hosts"});
+    return write_log({Level::error,
+                      "too many hosts; this one is not watched",
+                      {{"host", endpoint.host.text}},
+                      "too many hosts"});
   }
   HostLinkOptions options{endpoint.host, endpoint.agentd_url, "", config_.agentd_ca_file};
   if (!config_.agentd_token_file.empty()) {
@@ -157,7 +172,8 @@ void Daemon::on_host(const HostEndpoint& endpoint) {
   }
   auto link = HostLink::create(std::move(options), [this](Event event) { post_event(std::move(event)); });
   if (!link) return log::write_error("cannot talk to host " + endpoint.host.text, link.error());
-  log::write(log::Level::info, "a host is known", {{"host", endpoint.host.text}, {"agentd", endpoint.agentd_url}});
+  log::write(log::Level::info, "a host is known",
+             {{"host", endpoint.host.text}, {"agentd", endpoint.agentd_url}});
   std::shared_ptr<HostLink> old = found == hosts_.end() ? nullptr : found->second;
   hosts_[endpoint.host] = std::move(*link);
   // Ending the old line waits for its thread: not here, on the strand.
@@ -167,7 +183,8 @@ void Daemon::on_host(const HostEndpoint& endpoint) {
 void Daemon::post_event(Event event) {
   if (is_stopping_) return;
   if (!strand_->post([this, event = std::move(event)] { handle(event); })) {
-    log::write(log::Level::error, "an event was lost because the scheduler is overloaded; the next look repeats it");
+    log::write(log::Level::error,
+               "an event was lost because the scheduler is overloaded; the next look repeats it");
   }
 }
 
@@ -184,7 +201,8 @@ void Daemon::run_actions(std::vector<Action> actions) {
   }
 }
 
-/// Writes the run of records at `next` as one transaction; false when the store failed: then nothing after it may happen.
+/// Writes the run of records at `next` as one transaction; false when the store failed: then nothing after it
+/// may happen.
 bool Daemon::run_records(const std::vector<Action>& actions, std::size_t& next) {
   std::vector<journal::Write> writes;
   for (; next < actions.size(); ++next) {
@@ -193,9 +211,11 @@ bool Daemon::run_records(const std::vector<Action>& actions, std::size_t& next) 
     } else if (const auto* forget = std::get_if<ForgetExecutor>(&actions[next])) {
       writes.push_back({table_executors, forget->executor.text, std::nullopt});
     } else if (const auto* drain = std::get_if<RecordDrain>(&actions[next])) {
-      writes.push_back({table_drains, drain->host.text, drain->is_draining ? std::optional<std::string>(drain->reason) : std::nullopt});
+      writes.push_back({table_drains, drain->host.text,
+                        drain->is_draining ? std::optional<std::string>(drain->reason) : std::nullopt});
     } else if (const auto* pause = std::get_if<RecordPause>(&actions[next])) {
-      writes.push_back({table_meta, "pause", pause->is_paused ? std::optional<std::string>(pause->reason) : std::nullopt});
+      writes.push_back(
+          {table_meta, "pause", pause->is_paused ? std::optional<std::string>(pause->reason) : std::nullopt});
     } else {
       break;
     }
@@ -203,7 +223,9 @@ bool Daemon::run_records(const std::vector<Action>& actions, std::size_t& next) 
   auto written = store_->apply(writes);
   if (written) return true;
   has_failed_ = true;
-  log::write_error("the scheduler stops before it does anything without a record; executors run on under their leases", written.error());
+  log::write_error(
+      "the scheduler stops before it does anything without a record; executors run on under their leases",
+      written.error());
   if (on_failure_) on_failure_();
   return false;
 }
@@ -211,7 +233,8 @@ bool Daemon::run_records(const std::vector<Action>& actions, std::size_t& next) 
 void Daemon::run(const Action& action) {
   if (const auto* line = std::get_if<Explain>(&action)) return write_log(*line);
   if (const auto* audit = std::get_if<Audit>(&action)) return write_audit(*audit);
-  const bool is_host_action = std::holds_alternative<OrderExecutor>(action) || std::holds_alternative<DestroyExecutor>(action) ||
+  const bool is_host_action = std::holds_alternative<OrderExecutor>(action) ||
+                              std::holds_alternative<DestroyExecutor>(action) ||
                               std::holds_alternative<RenewLeases>(action);
   is_host_action ? run_host_action(action) : run_controller_action(action);
 }
@@ -220,88 +243,154 @@ void Daemon::run_controller_action(const Action& action) {
   const Instant at_once = shell::now();
   if (const auto* a = std::get_if<ProfileController>(&action)) {
     const ControllerId name = a->controller;
-    call_controller(name, false, at_once, [name](JenkinsController& c) { return Event(ControllerProfiled{name, c.profile()}); },
-                    [name](const Error& e) { return Event(ControllerProfiled{name, e}); });
+    call_controller(
+        name, false, at_once,
+        [name](JenkinsController& c) {
+          return Event(ControllerProfiled{name, c.profile()});
+        },
+        [name](const Error& e) {
+          return Event(ControllerProfiled{name, e});
+        });
     return;
   }
   if (const auto* a = std::get_if<ReadQueue>(&action)) {
     const ControllerId name = a->controller;
-    call_controller(name, false, at_once,
-                    [name](JenkinsController& c) {
-                      const Instant started = shell::now();
-                      auto queue = c.read_queue();
-                      return Event(QueueRead{name, c.session(), started, std::move(queue)});
-                    },
-                    [name](const Error& e) { return Event(QueueRead{name, "", shell::now(), e}); });
+    call_controller(
+        name, false, at_once,
+        [name](JenkinsController& c) {
+          const Instant started = shell::now();
+          auto queue = c.read_queue();
+          return Event(QueueRead{name, c.session(), started, std::move(queue)});
+        },
+        [name](const Error& e) {
+          return Event(QueueRead{name, "", shell::now(), e});
+        });
     return;
   }
   if (const auto* a = std::get_if<ReadNodes>(&action)) {
     const ControllerId name = a->controller;
-    call_controller(name, false, at_once,
-                    [name](JenkinsController& c) {
-                      const Instant started = shell::now();
-                      auto nodes = c.read_nodes();
-                      return Event(NodesRead{name, c.session(), started, std::move(nodes)});
-                    },
-                    [name](const Error& e) { return Event(NodesRead{name, "", shell::now(), e}); });
+    call_controller(
+        name, false, at_once,
+        [name](JenkinsController& c) {
+          const Instant started = shell::now();
+          auto nodes = c.read_nodes();
+          return Event(NodesRead{name, c.session(), started, std::move(nodes)});
+        },
+        [name](const Error& e) {
+          return Event(NodesRead{name, "", shell::now(), e});
+        });
     return;
   }
   if (const auto* a = std::get_if<PollNode>(&action)) {
-    call_controller(a->controller, a->is_gate_open, at_once + a->not_before,
-                    [p = *a](JenkinsController& c) {
-                      const Instant started = shell::now();
-                      return Event(NodePolled{p.controller, p.node, started, c.poll_node(p.node.text)});
-                    },
-                    [p = *a](const Error& e) { return Event(NodePolled{p.controller, p.node, shell::now(), e}); });
+    call_controller(
+        a->controller, a->is_gate_open, at_once + a->not_before,
+        [p = *a](JenkinsController& c) {
+          const Instant started = shell::now();
+          return Event(NodePolled{p.controller, p.node, started, c.poll_node(p.node.text)});
+        },
+        [p = *a](const Error& e) {
+          return Event(NodePolled{p.controller, p.node, shell::now(), e});
+        });
     return;
   }
   if (const auto* a = std::get_if<CreateNode>(&action)) {
-    call_controller(a->controller, false, at_once, [p = *a](JenkinsController& c) { return Event(NodeCreated{p.call, p.node, c.create_node(p)}); },
-                    [p = *a](const Error& e) { return Event(NodeCreated{p.call, p.node, e}); });
+    call_controller(
+        a->controller, false, at_once,
+        [p = *a](JenkinsController& c) {
+          return Event(NodeCreated{p.call, p.node, c.create_node(p)});
+        },
+        [p = *a](const Error& e) {
+          return Event(NodeCreated{p.call, p.node, e});
+        });
     return;
   }
   if (const auto* a = std::get_if<CloseGate>(&action)) {
-    call_controller(a->controller, true, at_once, [p = *a](JenkinsController& c) { return Event(GateClosed{p.call, p.node, c.close_gate(p.node.text, p.reason)}); },
-                    [p = *a](const Error& e) { return Event(GateClosed{p.call, p.node, e}); });
+    call_controller(
+        a->controller, true, at_once,
+        [p = *a](JenkinsController& c) {
+          return Event(GateClosed{p.call, p.node, c.close_gate(p.node.text, p.reason)});
+        },
+        [p = *a](const Error& e) {
+          return Event(GateClosed{p.call, p.node, e});
+        });
     return;
   }
   if (const auto* a = std::get_if<OpenGate>(&action)) {
-    call_controller(a->controller, true, at_once, [p = *a](JenkinsController& c) { return Event(GateOpened{p.call, p.node, c.open_gate(p.node.text, p.with_kick)}); },
-                    [p = *a](const Error& e) { return Event(GateOpened{p.call, p.node, e}); });
+    call_controller(
+        a->controller, true, at_once,
+        [p = *a](JenkinsController& c) {
+          return Event(GateOpened{p.call, p.node, c.open_gate(p.node.text, p.with_kick)});
+        },
+        [p = *a](const Error& e) {
+          return Event(GateOpened{p.call, p.node, e});
+        });
     return;
   }
   if (const auto* a = std::get_if<Kick>(&action)) {
-    call_controller(a->controller, true, at_once, [p = *a](JenkinsController& c) { return Event(Kicked{p.call, p.controller, c.kick(p.opened.text)}); },
-                    [p = *a](const Error& e) { return Event(Kicked{p.call, p.controller, e}); });
+    call_controller(
+        a->controller, true, at_once,
+        [p = *a](JenkinsController& c) {
+          return Event(Kicked{p.call, p.controller, c.kick(p.opened.text)});
+        },
+        [p = *a](const Error& e) {
+          return Event(Kicked{p.call, p.controller, e});
+        });
     return;
   }
   if (const auto* a = std::get_if<DeleteNode>(&action)) {
-    call_controller(a->controller, false, at_once, [p = *a](JenkinsController& c) { return Event(NodeDeleted{p.call, p.controller, p.node, c.delete_node(p.node)}); },
-                    [p = *a](const Error& e) { return Event(NodeDeleted{p.call, p.controller, p.node, e}); });
+    call_controller(
+        a->controller, false, at_once,
+        [p = *a](JenkinsController& c) {
+          return Event(NodeDeleted{p.call, p.controller, p.node, c.delete_node(p.node)});
+        },
+        [p = *a](const Error& e) {
+          return Event(NodeDeleted{p.call, p.controller, p.node, e});
+        });
   }
 }
 
 void Daemon::run_host_action(const Action& action) {
   if (const auto* a = std::get_if<OrderExecutor>(&action)) {
-    call_host(a->host, [p = *a](HostLink& h) { return Event(ExecutorOrdered{p.call, p.order.spec.id, h.order(p.order)}); },
-              [call = a->call, id = a->order.spec.id](const Error& e) { return Event(ExecutorOrdered{call, id, e}); });
+    call_host(
+        a->host,
+        [p = *a](HostLink& h) {
+          return Event(ExecutorOrdered{p.call, p.order.spec.id, h.order(p.order)});
+        },
+        [call = a->call, id = a->order.spec.id](const Error& e) {
+          return Event(ExecutorOrdered{call, id, e});
+        });
     return;
   }
   if (const auto* a = std::get_if<DestroyExecutor>(&action)) {
-    call_host(a->host, [p = *a](HostLink& h) { return Event(ExecutorDestroyed{p.call, p.executor, h.destroy(p.executor, p.epoch)}); },
-              [p = *a](const Error& e) { return Event(ExecutorDestroyed{p.call, p.executor, e}); });
+    call_host(
+        a->host,
+        [p = *a](HostLink& h) {
+          return Event(ExecutorDestroyed{p.call, p.executor, h.destroy(p.executor, p.epoch)});
+        },
+        [p = *a](const Error& e) {
+          return Event(ExecutorDestroyed{p.call, p.executor, e});
+        });
     return;
   }
   if (const auto* a = std::get_if<RenewLeases>(&action)) {
-    call_host(a->host, [p = *a](HostLink& h) { return Event(LeasesRenewed{p.call, p.host, h.renew(p.renewal)}); },
-              [p = *a](const Error& e) { return Event(LeasesRenewed{p.call, p.host, e}); });
+    call_host(
+        a->host,
+        [p = *a](HostLink& h) {
+          return Event(LeasesRenewed{p.call, p.host, h.renew(p.renewal)});
+        },
+        [p = *a](const Error& e) {
+          return Event(LeasesRenewed{p.call, p.host, e});
+        });
   }
 }
 
-void Daemon::call_controller(const ControllerId& name, bool is_urgent, Instant due, std::function<Event(JenkinsController&)> call,
+void Daemon::call_controller(const ControllerId& name, bool is_urgent, Instant due,
+                             std::function<Event(JenkinsController&)> call,
                              std::function<Event(const Error&)> refused) {
   const auto found = controllers_.find(name);
-  const auto refuse = [&](const char* why) { post_event(refused(Error::try_again(ErrorCode::unavailable, why))); };
+  const auto refuse = [&](const char* why) {
+    post_event(refused(Error::try_again(ErrorCode::unavailable, why)));
+  };
   if (found == controllers_.end()) return refuse("no such controller is configured");
   shell::WorkerPool& pool = is_urgent ? *found->second.gates : *found->second.calls;
   JenkinsController& controller = *found->second.controller;
@@ -311,15 +400,22 @@ void Daemon::call_controller(const ControllerId& name, bool is_urgent, Instant d
     return;
   }
   strand_->post_at(due, [this, &pool, work = std::move(work), refused] {
-    if (!pool.submit(work)) post_event(refused(Error::try_again(ErrorCode::unavailable, "too many calls to this controller are waiting")));
+    if (!pool.submit(work))
+      post_event(
+          refused(Error::try_again(ErrorCode::unavailable, "too many calls to this controller are waiting")));
   });
 }
 
-void Daemon::call_host(const HostId& host, std::function<Event(HostLink&)> call, std::function<Event(const Error&)> refused) {
+void Daemon::call_host(const HostId& host, std::function<Event(HostLink&)> call,
+                       std::function<Event(const Error&)> refused) {
   const auto found = hosts_.find(host);
-  if (found == hosts_.end()) return post_event(refused(Error::try_again(ErrorCode::unavailable, "host " + host.text + " has not announced itself")));
-  const bool is_taken = host_calls_->submit([this, link = found->second, call = std::move(call)] { post_event(call(*link)); });
-  if (!is_taken) post_event(refused(Error::try_again(ErrorCode::unavailable, "too many calls to hosts are waiting")));
+  if (found == hosts_.end())
+    return post_event(
+        refused(Error::try_again(ErrorCode::unavailable, "host " + host.text + " has not announced itself")));
+  const bool is_taken =
+      host_calls_->submit([this, link = found->second, call = std::move(call)] { post_event(call(*link)); });
+  if (!is_taken)
+    post_event(refused(Error::try_again(ErrorCode::unavailable, "too many calls to hosts are waiting")));
 }
 
 void Daemon::write_log(const Explain& line) {
@@ -334,14 +430,23 @@ void Daemon::write_log(const Explain& line) {
 
 void Daemon::write_audit(const Audit& audit) {
   if (auto written = store_->append_history("executor", encode_audit(audit), shell::wall_now()); !written) {
-    write_log({Level::error, "an audit record was not kept: " + written.error().message, {{"executor", audit.record.id.text}}, "audit"});
+    write_log({Level::error,
+               "an audit record was not kept: " + written.error().message,
+               {{"executor", audit.record.id.text}},
+               "audit"});
   }
   if (++audits_ % 1000 == 0) static_cast<void>(store_->trim_history(history_kept).has_value());
-  log::write(audit.is_violation ? log::Level::error : log::Level::info, audit.is_violation ? "an executor served more than one build" : "an executor ended",
-             {{"executor", audit.record.id.text}, {"end", audit.end}, {"build", audit.record.build}, {"gate_open_ms", std::to_string(audit.gate_open_ms)}});
+  log::write(audit.is_violation ? log::Level::error : log::Level::info,
+             audit.is_violation ? "an executor served more than one build" : "an executor ended",
+             {{"executor", audit.record.id.text},
+              {"end", audit.end},
+              {"build", audit.record.build},
+              {"gate_open_ms", std::to_string(audit.gate_open_ms)}});
   static const std::vector<double> buckets{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300};
-  metrics_.observe("skep_executor_coming_seconds", "from the decision to launch until the controller shows it connected",
-                   {{"template", audit.record.template_name.text}}, static_cast<double>(audit.coming_ms) / 1000.0, buckets);
+  metrics_.observe("skep_executor_coming_seconds",
+                   "from the decision to launch until the controller shows it connected",
+                   {{"template", audit.record.template_name.text}},
+                   static_cast<double>(audit.coming_ms) / 1000.0, buckets);
 }
 
 Result<std::string> Daemon::reload(bool yes) {
@@ -350,7 +455,9 @@ Result<std::string> Daemon::reload(bool yes) {
   if (auto keys = keys_that_need_a_restart(config_, *next); !keys.empty()) {
     std::string list;
     for (const std::string& key : keys) list += (list.empty() ? "" : ", ") + key;
-    return Error::failed(ErrorCode::invalid_input, "not reloaded: a restart is needed for a change of " + list, "restart skep-scheduler; executors run on");
+    return Error::failed(ErrorCode::invalid_input,
+                         "not reloaded: a restart is needed for a change of " + list,
+                         "restart skep-scheduler; executors run on");
   }
   auto answer = std::make_shared<std::promise<Result<std::string>>>();
   auto future = answer->get_future();
@@ -359,7 +466,8 @@ Result<std::string> Daemon::reload(bool yes) {
     const auto all = static_cast<int>(logic_->status(shell::now(), shell::wall_now()).executors.size());
     if (!yes && retired * 10 > all) {
       answer->set_value(Error::failed(ErrorCode::conflict,
-                                      "not reloaded: it would retire " + std::to_string(retired) + " of " + std::to_string(all) + " executors",
+                                      "not reloaded: it would retire " + std::to_string(retired) + " of " +
+                                          std::to_string(all) + " executors",
                                       "skep config reload --yes does it all the same"));
       return;
     }

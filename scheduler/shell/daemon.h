@@ -1,5 +1,6 @@
-// skep-scheduler as one object: the strand that owns SchedulerLogic, the durable store, the lines to controllers and
-// hosts, and the API. It turns the world into events and actions into the world; it decides nothing.
+// skep-scheduler as one object: the strand that owns SchedulerLogic, the durable store, the lines to
+// controllers and hosts, and the API. It turns the world into events and actions into the world; it decides
+// nothing.
 #pragma once
 
 #include <atomic>
@@ -29,8 +30,8 @@ class Daemon {
   /// Reads the durable state, begins a new epoch, opens the API. After an error nothing runs.
   Result<void> start();
   std::string url() const;
-  /// Reads the file again; a bad one, or one that retires more than a tenth of the farm without `yes`, changes nothing.
-  /// Answers with a sentence for people. Any thread but the strand.
+  /// Reads the file again; a bad one, or one that retires more than a tenth of the farm without `yes`,
+  /// changes nothing. Answers with a sentence for people. Any thread but the strand.
   Result<std::string> reload(bool yes);
   /// Executors run on under their leases. Returns within a few seconds.
   void stop();
@@ -42,7 +43,8 @@ class Daemon {
   struct ControllerLine {
     std::unique_ptr<JenkinsController> controller;
     std::unique_ptr<shell::WorkerPool> calls;  // reads and orders
-    std::unique_ptr<shell::WorkerPool> gates;  // what is urgent while a gate is open: never behind a slow read
+    std::unique_ptr<shell::WorkerPool>
+        gates;  // what is urgent while a gate is open: never behind a slow read
   };
 
   Result<void> open_store();
@@ -59,9 +61,11 @@ class Daemon {
   void run(const Action& action);
   void run_controller_action(const Action& action);
   void run_host_action(const Action& action);
-  void call_controller(const ControllerId& name, bool is_urgent, Instant due, std::function<Event(JenkinsController&)> call,
+  void call_controller(const ControllerId& name, bool is_urgent, Instant due,
+                       std::function<Event(JenkinsController&)> call,
                        std::function<Event(const Error&)> refused);
-  void call_host(const HostId& host, std::function<Event(HostLink&)> call, std::function<Event(const Error&)> refused);
+  void call_host(const HostId& host, std::function<Event(HostLink&)> call,
+                 std::function<Event(const Error&)> refused);
   void write_log(const Explain& line);
   void write_audit(const Audit& audit);
   void post_event(Event event);

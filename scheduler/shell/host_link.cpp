@@ -23,7 +23,8 @@ Error error_of(const http::Reply& reply, const HostId& host) {
     }
   }
   const std::string message = prefix + "answered " + std::to_string(reply.status);
-  if (reply.status == 401 || reply.status == 403) return Error::failed(ErrorCode::unauthenticated, message, "check agentd.token_file");
+  if (reply.status == 401 || reply.status == 403)
+    return Error::failed(ErrorCode::unauthenticated, message, "check agentd.token_file");
   if (reply.status >= 500) return Error::unknown(ErrorCode::unavailable, message);
   return Error::failed(ErrorCode::generic, message);
 }
@@ -37,9 +38,12 @@ Result<T> decoded(const Result<http::Reply>& reply, const HostId& host, Decode d
   }
   if (reply->status >= 300) return error_of(*reply, host);
   auto body = json::parse_strict(reply->body);
-  if (!body) return Error::unknown(ErrorCode::malformed_reply, "agentd on " + host.text + ": " + body.error().message);
+  if (!body)
+    return Error::unknown(ErrorCode::malformed_reply, "agentd on " + host.text + ": " + body.error().message);
   Result<T> value = decode(*body);
-  if (!value) return Error::unknown(ErrorCode::malformed_reply, "agentd on " + host.text + ": " + value.error().message);
+  if (!value)
+    return Error::unknown(ErrorCode::malformed_reply,
+                          "agentd on " + host.text + ": " + value.error().message);
   return value;
 }
 
@@ -62,7 +66,9 @@ HostLink::HostLink(HostLinkOptions options, std::unique_ptr<http::Client> client
   thread_ = std::thread([this] { shell::run_guarded("host " + options_.host.text, [this] { watch(); }); });
 }
 
-HostLink::~HostLink() { stop(); }
+HostLink::~HostLink() {
+  stop();
+}
 
 void HostLink::stop() {
   {
@@ -88,7 +94,8 @@ void HostLink::watch() {
     auto report = read_report(index, index == 0 ? Duration::zero() : watch_wait);
     if (is_stopping_) return;
     if (report && report->host != options_.host) {
-      report = Error::failed(ErrorCode::conflict, "the agentd at " + options_.agentd_url + " says it is " + report->host.text + ", not " + options_.host.text);
+      report = Error::failed(ErrorCode::conflict, "the agentd at " + options_.agentd_url + " says it is " +
+                                                      report->host.text + ", not " + options_.host.text);
     }
     if (report) {
       const bool is_same = report->index == index;
@@ -108,8 +115,10 @@ void HostLink::watch() {
 
 Result<HostReport> HostLink::read_report(std::uint64_t index, Duration wait) {
   http::Request request;
-  request.target = "v1/executors?index=" + std::to_string(index) + "&wait=" + std::to_string(to_ms(wait) / 1000) + "s";
-  return decoded<HostReport>(client_->call(request, wait + call_timeout), options_.host, json::decode_host_report);
+  request.target =
+      "v1/executors?index=" + std::to_string(index) + "&wait=" + std::to_string(to_ms(wait) / 1000) + "s";
+  return decoded<HostReport>(client_->call(request, wait + call_timeout), options_.host,
+                             json::decode_host_report);
 }
 
 Result<ExecutorReport> HostLink::order(const ExecutorOrder& order) {

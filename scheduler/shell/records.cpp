@@ -28,7 +28,9 @@ Json record_to_json(const ExecutorRecord& record) {
 
 }  // namespace
 
-std::string encode_record(const ExecutorRecord& record) { return json::dump(record_to_json(record)); }
+std::string encode_record(const ExecutorRecord& record) {
+  return json::dump(record_to_json(record));
+}
 
 Result<ExecutorRecord> decode_record(const std::string& text) {
   auto parsed = json::parse_strict(text);
@@ -42,7 +44,9 @@ Result<ExecutorRecord> decode_record(const std::string& text) {
     record.host = HostId(in.at("host").get<std::string>());
     record.epoch = in.at("epoch").get<Epoch>();
     const auto state = executor_state_from(in.at("state").get<std::string>());
-    if (!state) return Error::failed(ErrorCode::malformed_reply, "the record of executor " + record.id.text + " has an unknown state");
+    if (!state)
+      return Error::failed(ErrorCode::malformed_reply,
+                           "the record of executor " + record.id.text + " has an unknown state");
     record.state = *state;
     record.node_created = in.value("node_created", false);
     record.was_opened = in.value("was_opened", false);
@@ -51,10 +55,12 @@ Result<ExecutorRecord> decode_record(const std::string& text) {
     record.builds_seen = in.value("builds_seen", std::vector<std::string>());
     record.hold_reason = in.value("hold_reason", std::string());
     record.planned_at.ms_since_epoch = in.value("planned_at_ms", std::int64_t{0});
-    if (in.contains("held_until_ms")) record.held_until = WallTime{in.at("held_until_ms").get<std::int64_t>()};
+    if (in.contains("held_until_ms"))
+      record.held_until = WallTime{in.at("held_until_ms").get<std::int64_t>()};
     return record;
   } catch (const std::exception& e) {
-    return Error::failed(ErrorCode::malformed_reply, std::string("a stored executor record cannot be read: ") + e.what());
+    return Error::failed(ErrorCode::malformed_reply,
+                         std::string("a stored executor record cannot be read: ") + e.what());
   }
 }
 

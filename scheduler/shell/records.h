@@ -1,5 +1,5 @@
-// Durable records of the scheduler as text for the state store. Unknown fields are ignored, so that a newer record can
-// be read by the release before it.
+// Durable records of the scheduler as text for the state store. Unknown fields are ignored, so that a newer
+// record can be read by the release before it.
 #pragma once
 
 #include <string>

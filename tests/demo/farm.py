@@ -142,7 +142,7 @@ class Farm:
     labels: [{labels}]
     driver: process
     image: base
-    resources: {{cpu: 0.1, memory: 32MiB}}
+    resources: {{cpu: 0.1, memory: 128MiB}}
     maximum: {self.maximum}
     minimum_idle: {self.minimum_idle}
     agent_command: {command}

@@ -43,7 +43,7 @@ void State::assign(Item& item, Computer& computer, std::size_t slot) {
   occupation.pipeline = item.is_block;
   occupation.assigned_at = clock;
   computer.slots[slot] = occupation.id;
-  remove_from_lists(item.id);
+  remove_from_lists(item);
   item.state = ItemState::pending;
   item.refusals.clear();
   pending.push_back(item.id);
@@ -56,7 +56,7 @@ void State::assign(Item& item, Computer& computer, std::size_t slot) {
 /// The node went offline or away between t0 and t1: the item returns to the queue unharmed.
 void State::bounce(Occupation& occupation) {
   Item& item = items.at(occupation.item);
-  remove_from_lists(item.id);
+  remove_from_lists(item);
   item.state = ItemState::buildable;
   buildable.insert(std::upper_bound(buildable.begin(), buildable.end(), item.id), item.id);
   const std::string computer_name = occupation.computer;

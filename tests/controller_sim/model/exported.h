@@ -55,6 +55,9 @@ class JsonObject {
   JsonObject(const JsonObject&) = delete;
   JsonObject& operator=(const JsonObject&) = delete;
 
+  bool wants(std::string_view name, int visibility = 1) const {
+    return pruner_.accept(name, visibility, false).has_value();
+  }
   void text(std::string_view name, std::string_view value, int visibility = 1);
   void text_or_null(std::string_view name, const std::optional<std::string>& value, int visibility = 1);
   void boolean(std::string_view name, bool value, int visibility = 1);

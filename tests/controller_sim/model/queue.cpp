@@ -34,11 +34,8 @@ std::int64_t State::enqueue(Item item) {
   item.due_ms = wall_ms(item.due);
   if (item.due > clock) at(item.due, {EventKind::maintain});
   const std::int64_t id = item.id;
-  waiting.push_back(id);
-  std::stable_sort(waiting.begin(), waiting.end(), [&](std::int64_t a, std::int64_t b) {
-    const auto due_of = [&](std::int64_t each) { return each == id ? item.due : items.at(each).due; };
-    return due_of(a) < due_of(b);
-  });
+  const auto later = [&](Instant due, std::int64_t each) { return due < items.at(each).due; };
+  waiting.insert(std::upper_bound(waiting.begin(), waiting.end(), item.due, later), id);
   const Item& stored = items.emplace(id, std::move(item)).first->second;
   report_item("waiting", stored);
   schedule_maintenance();
@@ -51,10 +48,13 @@ std::optional<std::int64_t> State::schedule(const std::string& path, const Param
   if (found == jobs.end()) return std::nullopt;
   const JobSpec& spec = found->second.spec;
   // Folding: an equal item that is not yet pending stands for this request too.
-  for (const auto& [id, item] : items) {
-    const bool open = item.state == ItemState::waiting || item.state == ItemState::blocked ||
-                      item.state == ItemState::buildable;
-    if (open && !item.is_block && item.job == path && item.parameters == parameters) return id;
+  const auto equal = last_scheduled.find({path, parameters});
+  if (equal != last_scheduled.end()) {
+    const auto open = items.find(equal->second);
+    const bool folds = open != items.end() && open->second.job == path &&
+                       open->second.parameters == parameters && open->second.state != ItemState::pending &&
+                       open->second.state != ItemState::left;
+    if (folds) return open->first;
   }
   Item item;
   item.job = path;
@@ -65,15 +65,28 @@ std::optional<std::int64_t> State::schedule(const std::string& path, const Param
   const Duration fallback =
       spec.quiet_period.value_or(item.is_flow ? Duration{} : options.default_quiet_period);
   item.due = clock + quiet.value_or(fallback);
-  return enqueue(std::move(item));
+  const std::int64_t id = enqueue(std::move(item));
+  last_scheduled[{path, parameters}] = id;
+  return id;
 }
 
-void State::remove_from_lists(std::int64_t id) {
-  for (std::vector<std::int64_t>* list : {&waiting, &blocked, &buildable, &pending}) erase_id(*list, id);
+void State::remove_from_lists(const Item& item) {
+  switch (item.state) {
+    case ItemState::waiting:
+      return erase_id(waiting, item.id);
+    case ItemState::blocked:
+      return erase_id(blocked, item.id);
+    case ItemState::buildable:
+      return erase_id(buildable, item.id);
+    case ItemState::pending:
+      return erase_id(pending, item.id);
+    case ItemState::left:
+      return;
+  }
 }
 
 void State::make_buildable(Item& item) {
-  remove_from_lists(item.id);
+  remove_from_lists(item);
   item.state = ItemState::buildable;
   item.block_reason.clear();
   if (!item.buildable_at) {
@@ -85,7 +98,8 @@ void State::make_buildable(Item& item) {
 }
 
 void State::leave(Item& item) {
-  remove_from_lists(item.id);
+  remove_from_lists(item);
+  if (item.resumes) resume_items.erase(item.label);
   item.state = ItemState::left;
   item.left_at = clock;
   left.push_back(item.id);
@@ -166,7 +180,7 @@ void State::maintain() {
     if (item.is_flow) {
       start_flow(item);
     } else if (const auto reason = block_reason(item)) {
-      remove_from_lists(id);
+      remove_from_lists(item);
       item.state = ItemState::blocked;
       item.block_reason = *reason;
       item.buildable_ms = wall_ms(clock);
@@ -183,7 +197,7 @@ void State::maintain() {
 void State::maintain_buildable(std::int64_t id) {
   Item& item = items.at(id);
   if (const auto reason = block_reason(item)) {
-    remove_from_lists(id);
+    remove_from_lists(item);
     item.state = ItemState::blocked;
     item.block_reason = *reason;
     blocked.push_back(id);
@@ -228,11 +242,11 @@ std::optional<std::string> State::refusal(const Item& item, const Computer& comp
     return shown + " is reserved for jobs with matching label expression";
   }
   if (!computer.accepting) return shown + " is not accepting tasks";
-  for (const std::int64_t other : buildable) {
-    const Item& resumed = items.at(other);
-    if (resumed.resumes && resumed.id != item.id && resumed.label == computer.name) {
-      return task_display_name(resumed) + " should be allowed to run first";
-    }
+  const auto resuming = resume_items.find(computer.name);
+  if (resuming != resume_items.end() && resuming->second != item.id) {
+    const Item& first = items.at(resuming->second);
+    if (first.state == ItemState::buildable)
+      return task_display_name(first) + " should be allowed to run first";
   }
   if (offline(computer)) return shown + " is offline";
   return std::nullopt;

@@ -263,11 +263,12 @@ void State::write_job(const std::string& path, const Job& job, JsonObject& out, 
       out.object(name, {}, run_class(job), [&](JsonObject& body) { write_run(job, *run, body, caller); });
     }
   };
-  const auto last_with = [&](auto predicate) -> const Run* {
+  const auto last_with = [&](std::string_view name, auto predicate) {
+    if (!out.wants(name)) return;  // a long history is walked only when somebody asks
     for (auto run = job.runs.rbegin(); run != job.runs.rend(); ++run) {
-      if (!run->building && predicate(*run)) return &*run;
+      if (!run->building && predicate(*run)) return one(name, &*run);
     }
-    return nullptr;
+    one(name, nullptr);
   };
   out.list(
       "actions", {}, 1, [](std::size_t) { return ""; }, [](std::size_t, JsonObject&) {});
@@ -281,22 +282,24 @@ void State::write_job(const std::string& path, const Job& job, JsonObject& out, 
   runs("allBuilds");
   out.boolean("buildable", true);
   runs("builds");
-  out.text("color", color_of(job), 2);
+  if (out.wants("color", 2)) out.text("color", color_of(job), 2);
   one("firstBuild", count == 0 ? nullptr : &job.runs.front());
   out.empty_list("healthReport");
   const Item* queued = nullptr;
+  const bool asks_queue = out.wants("inQueue") || out.wants("queueItem");
   for (const auto& [id, item] : items) {
+    if (!asks_queue) break;
     if (item.job == path && !item.is_block && item.state != ItemState::left) queued = &item;
   }
   out.boolean("inQueue", queued != nullptr);
   out.boolean("keepDependencies", false);
   one("lastBuild", count == 0 ? nullptr : &job.runs.back());
-  one("lastCompletedBuild", last_with([](const Run&) { return true; }));
-  one("lastFailedBuild", last_with([](const Run& run) { return run.result == "FAILURE"; }));
-  one("lastStableBuild", last_with([](const Run& run) { return run.result == "SUCCESS"; }));
-  one("lastSuccessfulBuild", last_with([](const Run& run) { return run.result == "SUCCESS"; }));
+  last_with("lastCompletedBuild", [](const Run&) { return true; });
+  last_with("lastFailedBuild", [](const Run& run) { return run.result == "FAILURE"; });
+  last_with("lastStableBuild", [](const Run& run) { return run.result == "SUCCESS"; });
+  last_with("lastSuccessfulBuild", [](const Run& run) { return run.result == "SUCCESS"; });
   out.null("lastUnstableBuild");
-  one("lastUnsuccessfulBuild", last_with([](const Run& run) { return run.result != "SUCCESS"; }));
+  last_with("lastUnsuccessfulBuild", [](const Run& run) { return run.result != "SUCCESS"; });
   out.number("nextBuildNumber", count == 0 ? 1 : job.runs.back().number + 1);
   out.empty_list("property");
   if (queued == nullptr) {

@@ -191,7 +191,8 @@ void State::come_up() {
     }
     for (const std::int64_t id : lost) {
       const Item item = items.at(id);
-      remove_from_lists(id);
+      remove_from_lists(item);
+      if (item.resumes) resume_items.erase(item.label);
       items.erase(id);
       if (Run* run = item.is_block && !item.resumes ? find_run(item.job, item.run) : nullptr) {
         run->open_blocks -= 1;
@@ -222,6 +223,7 @@ void State::resume_blocks() {
     item.due = clock;
     item.resumes = index;
     const std::int64_t id = enqueue(std::move(item));
+    resume_items[record.node] = id;
     at(clock + options.resume_timeout, {EventKind::resume_timeout, static_cast<std::uint64_t>(id)});
   }
   to_resume.clear();

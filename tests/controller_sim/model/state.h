@@ -221,6 +221,8 @@ struct ControllerModel::State {
   std::map<std::int64_t, Item> items;  // by id; order of arrival in a list is `order`
   std::vector<std::int64_t> waiting, blocked, buildable, pending, left;
   std::int64_t next_item = 1;
+  std::map<std::pair<std::string, Parameters>, std::int64_t> last_scheduled;  // for folding
+  std::map<std::string, std::int64_t> resume_items;  // by node: block that waits for it after a restart
 
   std::vector<AgentCommand> commands;
   std::vector<Hook> hooks;
@@ -280,7 +282,7 @@ struct ControllerModel::State {
   std::optional<std::string> refusal(const Item& item, const Computer& computer);
   void make_buildable(Item& item);
   void leave(Item& item);
-  void remove_from_lists(std::int64_t id);
+  void remove_from_lists(const Item& item);
   std::string why(const Item& item);
   std::string cause_of_buildable(const Item& item);
   bool stuck(const Item& item);

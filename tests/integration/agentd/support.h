@@ -112,7 +112,7 @@ inline ExecutorOrder make_order(const std::string& id, const std::string& driver
   order.spec.id = ExecutorId(id);
   order.spec.template_name = TemplateName("t1");
   order.spec.driver = driver;
-  order.spec.resources = Resources{100, 1 << 20, 0, {}};
+  order.spec.resources = Resources{100, 64 << 20, 0, {}};
   order.ticket = Ticket{"http://127.0.0.1:1/", id, "secret-of-" + id, 1};
   return order;
 }

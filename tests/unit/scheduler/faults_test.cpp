@@ -11,7 +11,8 @@ using namespace skep::scheduler::testing;
 namespace {
 
 struct Farm : World {
-  explicit Farm(SchedulerConfig given = make_config(), OneBuildMeans given_means = OneBuildMeans::gate) : World(std::move(given), given_means) {
+  explicit Farm(SchedulerConfig given = make_config(), OneBuildMeans given_means = OneBuildMeans::gate)
+      : World(std::move(given), given_means) {
     add_host("h1");
     start();
   }
@@ -30,7 +31,8 @@ const Error lost = Error::unknown(ErrorCode::timed_out, "the answer was lost");
 
 }  // namespace
 
-TEST_CASE("frozen: a queue that cannot be read launches nothing and loses nothing", "[unit][scheduler][faults]") {
+TEST_CASE("frozen: a queue that cannot be read launches nothing and loses nothing",
+          "[unit][scheduler][faults]") {
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 2;
   Farm w(config);
@@ -38,7 +40,8 @@ TEST_CASE("frozen: a queue that cannot be read launches nothing and loses nothin
   w.run_for(seconds(10));
   w.add_job("linux", seconds(5));
   w.fault = [](const Action& a) -> std::optional<Fault> {
-    if (std::holds_alternative<ReadQueue>(a)) return Fault{Error::unknown(ErrorCode::malformed_reply, "a login page"), false};
+    if (std::holds_alternative<ReadQueue>(a))
+      return Fault{Error::unknown(ErrorCode::malformed_reply, "a login page"), false};
     return std::nullopt;
   };
   const std::size_t launches = w.count<CreateNode>();
@@ -50,7 +53,8 @@ TEST_CASE("frozen: a queue that cannot be read launches nothing and loses nothin
   CHECK_FALSE(w.status().controllers[0].is_known);
   CHECK(w.status().controllers[0].problem.find("a login page") != std::string::npos);
   std::size_t lines = 0;
-  for (const Explain& line : w.all<Explain>()) lines += line.message.find("could not read the queue") != std::string::npos ? 1 : 0;
+  for (const Explain& line : w.all<Explain>())
+    lines += line.message.find("could not read the queue") != std::string::npos ? 1 : 0;
   CHECK(lines >= 2);
   CHECK(lines <= 11);
   // Back-off: at most one try in 30 s once it has failed for long.
@@ -64,7 +68,8 @@ TEST_CASE("frozen: nodes that cannot be read delete nothing", "[unit][scheduler]
   w.add_job("linux", minutes(1));
   REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
   w.fault = [](const Action& a) -> std::optional<Fault> {
-    if (std::holds_alternative<ReadNodes>(a)) return Fault{Error::try_again(ErrorCode::unavailable, "503"), false};
+    if (std::holds_alternative<ReadNodes>(a))
+      return Fault{Error::try_again(ErrorCode::unavailable, "503"), false};
     return std::nullopt;
   };
   w.add_job("linux", minutes(1));
@@ -73,10 +78,12 @@ TEST_CASE("frozen: nodes that cannot be read delete nothing", "[unit][scheduler]
   CHECK(w.count<DeleteNode>() == 0);
   CHECK(w.count<DestroyExecutor>() == 0);
   const auto frozen = w.explain(2);
-  CHECK((frozen.reason == WaitReason::frozen || frozen.reason == WaitReason::executor_coming || frozen.reason == WaitReason::gate_opening));
+  CHECK((frozen.reason == WaitReason::frozen || frozen.reason == WaitReason::executor_coming ||
+         frozen.reason == WaitReason::gate_opening));
 }
 
-TEST_CASE("unknown outcome of createSlave: the list decides, and the name is given up", "[unit][scheduler][faults]") {
+TEST_CASE("unknown outcome of createSlave: the list decides, and the name is given up",
+          "[unit][scheduler][faults]") {
   const bool is_done = GENERATE(true, false);
   Farm w;
   int left = 1;
@@ -86,7 +93,8 @@ TEST_CASE("unknown outcome of createSlave: the list decides, and the name is giv
   const auto creations = w.all<CreateNode>();
   REQUIRE(creations.size() == 2);
   CHECK(creations[0].node != creations[1].node);
-  const std::size_t deleted = w.first<DeleteNode>([&](const DeleteNode& a) { return a.node == creations[0].node.text; });
+  const std::size_t deleted =
+      w.first<DeleteNode>([&](const DeleteNode& a) { return a.node == creations[0].node.text; });
   CHECK((deleted < w.log.size()) == is_done);
   for (const auto& order : w.all<OrderExecutor>()) CHECK(order.order.spec.id == creations[1].node);
 }
@@ -105,16 +113,25 @@ TEST_CASE("unknown outcome of an order: sent again, made once", "[unit][schedule
 TEST_CASE("deletes and destroys are repeated until the executor is seen gone", "[unit][scheduler][faults]") {
   Farm w;
   int left = 6;
-  SECTION("delete") { fail_first<DeleteNode>(w, left, lost, false); }
-  SECTION("delete, done") { fail_first<DeleteNode>(w, left, lost, true); }
-  SECTION("destroy") { fail_first<DestroyExecutor>(w, left, lost, false); }
-  SECTION("destroy, done") { fail_first<DestroyExecutor>(w, left, lost, true); }
+  SECTION("delete") {
+    fail_first<DeleteNode>(w, left, lost, false);
+  }
+  SECTION("delete, done") {
+    fail_first<DeleteNode>(w, left, lost, true);
+  }
+  SECTION("destroy") {
+    fail_first<DestroyExecutor>(w, left, lost, false);
+  }
+  SECTION("destroy, done") {
+    fail_first<DestroyExecutor>(w, left, lost, true);
+  }
   w.add_job("linux", seconds(1));
   REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
   CHECK(w.is_clean());
 }
 
-TEST_CASE("a boot or join deadline fails the executor, backs off, and opens the host's breaker", "[unit][scheduler][faults]") {
+TEST_CASE("a boot or join deadline fails the executor, backs off, and opens the host's breaker",
+          "[unit][scheduler][faults]") {
   SchedulerConfig config = make_config();
   config.templates[0].boot_deadline = seconds(10);
   config.templates[0].join_deadline = seconds(10);
@@ -140,7 +157,8 @@ TEST_CASE("a boot or join deadline fails the executor, backs off, and opens the 
 TEST_CASE("failed launches back off 5, 10, 20, 40, 80 seconds", "[unit][scheduler][faults]") {
   Farm w;
   w.fault = [](const Action& a) -> std::optional<Fault> {
-    if (std::holds_alternative<CreateNode>(a)) return Fault{Error::failed(ErrorCode::permission_denied, "lacks Agent/Create"), false};
+    if (std::holds_alternative<CreateNode>(a))
+      return Fault{Error::failed(ErrorCode::permission_denied, "lacks Agent/Create"), false};
     return std::nullopt;
   };
   w.add_job("linux", seconds(1));
@@ -155,7 +173,8 @@ TEST_CASE("failed launches back off 5, 10, 20, 40, 80 seconds", "[unit][schedule
   }
   REQUIRE(times.size() == 7);
   const std::vector<std::int64_t> wanted{5, 10, 20, 40, 80, 80};
-  for (std::size_t i = 0; i < wanted.size(); ++i) CHECK(std::abs((times[i + 1] - times[i]) - wanted[i] * 1000) < 600);
+  for (std::size_t i = 0; i < wanted.size(); ++i)
+    CHECK(std::abs((times[i + 1] - times[i]) - wanted[i] * 1000) < 600);
   CHECK(w.count<DestroyExecutor>() == 0);
 }
 
@@ -174,15 +193,18 @@ TEST_CASE("an executor whose host refuses it is replaced elsewhere", "[unit][sch
   REQUIRE(w.run_until([&] { return w.builds.size() == 1 && w.is_clean(); }, minutes(5)));
 }
 
-TEST_CASE("an unseen host: its executors count as existing, nothing new goes there, nothing follows", "[unit][scheduler][faults]") {
+TEST_CASE("an unseen host: its executors count as existing, nothing new goes there, nothing follows",
+          "[unit][scheduler][faults]") {
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 2;
   config.templates[0].maximum = 2;
   Farm w(config);
-  REQUIRE(w.run_until([&] {
-    const auto all = w.status().executors;
-    return all.size() == 2 && all[0].state == ExecutorState::idle && all[1].state == ExecutorState::idle;
-  }, seconds(20)));
+  REQUIRE(w.run_until(
+      [&] {
+        const auto all = w.status().executors;
+        return all.size() == 2 && all[0].state == ExecutorState::idle && all[1].state == ExecutorState::idle;
+      },
+      seconds(20)));
   w.hosts.at(HostId("h1")).is_reachable = false;
   w.send(HostUnseen{HostId("h1"), Error::try_again(ErrorCode::unavailable, "connection refused")});
   const std::size_t launches = w.count<CreateNode>();
@@ -211,39 +233,69 @@ TEST_CASE("a host that departs takes its executors with it", "[unit][scheduler][
   CHECK(w.status().hosts.empty());
 }
 
-TEST_CASE("an executor that vanishes from its host is replaced within a report and a poll", "[unit][scheduler][faults]") {
+TEST_CASE("an executor that vanishes from its host is replaced within a report and a poll",
+          "[unit][scheduler][faults]") {
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 1;
   Farm w(config);
-  REQUIRE(w.run_until([&] { return w.status().executors.size() == 1 && w.status().executors[0].state == ExecutorState::idle; }, seconds(20)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.status().executors.size() == 1 && w.status().executors[0].state == ExecutorState::idle;
+      },
+      seconds(20)));
   const ExecutorId id = w.status().executors[0].record.id;
   w.hosts.at(HostId("h1")).executors.erase(id);
   w.nodes.erase(id.text);
   w.report(HostId("h1"));
-  REQUIRE(w.run_until([&] { return w.executors_on_hosts() == 1 && w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }, minutes(1)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.executors_on_hosts() == 1 && w.nodes.size() == 1 &&
+               w.nodes.begin()->second.fact.is_connected;
+      },
+      minutes(1)));
   CHECK_FALSE(w.nodes.contains(id.text));
 }
 
-TEST_CASE("a node deleted by hand before a build: the sandbox goes, another comes", "[unit][scheduler][faults]") {
+TEST_CASE("a node deleted by hand before a build: the sandbox goes, another comes",
+          "[unit][scheduler][faults]") {
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 1;
   Farm w(config);
-  REQUIRE(w.run_until([&] { return w.status().executors.size() == 1 && w.status().executors[0].state == ExecutorState::idle; }, seconds(20)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.status().executors.size() == 1 && w.status().executors[0].state == ExecutorState::idle;
+      },
+      seconds(20)));
   const std::string name = w.nodes.begin()->first;
   w.disconnect(name);
-  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected && w.executors_on_hosts() == 1; }, minutes(2)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected &&
+               w.executors_on_hosts() == 1;
+      },
+      minutes(2)));
   CHECK(w.nodes.begin()->first != name);
 }
 
-TEST_CASE("a node that somebody else sets offline is shown, left alone and replaced, and used again when it is back", "[unit][scheduler][faults]") {
+TEST_CASE(
+    "a node that somebody else sets offline is shown, left alone and replaced, and used again when it is "
+    "back",
+    "[unit][scheduler][faults]") {
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 1;
   config.templates[0].idle_limit = minutes(1);
   Farm w(config);
-  REQUIRE(w.run_until([&] { return w.status().executors.size() == 1 && w.status().executors[0].gate == "closed" && w.status().executors[0].state == ExecutorState::idle; }, seconds(20)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.status().executors.size() == 1 && w.status().executors[0].gate == "closed" &&
+               w.status().executors[0].state == ExecutorState::idle;
+      },
+      seconds(20)));
   const std::string name = w.nodes.begin()->first;
   w.nodes.at(name).fact.offline_reason = "disk is slow, looking at it -- Kim";
-  REQUIRE(w.run_until([&] { return w.status().controllers[0].foreign_offline == std::vector<std::string>{name}; }, minutes(2)));
+  REQUIRE(
+      w.run_until([&] { return w.status().controllers[0].foreign_offline == std::vector<std::string>{name}; },
+                  minutes(2)));
   REQUIRE(w.run_until([&] { return w.nodes.size() == 2; }, minutes(2)));
   w.run_for(minutes(5));
   REQUIRE(w.nodes.contains(name));
@@ -251,7 +303,8 @@ TEST_CASE("a node that somebody else sets offline is shown, left alone and repla
   for (const OpenGate& open : w.all<OpenGate>()) CHECK(open.node.text != name);
 }
 
-TEST_CASE("orphans: a node of ours that no record knows is deleted after two sightings, others never", "[unit][scheduler][faults]") {
+TEST_CASE("orphans: a node of ours that no record knows is deleted after two sightings, others never",
+          "[unit][scheduler][faults]") {
   World w(make_config());
   const auto plant = [&](const std::string& name, bool is_idle) {
     Node node;
@@ -301,7 +354,8 @@ TEST_CASE("a stranger on a host: destroyed, unless it is busy", "[unit][schedule
   REQUIRE(w.run_until([&] { return w.is_clean(); }, minutes(2)));
 }
 
-TEST_CASE("another leader with a higher epoch: everything stops and it is said", "[unit][scheduler][faults]") {
+TEST_CASE("another leader with a higher epoch: everything stops and it is said",
+          "[unit][scheduler][faults]") {
   Farm w;
   w.run_for(seconds(1));
   SECTION("by a host's report") {
@@ -311,7 +365,8 @@ TEST_CASE("another leader with a higher epoch: everything stops and it is said",
   }
   SECTION("by a refused order") {
     w.fault = [](const Action& a) -> std::optional<Fault> {
-      if (std::holds_alternative<OrderExecutor>(a)) return Fault{Error::failed(ErrorCode::stale_epoch, "epoch 9 was seen"), false};
+      if (std::holds_alternative<OrderExecutor>(a))
+        return Fault{Error::failed(ErrorCode::stale_epoch, "epoch 9 was seen"), false};
       return std::nullopt;
     };
     w.add_job("linux");
@@ -337,7 +392,8 @@ TEST_CASE("a missing permission freezes and is named", "[unit][scheduler][faults
   CHECK(w.explain(item).text.find("Agent/Create") != std::string::npos);
 }
 
-TEST_CASE("chaos: answers are lost at random, and in the end every build ran once and nothing is left", "[unit][scheduler][faults]") {
+TEST_CASE("chaos: answers are lost at random, and in the end every build ran once and nothing is left",
+          "[unit][scheduler][faults]") {
   const auto seed = static_cast<std::uint64_t>(GENERATE(range(1, 41)));
   INFO("seed " << seed << "; replay: scheduler_logic_test \"chaos*\"");
   Prng chance(seed);
@@ -347,9 +403,12 @@ TEST_CASE("chaos: answers are lost at random, and in the end every build ran onc
   w.add_host("h1", 16000, 16);
   w.add_host("h2", 16000, 16);
   w.fault = [&](const Action& a) -> std::optional<Fault> {
-    const bool is_read = std::holds_alternative<ReadQueue>(a) || std::holds_alternative<ReadNodes>(a) || std::holds_alternative<PollNode>(a);
-    const bool is_call = std::holds_alternative<CreateNode>(a) || std::holds_alternative<CloseGate>(a) || std::holds_alternative<OpenGate>(a) ||
-                         std::holds_alternative<DeleteNode>(a) || std::holds_alternative<OrderExecutor>(a) || std::holds_alternative<DestroyExecutor>(a);
+    const bool is_read = std::holds_alternative<ReadQueue>(a) || std::holds_alternative<ReadNodes>(a) ||
+                         std::holds_alternative<PollNode>(a);
+    const bool is_call = std::holds_alternative<CreateNode>(a) || std::holds_alternative<CloseGate>(a) ||
+                         std::holds_alternative<OpenGate>(a) || std::holds_alternative<DeleteNode>(a) ||
+                         std::holds_alternative<OrderExecutor>(a) ||
+                         std::holds_alternative<DestroyExecutor>(a);
     if (!is_read && !is_call) return std::nullopt;
     if (!chance.chance(1, is_read ? 10 : 8)) return std::nullopt;
     return Fault{lost, chance.chance(1, 2)};

@@ -52,7 +52,8 @@ TEST_CASE("launch: creations are paced per second and starts per host", "[unit][
   CHECK(w.count<CreateNode>() == 6);
 }
 
-TEST_CASE("launch: look-ahead covers items whose quiet period ends soon, and only those", "[unit][scheduler][launch]") {
+TEST_CASE("launch: look-ahead covers items whose quiet period ends soon, and only those",
+          "[unit][scheduler][launch]") {
   World w(make_config());
   w.add_host("h1");
   w.start();
@@ -65,7 +66,8 @@ TEST_CASE("launch: look-ahead covers items whose quiet period ends soon, and onl
   CHECK(w.count<OpenGate>() == 0);
 }
 
-TEST_CASE("launch: blocked, stopping, pending, unresolved items and a quieting controller ask for nothing", "[unit][scheduler][launch]") {
+TEST_CASE("launch: blocked, stopping, pending, unresolved items and a quieting controller ask for nothing",
+          "[unit][scheduler][launch]") {
   World w(make_config());
   w.add_host("h1");
   w.start();
@@ -117,8 +119,10 @@ TEST_CASE("launch: unlabelled items go to templates that take them", "[unit][sch
   CHECK(w.all<CreateNode>().front().takes_unlabelled);
 }
 
-TEST_CASE("launch: the template with the fewest labels is preferred, then the name", "[unit][scheduler][launch]") {
-  World w(make_config({make_template("rich", "linux x86 gpu"), make_template("plain2", "linux x86"), make_template("plain1", "linux x86")}));
+TEST_CASE("launch: the template with the fewest labels is preferred, then the name",
+          "[unit][scheduler][launch]") {
+  World w(make_config({make_template("rich", "linux x86 gpu"), make_template("plain2", "linux x86"),
+                       make_template("plain1", "linux x86")}));
   w.add_host("h1");
   w.start();
   w.add_job("linux");
@@ -155,7 +159,8 @@ TEST_CASE("launch: a template's maximum and minimum idle hold", "[unit][schedule
   REQUIRE(w.run_until([&] { return w.builds.size() == 6; }, minutes(3)));
 }
 
-TEST_CASE("launch: unneeded executors beyond minimum idle are recycled after the idle limit", "[unit][scheduler][launch]") {
+TEST_CASE("launch: unneeded executors beyond minimum idle are recycled after the idle limit",
+          "[unit][scheduler][launch]") {
   SchedulerConfig config = make_config();
   config.templates[0].idle_limit = minutes(2);
   World w(config);
@@ -172,7 +177,8 @@ TEST_CASE("launch: unneeded executors beyond minimum idle are recycled after the
   CHECK(w.all<Audit>()[0].end.starts_with("unused"));
 }
 
-TEST_CASE("launch: an idle permanent node that is not ours is given its time to take the item", "[unit][scheduler][launch]") {
+TEST_CASE("launch: an idle permanent node that is not ours is given its time to take the item",
+          "[unit][scheduler][launch]") {
   World w(make_config());
   w.add_host("h1");
   Node own;
@@ -194,20 +200,31 @@ TEST_CASE("launch: an idle permanent node that is not ours is given its time to 
   CHECK(w.nodes.contains("permanent"));
 }
 
-TEST_CASE("launch: the sentinel is created, closed, never ordered and never swept", "[unit][scheduler][launch]") {
+TEST_CASE("launch: the sentinel is created, closed, never ordered and never swept",
+          "[unit][scheduler][launch]") {
   SchedulerConfig config = make_config();
   config.controllers[0].sentinel_node = "t-sentinel-1-0abc";
   World w(config);
   w.add_host("h1");
   w.start();
-  REQUIRE(w.run_until([&] { return w.nodes.contains("t-sentinel-1-0abc") && w.nodes.at("t-sentinel-1-0abc").fact.is_temporarily_offline; }, seconds(60)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.nodes.contains("t-sentinel-1-0abc") &&
+               w.nodes.at("t-sentinel-1-0abc").fact.is_temporarily_offline;
+      },
+      seconds(60)));
   w.run_for(minutes(5));
   CHECK(w.count<CreateNode>() == 1);
   CHECK(w.all<CreateNode>()[0].labels.empty());
   CHECK_FALSE(w.all<CreateNode>()[0].takes_unlabelled);
   CHECK(w.count<OrderExecutor>() == 0);
   w.restart_controller();
-  REQUIRE(w.run_until([&] { return w.nodes.contains("t-sentinel-1-0abc") && w.nodes.at("t-sentinel-1-0abc").fact.is_temporarily_offline; }, minutes(2)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.nodes.contains("t-sentinel-1-0abc") &&
+               w.nodes.at("t-sentinel-1-0abc").fact.is_temporarily_offline;
+      },
+      minutes(2)));
 }
 
 TEST_CASE("launch: names are unique, valid and never used again", "[unit][scheduler][launch]") {

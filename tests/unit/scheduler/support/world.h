@@ -1,5 +1,6 @@
-// A small deterministic world around SchedulerLogic: one controller, some hosts, virtual time. It interprets actions,
-// answers with events, keeps the true record of builds, and may be told to answer wrongly. No threads, no sleeping.
+// A small deterministic world around SchedulerLogic: one controller, some hosts, virtual time. It interprets
+// actions, answers with events, keeps the true record of builds, and may be told to answer wrongly. No
+// threads, no sleeping.
 #pragma once
 
 #include <functional>
@@ -82,7 +83,9 @@ class World {
     return found;
   }
   template <typename T>
-  std::size_t count() const { return all<T>().size(); }
+  std::size_t count() const {
+    return all<T>().size();
+  }
   /// Position in the log of the first action of this kind that the predicate accepts; log.size() if none.
   template <typename T>
   std::size_t first(const std::function<bool(const T&)>& accepts, std::size_t from = 0) const {
@@ -103,9 +106,9 @@ class World {
   Epoch epoch = 0;
   std::vector<Action> log;
   std::map<std::string, Node> nodes;
-  std::map<std::int64_t, Job> jobs;                            // the queue
-  std::vector<std::pair<std::string, std::string>> builds;     // node, build: the true record
-  std::map<std::string, std::string> running;                  // node -> build
+  std::map<std::int64_t, Job> jobs;                         // the queue
+  std::vector<std::pair<std::string, std::string>> builds;  // node, build: the true record
+  std::map<std::string, std::string> running;               // node -> build
   std::map<HostId, TestHost> hosts;
   std::map<ExecutorId, ExecutorRecord> records;
   std::string session = "s1";

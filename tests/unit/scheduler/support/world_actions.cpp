@@ -13,8 +13,9 @@ void World::interpret(const Action& action) {
           records[a.record.id] = a.record;
         } else if constexpr (std::is_same_v<T, ForgetExecutor>) {
           records.erase(a.executor);
-        } else if constexpr (std::is_same_v<T, CreateNode> || std::is_same_v<T, CloseGate> || std::is_same_v<T, OpenGate> ||
-                             std::is_same_v<T, DeleteNode> || std::is_same_v<T, OrderExecutor> || std::is_same_v<T, DestroyExecutor>) {
+        } else if constexpr (std::is_same_v<T, CreateNode> || std::is_same_v<T, CloseGate> ||
+                             std::is_same_v<T, OpenGate> || std::is_same_v<T, DeleteNode> ||
+                             std::is_same_v<T, OrderExecutor> || std::is_same_v<T, DestroyExecutor>) {
           play(a);
         } else {
           play_read(action);
@@ -28,7 +29,8 @@ void World::play(const CreateNode& a) {
   if (!is_controller_up) return answer(round_trip, NodeCreated{a.call, a.node, down()});
   if (!broken || broken->is_done) {
     if (nodes.contains(a.node.text) && !a.is_recreation) {
-      return answer(round_trip, NodeCreated{a.call, a.node, Error::failed(ErrorCode::conflict, "Agent already exists")});
+      return answer(round_trip,
+                    NodeCreated{a.call, a.node, Error::failed(ErrorCode::conflict, "Agent already exists")});
     }
     Node node;
     node.fact.name = a.node.text;
@@ -50,7 +52,9 @@ void World::play(const CloseGate& a) {
   const auto broken = fault(a);
   if (!is_controller_up) return answer(round_trip, GateClosed{a.call, a.node, down()});
   const auto node = nodes.find(a.node.text);
-  if (node == nodes.end()) return answer(round_trip, GateClosed{a.call, a.node, Error::failed(ErrorCode::not_found, "no such node")});
+  if (node == nodes.end())
+    return answer(round_trip,
+                  GateClosed{a.call, a.node, Error::failed(ErrorCode::not_found, "no such node")});
   if (!broken || broken->is_done) {
     node->second.fact.is_temporarily_offline = node->second.fact.is_offline = true;
     node->second.fact.offline_reason = a.reason;
@@ -62,7 +66,9 @@ void World::play(const OpenGate& a) {
   const auto broken = fault(a);
   if (!is_controller_up) return answer(round_trip, GateOpened{a.call, a.node, down()});
   const auto node = nodes.find(a.node.text);
-  if (node == nodes.end()) return answer(round_trip, GateOpened{a.call, a.node, Error::failed(ErrorCode::not_found, "no such node")});
+  if (node == nodes.end())
+    return answer(round_trip,
+                  GateOpened{a.call, a.node, Error::failed(ErrorCode::not_found, "no such node")});
   if (!broken || broken->is_done) {
     later(milliseconds(2), [this, name = a.node.text, generation = node->second.generation] {
       const auto found = nodes.find(name);
@@ -79,13 +85,17 @@ void World::play(const OpenGate& a) {
 void World::play(const DeleteNode& a) {
   const auto broken = fault(a);
   if (!is_controller_up) return answer(round_trip, NodeDeleted{a.call, a.controller, a.node, down()});
-  if (broken && !broken->is_done) return answer(round_trip, NodeDeleted{a.call, a.controller, a.node, broken->error});
+  if (broken && !broken->is_done)
+    return answer(round_trip, NodeDeleted{a.call, a.controller, a.node, broken->error});
   const bool was_there = nodes.contains(a.node);
   remove_node(a.node);
   running.erase(a.node);
   maintain();
   if (broken) return answer(round_trip, NodeDeleted{a.call, a.controller, a.node, broken->error});
-  answer(round_trip, NodeDeleted{a.call, a.controller, a.node, was_there ? Result<void>() : Result<void>(Error::failed(ErrorCode::not_found, "no such node"))});
+  answer(round_trip,
+         NodeDeleted{
+             a.call, a.controller, a.node,
+             was_there ? Result<void>() : Result<void>(Error::failed(ErrorCode::not_found, "no such node"))});
 }
 
 void World::play(const OrderExecutor& a) {
@@ -93,7 +103,9 @@ void World::play(const OrderExecutor& a) {
   const ExecutorId id = a.order.spec.id;
   const auto found = hosts.find(a.host);
   if (found == hosts.end() || !found->second.is_reachable) {
-    return answer(round_trip, ExecutorOrdered{a.call, id, Error::unknown(ErrorCode::unavailable, "host does not answer")});
+    return answer(
+        round_trip,
+        ExecutorOrdered{a.call, id, Error::unknown(ErrorCode::unavailable, "host does not answer")});
   }
   if (!broken || broken->is_done) {
     HostExecutor& there = found->second.executors[id];
@@ -120,9 +132,12 @@ void World::play(const DestroyExecutor& a) {
   const auto broken = fault(a);
   const auto found = hosts.find(a.host);
   if (found == hosts.end() || !found->second.is_reachable) {
-    return answer(round_trip, ExecutorDestroyed{a.call, a.executor, Error::unknown(ErrorCode::unavailable, "host does not answer")});
+    return answer(round_trip,
+                  ExecutorDestroyed{a.call, a.executor,
+                                    Error::unknown(ErrorCode::unavailable, "host does not answer")});
   }
-  if (broken && !broken->is_done) return answer(round_trip, ExecutorDestroyed{a.call, a.executor, broken->error});
+  if (broken && !broken->is_done)
+    return answer(round_trip, ExecutorDestroyed{a.call, a.executor, broken->error});
   ExecutorReport gone;
   gone.id = a.executor;
   gone.state = ExecutorState::gone;
@@ -180,7 +195,9 @@ void World::play_read(const Action& action) {
   if (const auto* a = std::get_if<RenewLeases>(&action)) {
     const auto found = hosts.find(a->host);
     if (found == hosts.end() || !found->second.is_reachable) {
-      return answer(round_trip, LeasesRenewed{a->call, a->host, Error::unknown(ErrorCode::unavailable, "host does not answer")});
+      return answer(
+          round_trip,
+          LeasesRenewed{a->call, a->host, Error::unknown(ErrorCode::unavailable, "host does not answer")});
     }
     if (broken) return answer(round_trip, LeasesRenewed{a->call, a->host, broken->error});
     LeaseReply reply;
