@@ -20,7 +20,7 @@ void read_capacity(ConfigSection section, LogicConfig& out) {
 }
 
 void read_registry(ConfigSection section, RegistryConfig& out) {
-  const std::string type = section.one_of("type", {"none", "embedded", "consul"}, "embedded");
+  const std::string type = section.one_of("type", {"none", "embedded"}, "embedded");
   out.type = type == "none"     ? RegistryConfig::Type::none
              : type == "consul" ? RegistryConfig::Type::consul
                                 : RegistryConfig::Type::embedded;

@@ -148,7 +148,7 @@ void read_policy(ConfigSection section, SchedulerConfig& logic) {
 }
 
 void read_registry(ConfigSection section, RegistryConfig& out) {
-  out.type = section.one_of("type", {"embedded", "consul"}, "embedded") == "consul"
+  out.type = section.one_of("type", {"embedded"}, "embedded") == "consul"
                  ? RegistryConfig::Type::consul
                  : RegistryConfig::Type::embedded;
   ConfigSection consul = section.section("consul");

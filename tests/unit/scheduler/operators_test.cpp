@@ -159,7 +159,7 @@ TEST_CASE("configuration: a changed template recycles idle executors and lets bu
   next.templates[0].maximum = 1;
   CHECK(w.logic->executors_retired_by(next) == 0);
   next.templates.clear();
-  CHECK(w.logic->executors_retired_by(next) == 3);
+  CHECK(w.logic->executors_retired_by(next) == 2);
   w.config = next;
   w.send(ConfigChanged{next});
   REQUIRE(w.run_until([&] { return w.executors_on_hosts() <= 1; }, minutes(1)));
