@@ -148,9 +148,8 @@ void read_policy(ConfigSection section, SchedulerConfig& logic) {
 }
 
 void read_registry(ConfigSection section, RegistryConfig& out) {
-  out.type = section.one_of("type", {"embedded"}, "embedded") == "consul"
-                 ? RegistryConfig::Type::consul
-                 : RegistryConfig::Type::embedded;
+  out.type = section.one_of("type", {"embedded"}, "embedded") == "consul" ? RegistryConfig::Type::consul
+                                                                          : RegistryConfig::Type::embedded;
   ConfigSection consul = section.section("consul");
   out.consul_url =
       checked_url(consul, "url", consul.text("url", out.consul_url), consul.flag("allow_http", false));
