@@ -7,6 +7,7 @@ namespace skep::scheduler {
 namespace {
 
 constexpr Duration longest_backoff = seconds(30);
+constexpr Duration profile_again_after = seconds(20);
 constexpr Duration idle_nodes_interval =
     seconds(30);  // nobody is expected to change anything while nothing is under way
 const std::string sentinel_reason = std::string(our_offline_prefix) + " sentinel, keeps label texts readable";
@@ -117,21 +118,29 @@ std::string LogicState::freeze_reason(const Controller& c) const {
   return {};
 }
 
+// Once per session; again while a right is missing, and after an order was refused for want of one: somebody
+// may have granted or withdrawn it.
+void LogicState::advance_profile(Controller& c) {
+  if (c.is_profile_pending && now >= c.profile_sent + call_limit) c.is_profile_pending = false;
+  if (c.is_profile_pending) return wake_at(c.profile_sent + call_limit);
+  if (c.profile && !c.is_profile_doubted) return;
+  const Instant due =
+      c.profile ? std::max(c.profile_retry.next, c.profile_sent + profile_again_after) : c.profile_retry.next;
+  if (now < due) return wake_at(due);
+  c.is_profile_pending = true;
+  c.profile_sent = now;
+  wake_at(now + call_limit);
+  emit(ProfileController{c.config.name});
+}
+
+void LogicState::doubt_profile(Executor& e, const Error& error) {
+  Controller* c = controller_of(e);
+  if (c != nullptr && error.code == ErrorCode::permission_denied) c->is_profile_doubted = true;
+}
+
 void LogicState::advance_controllers() {
   for (auto& [id, c] : controllers) {
-    if (!c.profile) {
-      if (c.is_profile_pending && now >= c.profile_sent + call_limit) c.is_profile_pending = false;
-      if (c.is_profile_pending) {
-        wake_at(c.profile_sent + call_limit);
-      } else if (now < c.profile_retry.next) {
-        wake_at(c.profile_retry.next);
-      } else {
-        c.is_profile_pending = true;
-        c.profile_sent = now;
-        wake_at(now + call_limit);
-        emit(ProfileController{id});
-      }
-    }
+    advance_profile(c);
     advance_poll(c, c.queue_poll, true);
     advance_poll(c, c.nodes_poll, false);
   }
@@ -155,13 +164,15 @@ void LogicState::on_profiled(const ControllerProfiled& event) {
   // A restart between the profile and a later read shows in that read's session.
   if (!note_session(*c, event.profile->session, c->profile_sent)) return;
   c->profile = *event.profile;
+  c->is_profile_doubted = !c->profile->missing_permissions.empty();
   c->means = event.profile->one_build;
   c->profile_problem.clear();
   c->profile_retry.reset();
   for (const std::string& permission : c->profile->missing_permissions) {
     say(Level::error,
         "the account lacks the permission " + permission +
-            "; no executor is launched for this controller until it is granted",
+            "; no executor is launched for this controller until it is granted, which is looked for every " +
+            duration_to_text(profile_again_after),
         {{"controller", event.controller.text}}, "permission " + event.controller.text + " " + permission);
   }
   for (auto& [id, e] : executors) {
@@ -232,6 +243,17 @@ void LogicState::restart_session(Controller& c) {
   replan();
 }
 
+// With exactly one matching node a controller names that node instead of the label. If the node is an
+// executor of ours, more of its template would serve the item, too; its own block that comes back wants it
+// and no other.
+void LogicState::resolve_hidden(Controller& c) {
+  for (const DemandBook::Entry* entry : c.demand.hidden()) {
+    const Executor* e = find(ExecutorId(entry->item.matching_node));
+    if (e == nullptr || e->record.controller != c.config.name || e->is_resuming || e->lost_since) continue;
+    c.demand.resolve_like(entry->item.id, e->record.template_name, template_index, now);
+  }
+}
+
 void LogicState::on_queue_read(const QueueRead& event) {
   Controller* c = controller(event.controller);
   if (c == nullptr) return;
@@ -248,6 +270,7 @@ void LogicState::on_queue_read(const QueueRead& event) {
     return;
   }
   c->demand.update(*event.queue, template_index, now);
+  resolve_hidden(*c);
   if (c->demand.classes().size() > 2 * c->demand.items().size() + 1000) c->demand.drop_empty_classes();
   std::erase_if(c->consumed, [&](const auto& pair) {
     const bool is_over = c->consumed_at[pair.first] < event.started;

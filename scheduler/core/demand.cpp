@@ -72,6 +72,35 @@ std::vector<std::size_t> TemplateIndex::matching(const LabelExpression* expressi
   return found;
 }
 
+std::vector<std::size_t> TemplateIndex::named(const TemplateName& name,
+                                              const ControllerId& controller) const {
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    if (entries_[i].value->name == name && serves(*entries_[i].value, controller)) found.push_back(i);
+  }
+  return found;
+}
+
+void DemandBook::match(DemandClass& demand_class, const TemplateIndex& templates) const {
+  demand_class.templates =
+      demand_class.like
+          ? templates.named(*demand_class.like, controller_)
+          : templates.matching(demand_class.expression ? &*demand_class.expression : nullptr, controller_);
+}
+
+DemandClass& DemandBook::class_like(const TemplateName& name, const TemplateIndex& templates) {
+  const std::string key = "\n" + name.text;  // no expression begins so
+  const auto [place, is_new] = classes_.try_emplace(key);
+  DemandClass& result = place->second;
+  if (is_new) {
+    result.key = key;
+    result.name = "(hidden; what template " + name.text + " has satisfies it)";
+    result.like = name;
+    match(result, templates);
+  }
+  return result;
+}
+
 DemandClass& DemandBook::class_of(const std::string& label, const TemplateIndex& templates) {
   const auto known = names_.find(label);
   if (known != names_.end()) {
@@ -87,9 +116,10 @@ DemandClass& DemandBook::class_of(const std::string& label, const TemplateIndex&
   const auto [place, is_new] = classes_.try_emplace(key);
   DemandClass& result = place->second;
   if (is_new) {
+    result.key = key;
     result.name = expression ? expression->name() : std::string();
     result.expression = std::move(expression);
-    result.templates = templates.matching(result.expression ? &*result.expression : nullptr, controller_);
+    match(result, templates);
   }
   return result;
 }
@@ -97,7 +127,9 @@ DemandClass& DemandBook::class_of(const std::string& label, const TemplateIndex&
 void DemandBook::join(Entry& entry, const TemplateIndex& templates, Instant now) {
   const QueueItem& item = entry.item;
   entry.kind = Kind::none;
-  entry.demand_class = is_label_known(item) ? &class_of(*item.label, templates) : nullptr;
+  entry.demand_class = is_label_known(item) ? &class_of(*item.label, templates)
+                       : entry.like         ? &class_like(*entry.like, templates)
+                                            : nullptr;
   if (item.stage == ItemStage::buildable && entry.buildable_seen == Instant{}) entry.buildable_seen = now;
   if (item.is_stopping || is_quieting_down_) return;
   const bool is_buildable = item.stage == ItemStage::buildable;
@@ -140,6 +172,23 @@ void DemandBook::erase(std::int64_t id) {
   if (found == items_.end()) return;
   leave(found->second);
   items_.erase(found);
+}
+
+std::vector<const DemandBook::Entry*> DemandBook::hidden() const {
+  std::vector<const Entry*> found;
+  for (const auto& [id, entry] : items_) {
+    if (entry.kind == Kind::unresolved && !entry.item.matching_node.empty()) found.push_back(&entry);
+  }
+  return found;
+}
+
+void DemandBook::resolve_like(std::int64_t id, const TemplateName& name, const TemplateIndex& templates,
+                              Instant now) {
+  const auto found = items_.find(id);
+  if (found == items_.end()) return;
+  leave(found->second);
+  found->second.like = name;
+  join(found->second, templates, now);
 }
 
 bool DemandBook::update(const QueueSnapshot& snapshot, const TemplateIndex& templates, Instant now) {
@@ -188,10 +237,7 @@ bool DemandBook::update(const QueueSnapshot& snapshot, const TemplateIndex& temp
 }
 
 void DemandBook::rematch(const TemplateIndex& templates) {
-  for (auto& [name, demand_class] : classes_) {
-    demand_class.templates =
-        templates.matching(demand_class.expression ? &*demand_class.expression : nullptr, controller_);
-  }
+  for (auto& [key, demand_class] : classes_) match(demand_class, templates);
 }
 
 const DemandBook::Entry* DemandBook::find(std::int64_t id) const {

@@ -19,8 +19,10 @@ namespace skep::scheduler {
 
 /// One demand class of one controller.
 struct DemandClass {
+  std::string key;                            // in DemandBook::classes()
   std::string name;                           // normalised label; "" = any node
-  std::optional<LabelExpression> expression;  // nullopt for any node
+  std::optional<LabelExpression> expression;  // nullopt for any node, and with `like`
+  std::optional<TemplateName> like;           // the label is hidden, but nodes of this template satisfy it
   std::vector<std::size_t> templates;         // that satisfy it, best first: fewest labels, then name
   struct Ref {
     std::int64_t order_ms;  // buildable: since when in the queue; waiting: when its quiet period ends
@@ -37,6 +39,8 @@ class TemplateIndex {
   void reset(const std::vector<std::shared_ptr<const Template>>& templates);
   /// Templates of this controller whose nodes satisfy the expression (nullptr: any node), best first.
   std::vector<std::size_t> matching(const LabelExpression* expression, const ControllerId& controller) const;
+  /// This template alone, if it serves the controller.
+  std::vector<std::size_t> named(const TemplateName& name, const ControllerId& controller) const;
 
  private:
   struct Entry {
@@ -61,6 +65,7 @@ class DemandBook {
     Kind kind = Kind::none;
     DemandClass* demand_class = nullptr;  // set for every item whose label is known
     Instant buildable_seen{};             // first read that showed it buildable
+    std::optional<TemplateName> like;     // see DemandClass::like; kept, since an item's label never changes
   };
 
   explicit DemandBook(ControllerId controller) : controller_(std::move(controller)) {}
@@ -71,6 +76,10 @@ class DemandBook {
   bool update(const QueueSnapshot& snapshot, const TemplateIndex& templates, Instant now);
   void upsert(const QueueItem& item, const TemplateIndex& templates, Instant now);
   void erase(std::int64_t id);
+  /// Items whose label is hidden behind the name of the one node that satisfies it.
+  std::vector<const Entry*> hidden() const;
+  /// Such an item is demand for executors like that node.
+  void resolve_like(std::int64_t id, const TemplateName& name, const TemplateIndex& templates, Instant now);
   /// After a change of configuration: match every class again.
   void rematch(const TemplateIndex& templates);
 
@@ -87,6 +96,8 @@ class DemandBook {
 
  private:
   DemandClass& class_of(const std::string& label, const TemplateIndex& templates);
+  DemandClass& class_like(const TemplateName& name, const TemplateIndex& templates);
+  void match(DemandClass& demand_class, const TemplateIndex& templates) const;
   void join(Entry& entry, const TemplateIndex& templates, Instant now);
   void leave(Entry& entry);
 

@@ -296,6 +296,11 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
     return answer(WaitReason::served_elsewhere, "an idle node that is not ours can take it");
   if (demand_class->templates.empty()) {
     const LabelExpression* expression = demand_class->expression ? &*demand_class->expression : nullptr;
+    if (demand_class->like)
+      return answer(WaitReason::no_template,
+                    "template " + quoted(demand_class->like->text) +
+                        ", whose executor satisfied it, is gone from the configuration",
+                    "define a template with the labels that this one had");
     const std::string what = expression == nullptr
                                  ? "no template takes items without a label"
                                  : "no template's labels satisfy " + quoted(demand_class->name);
@@ -317,8 +322,7 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
     x.starts_in = Duration(seconds(1));
     return answer(WaitReason::gate_opening, "its controller has chosen an executor and starts it");
   }
-  const auto found =
-      c.blocked.find(demand_class->expression ? demand_class->expression->expression() : std::string());
+  const auto found = c.blocked.find(demand_class->key);
   const Blocked blocked = found != c.blocked.end()
                               ? found->second
                               : Blocked{WaitReason::executor_coming, demand_class->templates.front(), {}, {}};

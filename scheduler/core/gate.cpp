@@ -76,6 +76,7 @@ void LogicState::on_gate_opened(const GateOpened& event) {
     e->gate = Gate::open;
     return;
   }
+  doubt_profile(*e, event.result.error());
   say(Level::warning,
       "could not open the gate: " + event.result.error().message +
           "; it is closed and looked at before another try",
@@ -120,6 +121,7 @@ void LogicState::on_gate_closed(const GateClosed& event) {
   if (e->gate != Gate::closing) return;
   if (!event.result) {
     e->close_retry.note_failure(now, milliseconds(20), seconds(2));
+    doubt_profile(*e, event.result.error());
     say(Level::warning,
         "could not close the gate: " + event.result.error().message +
             "; trying again until it is acknowledged",

@@ -72,6 +72,7 @@ void LogicState::on_node_created(const NodeCreated& event) {
     return;
   }
   const Error& error = event.secret.error();
+  doubt_profile(*e, error);
   if (e->is_resuming) {
     e->creation = Executor::Creation::failed;
     e->order_retry.note_failure(now, seconds(1), seconds(8));

@@ -94,6 +94,7 @@ void LogicState::on_node_deleted(const NodeDeleted& event) {
     return;
   }
   e->delete_retry.note_failure(now, first_retry, last_retry);
+  doubt_profile(*e, event.result.error());
   e->delete_retry.next += jitter(first_retry, prng);
   say(Level::warning, "could not delete a node: " + event.result.error().message + "; trying again",
       {{"node", event.node}, {"controller", event.controller.text}, {"hint", event.result.error().hint}},

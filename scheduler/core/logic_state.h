@@ -54,6 +54,7 @@ struct Controller {
 
   std::optional<ControllerProfile> profile;
   bool is_profile_pending = false;
+  bool is_profile_doubted = false;  // the account's rights may have changed since
   Instant profile_sent{};
   Retry profile_retry;
   std::string profile_problem;
@@ -180,6 +181,8 @@ class LogicState {
   Controller* controller(const ControllerId& id);
   const Controller* controller(const ControllerId& id) const;
   void advance_controllers();
+  void advance_profile(Controller& c);
+  void doubt_profile(Executor& e, const Error& error);
   void advance_poll(Controller& c, Poll& poll, bool is_queue);
   Duration poll_interval(const Controller& c, bool is_queue) const;
   bool is_active(const Controller& c) const;
@@ -187,6 +190,7 @@ class LogicState {
   void read_soon(Poll& poll);
   void on_profiled(const ControllerProfiled& event);
   void on_queue_read(const QueueRead& event);
+  void resolve_hidden(Controller& c);
   bool note_session(Controller& c, const std::string& session, Instant started);
   void restart_session(Controller& c);
   bool is_fresh(const Poll& poll, Duration limit) const;

@@ -126,6 +126,7 @@ void PlanPass::find_elsewhere() {
   if (free_nodes.empty()) return;
   for (const auto& pair : c_.demand.classes()) {
     const DemandClass& demand_class = pair.second;
+    if (demand_class.like) continue;  // the controller named the only node that satisfies it: one of ours
     for (const DemandClass::Ref& ref : demand_class.buildable) {
       if (free_nodes.empty()) return;
       const DemandBook::Entry* entry = c_.demand.find(ref.id);

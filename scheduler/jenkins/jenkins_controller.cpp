@@ -59,7 +59,11 @@ Result<http::Reply> JenkinsController::send(http::Request request) {
   const std::string session = http::header_value(reply->headers, "X-Jenkins-Session");
   if (!session.empty()) {
     const std::lock_guard<std::mutex> guard(lock_);
-    if (session != session_) known_labels_.clear();  // after a crash ids may be used again
+    if (session != session_) {
+      known_labels_.clear();  // after a crash ids may be used again
+      has_agents_ = false;    // ephemeral nodes, the sentinel too, ended with the session
+      nodes_.clear();
+    }
     session_ = session;
   }
   return reply;

@@ -114,6 +114,7 @@ class World {
   std::string session = "s1";
   bool is_controller_up = true;
   bool is_quieting_down = false;
+  bool hides_labels = false;  // as without scripts: with one matching node it names that node, not the label
   Duration round_trip = milliseconds(2);
   Duration boot_time = milliseconds(300);
   bool agents_connect = true;
@@ -135,6 +136,7 @@ class World {
   void play(const OrderExecutor& a);
   void play(const DestroyExecutor& a);
   void play_read(const Action& a);
+  QueueItem shown(const QueueItem& item) const;
   void boot(const HostId& host, const ExecutorId& id, int generation);
   void connect(const HostId& host, const ExecutorId& id, int generation);
   void assign(std::int64_t id, Node& node);

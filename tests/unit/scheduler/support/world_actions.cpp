@@ -152,6 +152,20 @@ void World::play(const DestroyExecutor& a) {
   answer(round_trip, ExecutorDestroyed{a.call, a.executor, gone});
 }
 
+QueueItem World::shown(const QueueItem& item) const {
+  if (!hides_labels || !item.label || is_any_node_text(*item.label)) return item;
+  std::vector<std::string> matching;
+  for (const auto& [name, node] : nodes) {
+    if (LabelExpression::from_job(*item.label).matches(node.labels)) matching.push_back(name);
+  }
+  if (matching.size() != 1) return item;
+  QueueItem hidden = item;
+  hidden.label.reset();
+  hidden.label_source = LabelSource::unresolved;
+  hidden.matching_node = matching.front();
+  return hidden;
+}
+
 void World::play_read(const Action& action) {
   const auto broken = fault(action);
   if (const auto* a = std::get_if<ProfileController>(&action)) {
@@ -169,7 +183,7 @@ void World::play_read(const Action& action) {
     if (broken) return answer(round_trip, QueueRead{a->controller, session, now, broken->error});
     QueueSnapshot queue;
     queue.is_quieting_down = is_quieting_down;
-    for (const auto& [id, job] : jobs) queue.items.push_back(job.item);
+    for (const auto& [id, job] : jobs) queue.items.push_back(shown(job.item));
     return answer(round_trip, QueueRead{a->controller, session, now, queue});
   }
   if (const auto* a = std::get_if<ReadNodes>(&action)) {
