@@ -15,7 +15,7 @@ std::string create_form(const CreateNode& order) {
   std::vector<std::pair<std::string, std::string>> fields{
       {"name", order.node.text},
       {"executors", "1"},
-      {"remoteFsRoot", order.remote_fs.empty() ? "/home/agent" : order.remote_fs},
+      {"remoteFsRoot", order.remote_fs.empty() ? "." : order.remote_fs},
       {"labels", order.labels},
       {"mode", order.takes_unlabelled ? "NORMAL" : "EXCLUSIVE"},
       {"deleteExistingClients", order.is_recreation ? "true" : "false"},

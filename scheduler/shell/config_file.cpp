@@ -68,7 +68,7 @@ Template read_template(ConfigSection& section) {
   made.driver = section.one_of("driver", {"process"}, "process");
   made.image = section.text("image");
   made.resources = read_resources(section.section("resources"));
-  made.remote_fs = section.text("remote_fs", "/home/agent");
+  made.remote_fs = section.text("remote_fs", ".");
   made.agent_command = section.texts("agent_command");
   made.environment = section.text_map("environment");
   made.host_attributes = section.text_map("host_attributes");

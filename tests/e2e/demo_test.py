@@ -79,6 +79,26 @@ def a_pipeline_block_outlives_a_restart_of_the_controller():
         farm.end()
 
 
+def builds_leave_nothing_outside_their_executor():
+    """A node's root that is not the executor's own directory would keep every workspace on the host."""
+    farm = Farm(one_build="gate")
+    try:
+        farm.start()
+        places = farm.folder / "places"
+        for path, kind in (("free", "freestyle"), ("flow", "pipeline")):
+            farm.sim("jobs", "POST", {"path": path, "kind": kind, "label": "linux", "duration_ms": 100, "command": f"pwd >> {places}"})
+            farm.sim("schedule", "POST", {"path": path})
+        wait_for(lambda: (t := ended(farm)) and len(t["builds"]) == 2, "both builds have ended", 60, 0.3)
+        wait_for(lambda: not farm.leaks(), "nothing is left over", 60)
+        lines = places.read_text().split()
+        expect(len(lines) == 2, f"places: {lines}")
+        for line in lines:
+            expect(line.startswith(f"{farm.folder}/executors/"), f"a build worked outside its executor: {line}")
+            expect(not pathlib.Path(line).exists(), f"its workspace is left: {line}")
+    finally:
+        farm.end()
+
+
 def ended(farm):
     try:
         truth = farm.sim("truth")
@@ -89,4 +109,4 @@ def ended(farm):
 
 if __name__ == "__main__":
     sys.exit(checks.run([gate_on_core_2_479, gate_on_core_2_528, hook_for_an_administrator, interrupting_the_demo_leaves_nothing,
-                         a_pipeline_block_outlives_a_restart_of_the_controller]))
+                         builds_leave_nothing_outside_their_executor, a_pipeline_block_outlives_a_restart_of_the_controller]))

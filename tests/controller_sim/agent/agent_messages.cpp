@@ -9,6 +9,7 @@ std::string to_text(const AgentMessage& message) {
   switch (message.type) {
     case AgentMessage::Type::run:
       object["type"] = "run";
+      object["remote_fs"] = message.run.remote_fs;
       object["duration_ms"] = message.run.duration_ms;
       object["command"] = message.run.command;
       object["durable"] = message.run.durable;
@@ -40,12 +41,13 @@ std::optional<AgentMessage> parse_agent_message(std::string_view text) {
   } else if (*type == "stop") {
     message.type = AgentMessage::Type::stop;
   } else if (*type == "run") {
+    const auto remote_fs = json::get_string(*parsed, "remote_fs");
     const auto duration = json::get_int64(*parsed, "duration_ms");
     const auto command = json::get_string(*parsed, "command");
     const auto durable = json::get_bool(*parsed, "durable");
     const auto resume = json::get_bool(*parsed, "resume");
-    if (!duration || !command || !durable || !resume) return std::nullopt;
-    message.run = {message.run.build, *duration, *command, *durable, *resume};
+    if (!remote_fs || !duration || !command || !durable || !resume) return std::nullopt;
+    message.run = {message.run.build, *remote_fs, *duration, *command, *durable, *resume};
   } else {
     return std::nullopt;
   }

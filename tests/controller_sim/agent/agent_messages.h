@@ -2,7 +2,7 @@
 // for the remoting protocol, of which Skep needs nothing but that builds run and that the channel can close.
 //
 //   controller -> agent
-//   {"type":"run","build":7,"duration_ms":1000,"command":"true","durable":false,"resume":false}
+//   {"type":"run","build":7,"remote_fs":".","duration_ms":1000,"command":"true","durable":false,"resume":false}
 //                         {"type":"stop","build":7}
 //   agent -> controller   {"type":"done","build":7,"success":true}
 #pragma once
@@ -16,6 +16,7 @@ namespace skep::controller_sim {
 
 struct RunMessage {
   std::uint64_t build = 0;
+  std::string remote_fs;  // the node's root; a relative one counts from the agent's own directory
   std::int64_t duration_ms = 0;
   std::string command;
   bool durable = false;  // the body goes on when the agent process ends

@@ -56,7 +56,7 @@ std::string BuildRunner::folder(std::uint64_t build) const {
 
 int BuildRunner::start(const RunMessage& message) {
   const std::string place = folder(message.build);
-  const std::string workspace = root_ + "/workspace";
+  const std::string workspace = (fs::absolute(message.remote_fs) / "workspace").lexically_normal().string();
   std::error_code error;
   fs::create_directories(place, error);
   fs::create_directories(workspace, error);

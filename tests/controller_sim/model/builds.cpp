@@ -133,6 +133,8 @@ void State::start_executable(std::uint64_t id) {
   command.build = occupation.id;
   command.duration = body.duration;
   command.command = body.command;
+  const auto node = nodes.find(occupation.computer);
+  if (node != nodes.end()) command.remote_fs = node->second.remote_fs;
   command.survives_agent = occupation.pipeline;
   commands.push_back(std::move(command));
 }

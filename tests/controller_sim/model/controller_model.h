@@ -142,6 +142,7 @@ struct AgentCommand {
   std::uint64_t build = 0;  // BuildRecord::id
   Duration duration{};
   std::string command{};
+  std::string remote_fs{};      // of the node: where its builds have their workspaces
   bool survives_agent = false;  // durable task of a pipeline: goes on when the agent process ends
 };
 
