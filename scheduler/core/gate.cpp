@@ -268,7 +268,9 @@ void LogicState::resolve_offer(Executor& e) {
     for (const std::string& build : other.record.builds_seen)
       ran_elsewhere = ran_elsewhere || is_build_of(build, offer.path, offer.is_pipeline_block);
   }
-  if (is_still_there || ran_elsewhere) {
+  // Blocks of one pipeline run share a path: what ran elsewhere may be another block, so an executor that was
+  // seen assigned is not believed to be unused because of it.
+  if (is_still_there || (ran_elsewhere && !offer.was_assigned)) {
     if (offer.was_assigned) ++counters.gate_bounces;
     return end_offer(e, !offer.was_assigned && is_still_there);
   }

@@ -62,11 +62,18 @@ def is_from(entry, folder):
         return False
 
 
-def a_pipeline_block_outlives_a_restart_of_the_controller():
-    farm = Farm(one_build="gate")
+def a_pipeline_block_outlives_a_restart_with_the_gate():
+    outlives_a_restart(Farm(one_build="gate"))
+
+
+def a_pipeline_block_outlives_a_restart_with_the_hook():
+    outlives_a_restart(Farm(administrator=True))
+
+
+def outlives_a_restart(farm):
     try:
         farm.start()
-        farm.sim("jobs", "POST", {"path": "long", "kind": "pipeline", "label": "linux", "duration_ms": 15000})
+        farm.sim("jobs", "POST", {"path": "long", "kind": "pipeline", "label": "linux", "duration_ms": 9000})
         farm.sim("schedule", "POST", {"path": "long"})
         wait_for(lambda: [e for e in farm.api("v1/executors") if e["state"] == "busy"], "the block runs", 60)
         farm.sim("restart", "POST", {"keep_queue": True, "down_ms": 1000, "starting_ms": 1000})
@@ -109,4 +116,5 @@ def ended(farm):
 
 if __name__ == "__main__":
     sys.exit(checks.run([gate_on_core_2_479, gate_on_core_2_528, hook_for_an_administrator, interrupting_the_demo_leaves_nothing,
-                         builds_leave_nothing_outside_their_executor, a_pipeline_block_outlives_a_restart_of_the_controller]))
+                         builds_leave_nothing_outside_their_executor, a_pipeline_block_outlives_a_restart_with_the_gate,
+                         a_pipeline_block_outlives_a_restart_with_the_hook]))
