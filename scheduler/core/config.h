@@ -22,8 +22,8 @@ struct Template {
   std::string driver;
   std::string image;
   Resources resources;
-  /// Root of the node, below which Jenkins keeps its workspaces. A relative one counts from the agent's current
-  /// directory (SlaveComputer.setChannel), which skep-join makes the executor's own work directory.
+  /// Root of the node, below which Jenkins keeps its workspaces. A relative one counts from the agent's
+  /// current directory (SlaveComputer.setChannel), which skep-join makes the executor's own work directory.
   std::string remote_fs;
   std::vector<std::string> agent_command;
   std::map<std::string, std::string> environment;

@@ -1,6 +1,7 @@
 // Runs builds of skep-agent-sim as real processes in the node's root (createSlave's remoteFsRoot; a relative
-// one counts from the agent's current directory, as in Jenkins' SlaveComputer.setChannel). A durable body (pipeline `sh`) is
-// detached as durable-task does: it outlives the agent, and its result is found again in the work directory.
+// one counts from the agent's current directory, as in Jenkins' SlaveComputer.setChannel). A durable body
+// (pipeline `sh`) is detached as durable-task does: it outlives the agent, and its result is found again in
+// the work directory.
 //
 // Every build has a folder <workDir>/remoting/sim-builds/<id> with the files pid, started and, at its end,
 // done (exit status). Linux only. Not thread-safe.

@@ -70,8 +70,8 @@ void Hub::deliver(const AgentCommand& command) {
   const auto link = found->second.link.lock();
   if (!link) return;
   AgentMessage message;
-  message.run = {command.build,          command.remote_fs,      to_ms(command.duration), command.command,
-                 command.survives_agent, false};
+  message.run = {command.build,   command.remote_fs,      to_ms(command.duration),
+                 command.command, command.survives_agent, false};
   switch (command.kind) {
     case AgentCommandKind::close_channel:
       link->close();
