@@ -221,8 +221,11 @@ void State::next_blocks(const std::string& job_path, int number) {
   if (run == nullptr || !run->building || run->stopped) return;
   const Job& job = jobs.at(job_path);
   const auto count = static_cast<int>(blocks_of(job).size());
-  const int until = job.spec.parallel ? count : std::min(count, run->next_block + 1);
-  while (run->next_block < until) queue_block(*run, run->next_block++);
+  if (run->next_block >= count) return;
+  queue_block(*run, run->next_block++);
+  // Branches come one after the other: the queue looks in between (recording 23).
+  const bool has_another_branch = job.spec.parallel && run->next_block < count;
+  if (has_another_branch) at(clock + options.branch_start, {EventKind::start_flow, 0, job_path, number});
 }
 
 void State::queue_block(Run& run, int block) {

@@ -276,6 +276,13 @@ void ControllerModel::set_quieting_down(bool on, Instant now) {
   if (!on) state_->schedule_maintenance();
 }
 
+void ControllerModel::set_permissions(const std::string& user,
+                                      std::set<std::string, std::less<>> permissions) {
+  for (User& each : state_->options.users) {
+    if (each.name == user) each.permissions = std::move(permissions);
+  }
+}
+
 void ControllerModel::restart(bool keep_queue, Instant now, Duration down, Duration starting) {
   state_->advance(now);
   state_->begin_restart(keep_queue, down, starting);

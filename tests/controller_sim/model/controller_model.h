@@ -79,6 +79,7 @@ struct Options {
   Duration queue_tick = seconds(5);
   Duration connect_delay = milliseconds(20);  // channel accepted ("INFO: Connected") to offline:false
   Duration flow_start = milliseconds(40);     // pipeline run started to its first node block in the queue
+  Duration branch_start = milliseconds(10);   // from one parallel branch's block to the next one's
   Duration trim_labels_every = minutes(5);
   Duration left_item_life = minutes(5);
   Duration resume_timeout = minutes(5);  // re-queued pipeline block waits that long for its node
@@ -205,6 +206,8 @@ class ControllerModel {
   void create_permanent_node(const std::string& name, const std::string& labels, bool exclusive,
                              int executors, Instant now);
   void set_quieting_down(bool on, Instant now);
+  /// Of a user that exists; what an administrator changes in the authorisation matrix.
+  void set_permissions(const std::string& user, std::set<std::string, std::less<>> permissions);
   /// Stop and start: refused for `down`, then 503 for `starting`, then a new session. keep_queue = a clean
   /// restart (queue.xml).
   void restart(bool keep_queue, Instant now, Duration down = milliseconds(3500),

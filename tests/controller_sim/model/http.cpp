@@ -1,4 +1,6 @@
 // Requests: who asks, may they, and which page answers. Replies look as the recordings 01, 02 and 14 do.
+#include <algorithm>
+
 #include "tests/controller_sim/model/exported.h"
 #include "tests/controller_sim/model/permissions.h"
 #include "tests/controller_sim/model/state.h"
@@ -47,15 +49,31 @@ bool State::has(const Caller& caller, std::string_view permission) const {
   return false;
 }
 
+/// What nobody in particular gets: a small page that leads to the login form.
+HttpReply State::login_required(const ParsedRequest& request) {
+  const std::string& target = request.raw->target;
+  std::string from;
+  for (const char c : target)
+    from += c == '/' ? "%2F" : c == '?' ? "%3F" : c == '=' ? "%3D" : std::string(1, c);
+  const std::string form = local("login?from=" + from);
+  HttpReply reply = page(403, "", "", "", 0);
+  reply.headers.erase(reply.headers.begin() + 3);  // nothing about caching
+  reply.body =
+      "<html><head><meta http-equiv='refresh' content='1;url=" + form +
+      "'/><script id='redirect' data-redirect-url='" + form + "' src='" +
+      local("static/" + session_id + "/scripts/redirect.js") +
+      "'></script></head><body style='background-color:white; color:white;'>Authentication required<!--\n"
+      "You are authenticated as: anonymous\nGroups that you are in:\n\n"
+      "Permission you need to have (but didn't): hudson.model.Hudson.Read\n"
+      " ... which is implied by: hudson.security.Permission.GenericRead\n"
+      " ... which is implied by: hudson.model.Hudson.Administer\n-->\n</body></html>";
+  return reply;
+}
+
 std::optional<HttpReply> State::require(const ParsedRequest& request, std::string_view permission) {
   if (has(request.caller, permission)) return std::nullopt;
   if (request.caller.name.empty()) {
-    HttpReply reply =
-        page(403, "", "", "Authentication required", request.segments.front() == "plugin" ? 667 : 609);
-    reply.body = "<html><head><meta http-equiv='refresh' content='1;url=" + local("login?from=") +
-                 "'/><script>window.location.replace('" + local("login?from=") + "');</script></head><body>" +
-                 reply.body.substr(reply.body.find("Authentication"));
-    return reply;
+    return login_required(request);
   }
   HttpReply reply = page(403, "Jenkins", "Access Denied",
                          request.caller.name + " is missing the " + std::string(permission) + " permission",
@@ -97,10 +115,13 @@ std::optional<HttpReply> State::authenticate(ParsedRequest& request) {
       caller.by_token = !user.token.empty() && secret == user.token;
       known = caller.by_token || secret == user.password;
     }
+    if (logged_in) caller.session_cookie.clear();  // the token's user gets a session of his own
     if (!known) {
       HttpReply reply = jetty_error(401, "Unauthorized");
       reply.headers.insert(reply.headers.begin() + 1, {"WWW-Authenticate", "Basic realm=\"Jenkins\""});
-      reply.headers.emplace_back("Set-Cookie", "remember-me=; Path=/; Max-Age=0");
+      reply.headers.emplace_back(
+          "Set-Cookie",
+          "remember-me=; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=0" + same_site());
       return reply;
     }
     caller.name = name;
@@ -114,6 +135,15 @@ std::optional<HttpReply> State::authenticate(ParsedRequest& request) {
     }
   }
   return std::nullopt;
+}
+
+/// Whoever renders a page asks for the session; so do the crumb issuer and whoever checks a crumb.
+bool State::starts_session(const ParsedRequest& request, const HttpReply& reply) const {
+  const auto content_type = std::find_if(reply.headers.begin(), reply.headers.end(),
+                                         [](const auto& header) { return header.first == "Content-Type"; });
+  if (content_type != reply.headers.end() && content_type->second == html_utf8) return true;
+  const bool has_checked_crumb = reply.status == 403 && !request.header("Jenkins-Crumb").empty();
+  return has_checked_crumb || (!request.segments.empty() && request.segments[0] == "crumbIssuer");
 }
 
 HttpReply State::dispatch(const HttpRequest& raw) {
@@ -142,9 +172,7 @@ HttpReply State::dispatch(const HttpRequest& raw) {
   } else {
     reply = route(request);
   }
-  const bool is_page = reply.status >= 400 || request.segments.empty() || request.segments[0] == "login" ||
-                       request.segments[0] == "crumbIssuer";
-  if (is_page && !is_session(request.caller.session_cookie)) {
+  if (starts_session(request, reply) && !is_session(request.caller.session_cookie)) {
     std::string cookie =
         "node0" + digest64(options.seed, "cookie", std::to_string(next_session++)).substr(0, 24);
     if (request.segments.size() > 0 && request.segments[0] == "crumbIssuer" && reply.status == 200) {
@@ -155,9 +183,10 @@ HttpReply State::dispatch(const HttpRequest& raw) {
         reply.body.replace(at_crumb, old_crumb.size(), crumb_for(request.caller));
     }
     sessions.emplace(cookie, "");
-    reply.headers.emplace_back("Set-Cookie", "JSESSIONID=" + cookie + "; Path=/; HttpOnly");
+    reply.headers.emplace_back("Set-Cookie", "JSESSIONID=" + cookie + "; Path=/; HttpOnly" + same_site());
   }
   if (raw.method == "HEAD") {
+    std::erase_if(reply.headers, [](const auto& header) { return header.first == "Vary"; });
     reply.headers.emplace_back("Content-Length", std::to_string(reply.body.size()));
     reply.body.clear();
   }
@@ -190,7 +219,7 @@ HttpReply State::route(const ParsedRequest& request) {
           "node0" + digest64(options.seed, "login", std::to_string(next_session++)).substr(0, 24);
       sessions[cookie] = name;
       HttpReply reply = redirect(local(""));
-      reply.headers.emplace_back("Set-Cookie", "JSESSIONID=" + cookie + "; Path=/; HttpOnly");
+      reply.headers.emplace_back("Set-Cookie", "JSESSIONID=" + cookie + "; Path=/; HttpOnly" + same_site());
       return reply;
     }
     return redirect(local("loginError"));
@@ -257,13 +286,13 @@ HttpReply State::exported(const ParsedRequest& request, std::string_view class_n
   const auto tree = find_field(request.query, "tree");
   if (tree) {
     const auto parsed = parse_tree(*tree);
-    if (!parsed) return server_error(500, flag_in_node ? 7245 : 8032);
+    if (!parsed) return export_error();
     JsonObject object(body, Pruner::by_tree(parsed.get()), class_name);
     fill(object);
   } else {
     const std::string depth = field_or(request.query, "depth", "0");
     if (depth.empty() || depth.find_first_not_of("0123456789") != std::string::npos || depth.size() > 4) {
-      return server_error(500, flag_in_node ? 7245 : 8032);
+      return export_error();
     }
     JsonObject object(body, Pruner::by_depth(std::stoi(depth)), class_name);
     fill(object);
@@ -327,6 +356,13 @@ HttpReply State::server_error(int status, std::size_t size) {
   const std::string plain_title = "<title>Jenkins</title>";
   reply.body.replace(reply.body.find(plain_title), plain_title.size(),
                      flag_in_node ? "<title>Jenkins - Jenkins</title>" : "<title>Jenkins [Jenkins]</title>");
+  return reply;
+}
+
+/// A `tree` or `depth` that does not parse.
+HttpReply State::export_error() {
+  HttpReply reply = server_error(500, flag_in_node ? 7245 : 8032);
+  reply.headers.erase(reply.headers.begin());  // no Vary
   return reply;
 }
 

@@ -329,9 +329,11 @@ void State::write_run(const Job& job, const Run& run, JsonObject& out, const Cal
       out.object(name, {}, "", [&](JsonObject& body) { write_run(job, *found, body, caller); });
     }
   };
+  static constexpr std::array<const char*, 5> action_classes{
+      "hudson.model.CauseAction", "", "org.jenkinsci.plugins.workflow.job.views.FlowGraphAction", "", ""};
   out.list(
-      "actions", {}, 1, [](std::size_t) { return "hudson.model.CauseAction"; },
-      [](std::size_t, JsonObject&) {});
+      "actions", {}, job.spec.kind == JobKind::freestyle ? 1 : action_classes.size(),
+      [](std::size_t i) { return action_classes.at(i); }, [](std::size_t, JsonObject&) {});
   out.empty_list("artifacts");
   out.boolean("building", run.building);
   out.null("description");

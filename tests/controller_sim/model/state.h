@@ -326,6 +326,8 @@ struct ControllerModel::State {
   bool has(const Caller& caller, std::string_view permission) const;
   std::optional<HttpReply> require(const ParsedRequest& request, std::string_view permission);
   bool is_session(const std::string& cookie) const { return sessions.count(cookie) != 0; }
+  bool starts_session(const ParsedRequest& request, const HttpReply& reply) const;
+  std::string same_site() const { return flag_in_node ? "; SameSite=Lax" : ""; }
   std::string crumb_for(const Caller& caller) const;
   std::string absolute(std::string_view relative) const { return options.root_url + std::string(relative); }
   std::string local(std::string_view relative) const {
@@ -340,9 +342,11 @@ struct ControllerModel::State {
   HttpReply empty(int status) const;
   HttpReply page(int status, std::string_view title, std::string_view heading, std::string_view text,
                  std::size_t size);
+  HttpReply login_required(const ParsedRequest& request);
   HttpReply not_found();
   HttpReply method_not_allowed();
   HttpReply server_error(int status, std::size_t size);
+  HttpReply export_error();
   HttpReply failure(const std::string& message);
   HttpReply jetty_error(int status, const std::string& message) const;
   HttpReply starting_page() const;
