@@ -6,27 +6,24 @@
 namespace skep::scheduler {
 namespace {
 
-constexpr std::array<std::string_view, 4> opening_quotes{"‘", "“", "'", "\""};
-constexpr std::array<std::string_view, 4> closing_quotes{"’", "”", "'", "\""};
+struct Quotes {
+  std::string_view opening, closing;
+};
+constexpr std::array<Quotes, 4> quotes{{{"‘", "’"}, {"“", "”"}, {"'", "'"}, {"\"", "\""}}};
 
-template <typename Choices>
-void drop_prefix(std::string_view& text, const Choices& choices) {
-  for (std::string_view choice : choices) {
-    if (text.starts_with(choice)) {
-      text.remove_prefix(choice.size());
-      return;
-    }
+/// Takes one pair of quotes off. ASCII quotes inside mean that the outer ones are not a pair: `"a b"||"c d"`.
+std::string_view unquoted(std::string_view text) {
+  for (const Quotes& pair : quotes) {
+    if (text.size() < pair.opening.size() + pair.closing.size() || !text.starts_with(pair.opening) ||
+        !text.ends_with(pair.closing))
+      continue;
+    const std::string_view inner =
+        text.substr(pair.opening.size(), text.size() - pair.opening.size() - pair.closing.size());
+    const bool is_one_pair =
+        pair.opening != pair.closing || inner.find(pair.opening) == std::string_view::npos;
+    return is_one_pair ? inner : text;
   }
-}
-
-template <typename Choices>
-void drop_suffix(std::string_view& text, const Choices& choices) {
-  for (std::string_view choice : choices) {
-    if (text.ends_with(choice)) {
-      text.remove_suffix(choice.size());
-      return;
-    }
-  }
+  return text;
 }
 
 /// What stands between `before` and `after`, quotes removed; a label may itself hold a closing quote, so only
@@ -35,27 +32,35 @@ std::optional<std::string> between(std::string_view text, std::string_view befor
   if (text.ends_with('.')) text.remove_suffix(1);
   if (!text.starts_with(before) || !text.ends_with(after) || text.size() < before.size() + after.size())
     return std::nullopt;
-  std::string_view inner = text.substr(before.size(), text.size() - before.size() - after.size());
-  drop_prefix(inner, opening_quotes);
-  drop_suffix(inner, closing_quotes);
+  const std::string_view inner =
+      unquoted(text.substr(before.size(), text.size() - before.size() - after.size()));
   if (inner.empty()) return std::nullopt;
   return std::string(inner);
 }
 
 /// The label in one "‘node’ doesn’t have label ‘L’" clause of a composite text.
 std::optional<std::string> missing_label(std::string_view why) {
-  for (std::string_view phrase : {"doesn’t have label ", "doesn't have label "}) {
-    const std::size_t at = why.find(phrase);
+  struct Form {
+    std::string_view phrase, opening, closing;
+  };
+  constexpr std::array<Form, 4> forms{{{"’ doesn’t have label ‘", "‘", "’"},
+                                       {"' doesn't have label '", "'", "'"},
+                                       {" doesn’t have label ", "", ""},
+                                       {" doesn't have label ", "", ""}}};
+  for (const Form& form : forms) {
+    const std::size_t at = why.find(form.phrase);
     if (at == std::string_view::npos) continue;
-    std::string_view clause = why.substr(at + phrase.size());
-    // The next clause begins after "; " and a quoted node name; a label may hold "; " only inside its quotes.
-    for (std::string_view next : {"’; ", "'; ", "\"; ", "”; "}) {
-      if (const std::size_t end = clause.find(next); end != std::string_view::npos) {
-        clause = clause.substr(0, end + next.size() - 2);
-        break;
-      }
-    }
-    return between(clause, "", "");
+    const std::string_view clause = why.substr(at + form.phrase.size());
+    // Clauses are sorted: what follows this one begins with a quoted name, too, or is the "... and 3 more" at
+    // the end. A label may hold "; ", even behind a closing quote.
+    const std::string separator = std::string(form.closing) + "; ";
+    std::size_t end =
+        std::min(clause.find(separator + std::string(form.opening)), clause.find(separator + "... and "));
+    if (end == std::string_view::npos && clause.ends_with(form.closing))
+      end = clause.size() - form.closing.size();
+    if (end == std::string_view::npos) end = clause.find(separator);
+    if (end == std::string_view::npos || end == 0) return std::nullopt;
+    return std::string(clause.substr(0, end));
   }
   return std::nullopt;
 }

@@ -65,6 +65,16 @@ TEST_CASE("every text of the English bundle is read") {
       {"‘a’ is reserved for jobs with matching label expression; ‘b’ is offline", Kind::no_label, ""},
       {"Executor slot already in use; Must run on s1 not n2; Must run on s1 not n3", Kind::label, "s1"},
       {"‘a’ is offline; ‘b’ is offline", Kind::nothing, ""},
+      // Quotes and separators that belong to the label.
+      {"‘a’ doesn’t have label ‘x’; y’; ‘b’ is offline", Kind::label, "x’; y"},
+      {"‘a’ doesn’t have label ‘x’; y’; ... and 2 more", Kind::label, "x’; y"},
+      {"‘a’ doesn’t have label ‘x’; y’", Kind::label, "x’; y"},
+      {"‘a’ doesn’t have label ‘x’; \u5e94\u7528 should be allowed to run first", Kind::label, "x"},
+      {"n1 doesn't have label linux; n2 is offline", Kind::label, "linux"},
+      {"There are no nodes with the label \"a b\"&&linux", Kind::label, "\"a b\"&&linux"},
+      {"There are no nodes with the label linux&&\"a b\"", Kind::label, "linux&&\"a b\""},
+      {"There are no nodes with the label \"a b\"||\"c d\"", Kind::label, "\"a b\"||\"c d\""},
+      {"There are no nodes with the label ‘'x'’", Kind::label, "'x'"},
       // Names without an end.
       {"There are no nodes with the label ", Kind::nothing, ""},
       {"There are no nodes with the label ‘’", Kind::nothing, ""},
