@@ -30,6 +30,11 @@ Error unanswered(Error error, const std::string& what) {
   return error;
 }
 
+Error left_alone(const std::string& what, const NodeFact& node) {
+  return Error::failed(ErrorCode::conflict, what + ": somebody else set it offline (" +
+                                                node.offline_reason.substr(0, 100) + "); it is left alone");
+}
+
 std::optional<std::string> exported_label(const QueueItem& item) {
   return item.label_source == LabelSource::label_expression ? item.label : std::nullopt;
 }
@@ -235,9 +240,7 @@ Result<void> JenkinsController::open_gate(const std::string& node, bool with_kic
   if (!*fact) return Error::failed(ErrorCode::not_found, what + ": the node does not exist");
   if ((*fact)->is_temporarily_offline) {
     if (!(*fact)->offline_reason.starts_with(our_offline_prefix)) {
-      return Error::failed(ErrorCode::conflict, what + ": somebody else set it offline (" +
-                                                    (*fact)->offline_reason.substr(0, 100) +
-                                                    "); it is left alone");
+      return left_alone(what, **fact);
     }
     KickMeans means;
     {
@@ -268,19 +271,29 @@ Result<void> JenkinsController::toggle_open(const std::string& node, const std::
 }
 
 /// Cores from 2.482 on keep the offline flag in the node: its configuration, posted back without the flag,
-/// opens the gate and kicks at once. False: the flag is not there (older core), or the configuration may not
-/// be read.
+/// opens the gate and kicks at once. Older cores write the flag into the configuration, too, but never read
+/// it from there (recording 08 of 2.479.3): only the node itself tells. False: toggle instead.
 Result<bool> JenkinsController::open_by_config(const std::string& node, const std::string& what) {
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    if (!config_opens_) return false;
+  }
   const auto config = get(node_target(node, "config.xml"));
   if (!config || config->status != 200) return false;
   const auto opened_config = without_offline_cause(config->body);
   if (!opened_config) return false;
   const auto reply = post(node_target(node, "config.xml"), *opened_config, xml_type);
-  if (reply && reply->status == 200) return true;
-  if (reply && reply->status < 500) return false;
+  const bool is_acknowledged = reply && reply->status == 200;
+  if (reply && !is_acknowledged && reply->status < 500) return false;
   const auto fact = poll_node(node);
   if (fact && *fact && !(*fact)->is_temporarily_offline) return true;
-  return reply ? error_of(*reply, what, Asked::order) : reply.error();
+  if (!is_acknowledged) return reply ? error_of(*reply, what, Asked::order) : reply.error();
+  if (!fact) return fact.error();
+  if (!*fact) return Error::failed(ErrorCode::not_found, what + ": the node does not exist any more");
+  if (!(*fact)->offline_reason.starts_with(our_offline_prefix)) return left_alone(what, **fact);
+  const std::lock_guard<std::mutex> guard(lock_);
+  config_opens_ = false;  // until the next profile
+  return false;
 }
 
 Result<void> JenkinsController::kick(const std::string& opened) {

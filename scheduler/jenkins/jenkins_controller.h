@@ -100,6 +100,8 @@ class JenkinsController {
   std::string session_;
   bool can_script_ = false;
   KickMeans kick_ = KickMeans::other_node;
+  bool config_opens_ =
+      true;  // until a gate stayed closed after its configuration was posted without the flag
   bool has_agents_ = false;
   std::set<std::string> nodes_;
   std::uint64_t creations_ = 0;

@@ -127,6 +127,7 @@ Result<void> JenkinsController::probe_rights(ControllerProfile& profile) {
                                                   : "createSlave";
   const std::lock_guard<std::mutex> guard(lock_);
   kick_ = means;
+  config_opens_ = true;
   return {};
 }
 

@@ -5,25 +5,12 @@
 #include <regex>
 
 #include "common/json/json.h"
+#include "tests/contract/support/base64.h"
 
 namespace skep::controller_sim {
 namespace {
 
 constexpr std::int64_t first_wall_ms = 1'795'402'274'000;
-
-std::string base64(const std::string& text) {
-  static constexpr std::string_view digits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); i += 3) {
-    std::uint32_t bits = 0;
-    for (std::size_t k = 0; k < 3; ++k)
-      bits = (bits << 8U) | (i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0U);
-    for (std::size_t k = 0; k < 4; ++k)
-      out += i + k <= text.size() ? digits[(bits >> (18U - 6U * k)) & 63U] : '=';
-  }
-  return out;
-}
 
 /// "" for nobody.
 std::string authorization(const std::string& as) {
@@ -35,7 +22,7 @@ std::string authorization(const std::string& as) {
                                                     : "";
   INFO("the recording authenticates as \"" << as << "\"");
   REQUIRE_FALSE(account.empty());
-  return "Basic " + base64(account);
+  return "Basic " + recordings::base64(account);
 }
 
 Options options_of(const std::string& core, const std::string& root_url) {
