@@ -1,5 +1,6 @@
 #include "scheduler/jenkins/jenkins_controller.h"
 
+#include <algorithm>
 #include <chrono>
 #include <string_view>
 
@@ -33,6 +34,16 @@ Error unanswered(Error error, const std::string& what) {
 Error left_alone(const std::string& what, const NodeFact& node) {
   return Error::failed(ErrorCode::conflict, what + ": somebody else set it offline (" +
                                                 node.offline_reason.substr(0, 100) + "); it is left alone");
+}
+
+bool has_line(std::string_view text, std::string_view wanted) {
+  while (!text.empty()) {
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    if (line == wanted) return true;
+  }
+  return false;
 }
 
 std::optional<std::string> exported_label(const QueueItem& item) {
@@ -380,8 +391,9 @@ Result<std::string> JenkinsController::run_script(const std::string& script, std
     }
     return error;
   }
-  // 200 is also the answer for a script that throws or does not compile.
-  if (reply->body.find(marker) == std::string::npos) {
+  // 200 is also the answer for a script that throws or does not compile; a compiler may quote the line of the
+  // marker.
+  if (!has_line(reply->body, marker)) {
     return Error::failed(ErrorCode::malformed_reply,
                          what + ": the script did not run to its end: " +
                              reply->body.substr(0, std::min<std::size_t>(reply->body.find('\n'), 160)));
