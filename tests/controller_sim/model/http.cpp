@@ -175,7 +175,7 @@ HttpReply State::dispatch(const HttpRequest& raw) {
   if (starts_session(request, reply) && !is_session(request.caller.session_cookie)) {
     std::string cookie =
         "node0" + digest64(options.seed, "cookie", std::to_string(next_session++)).substr(0, 24);
-    if (request.segments.size() > 0 && request.segments[0] == "crumbIssuer" && reply.status == 200) {
+    if (!request.segments.empty() && request.segments[0] == "crumbIssuer" && reply.status == 200) {
       const std::string old_crumb = crumb_for(request.caller);
       request.caller.session_cookie = cookie;
       const std::size_t at_crumb = reply.body.find(old_crumb);
