@@ -59,8 +59,8 @@ void Stage::pass(Duration time) {
   advance(now_ + time);
 }
 
-void Stage::until(const std::string& what, const std::function<bool()>& condition) {
-  const Instant end = now_ + seconds(10);
+void Stage::until(const std::string& what, const std::function<bool()>& condition, Duration limit) {
+  const Instant end = now_ + limit;
   while (!condition()) {
     INFO(what);
     REQUIRE(now_ < end);

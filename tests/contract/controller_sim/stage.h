@@ -27,8 +27,8 @@ class Stage {
   void pass(Duration time);
   /// From here on, now is this recorded time: for moments that come when they come, such as the queue's tick.
   void set_clock(std::int64_t at_ms) { late_ = now_ - start_ - milliseconds(at_ms); }
-  /// Fails the test when it does not hold within 10 s.
-  void until(const std::string& what, const std::function<bool()>& condition);
+  /// Fails the test when it does not hold in time.
+  void until(const std::string& what, const std::function<bool()>& condition, Duration limit = seconds(10));
 
   HttpReply send(const std::string& as, const std::string& method, const std::string& target,
                  const std::string& body = {}, const HeaderList& headers = {});
