@@ -302,6 +302,7 @@ Result<bool> JenkinsController::open_by_config(const std::string& node, const st
   if (!fact) return fact.error();
   if (!*fact) return Error::failed(ErrorCode::not_found, what + ": the node does not exist any more");
   if (!(*fact)->offline_reason.starts_with(our_offline_prefix)) return left_alone(what, **fact);
+  if (!(*fact)->is_idle) return true;  // it was open, took its build and was closed again: once is enough
   const std::lock_guard<std::mutex> guard(lock_);
   config_opens_ = false;  // until the next profile
   return false;

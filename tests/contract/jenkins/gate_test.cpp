@@ -315,12 +315,16 @@ TEST_CASE("opening by the configuration is believed only when the node is open",
     ErrorCode code;
   };
   const http::Reply closed = state(true, "skep: gate"), open = state(false, "");
+  http::Reply busy = closed;
+  for (std::size_t at = 0; (at = busy.body.find("\"idle\":true", at)) != std::string::npos;)
+    busy.body.replace(at, 11, "\"idle\":false");
   const Row rows[] = {
       {"it opened", {closed, closed_config, written, open}, true, {}},
       {"it did not: an older core",
        {closed, closed_config, written, closed, done, config, written},
        true,
        {}},
+      {"it did, and is closed and busy by now", {closed, closed_config, written, busy}, true, {}},
       {"it did, and a person closed it",
        {closed, closed_config, written, state(true, "disk full")},
        false,
