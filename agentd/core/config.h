@@ -47,11 +47,11 @@ struct RegistryConfig {
   std::string scheduler_url;         // embedded: where to announce; empty: nowhere
   std::string scheduler_token_file;  // 0600
   std::string scheduler_ca_file;
-  Duration ttl = seconds(15);  // announced every third of it
-  std::string consul_url = "http://127.0.0.1:8500/";
+  Duration ttl = seconds(15);  // announced, or the check passed, every third of it
+  std::string consul_address;  // consul: of the agent on this machine
   std::string consul_token_file;
   std::string consul_ca_file;
-  std::string consul_service = "skep-agentd";
+  std::string consul_service;
 };
 
 struct ProcessDriverConfig {

@@ -178,6 +178,10 @@ std::string Daemon::Impl::metrics_text() {
                     report.is_draining ? 1 : 0);
   metrics.set_gauge("skep_agentd_epoch_count", "Highest epoch seen", {},
                     static_cast<double>(report.epoch_seen));
+  if (announcer) {
+    metrics.set_gauge("skep_agentd_registry_up", "1 while the registry of hosts takes our announcements", {},
+                      announcer->is_known() ? 1 : 0);
+  }
   metrics.set_gauge("skep_agentd_waiting_queries_count", "Blocking queries that wait", {},
                     static_cast<double>(waiters.size()));
   return metrics.to_text();

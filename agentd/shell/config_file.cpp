@@ -1,6 +1,8 @@
 #include "agentd/shell/config_file.h"
 
 #include "common/config/config_reader.h"
+#include "common/config/url.h"
+#include "common/consul/consul_access.h"
 
 namespace skep::agentd {
 namespace {
@@ -20,25 +22,41 @@ void read_capacity(ConfigSection section, LogicConfig& out) {
 }
 
 void read_registry(ConfigSection section, RegistryConfig& out) {
-  const std::string type = section.one_of("type", {"none", "embedded"}, "embedded");
-  out.type = type == "none"     ? RegistryConfig::Type::none
-             : type == "consul" ? RegistryConfig::Type::consul
-                                : RegistryConfig::Type::embedded;
-  out.scheduler_url = section.text("scheduler_url");
-  out.scheduler_token_file = section.text("scheduler_token_file");
-  out.scheduler_ca_file = section.text("scheduler_ca_file");
-  out.ttl = section.duration("ttl", out.ttl, seconds(1), minutes(10));
-  ConfigSection consul = section.section("consul");
-  out.consul_url = consul.text("url", out.consul_url);
-  out.consul_token_file = consul.text("token_file");
-  out.consul_ca_file = consul.text("ca_file");
-  out.consul_service = consul.text("service", out.consul_service);
-  consul.done();
-  if (out.type == RegistryConfig::Type::embedded && out.scheduler_url.empty()) {
-    section.problem("scheduler_url", "nothing",
-                    "the scheduler's address, such as https://skep.example:7070/; or type: none");
+  const std::string type = section.one_of("type", {"none", "embedded", "consul"}, "embedded");
+  if (type == "none") {
+    out.type = RegistryConfig::Type::none;
+  } else if (type == "consul") {
+    out.type = RegistryConfig::Type::consul;
+    const consul::Access access = consul::read_access(section);
+    out.consul_address = access.address;
+    out.consul_token_file = access.token_file;
+    out.consul_ca_file = access.ca_file;
+    out.consul_service = consul::read_service(section);
+  } else {
+    out.scheduler_url = section.text("scheduler_url");
+    out.scheduler_token_file = section.text("scheduler_token_file");
+    out.scheduler_ca_file = section.text("scheduler_ca_file");
+    if (out.scheduler_url.empty()) {
+      section.problem("scheduler_url", "nothing",
+                      "the scheduler's address, such as https://skep.example:7070/; or type: none");
+    }
   }
+  out.ttl = section.duration("ttl", out.ttl, seconds(1), minutes(10));
   section.done();
+}
+
+/// Consul gets host and port apart, and others must be able to use them.
+void check_advertised(ConfigSection& root, const AgentdConfig& config) {
+  if (config.registry.type != RegistryConfig::Type::consul) return;
+  const bool is_any = config.listen.rfind("0.0.0.0:", 0) == 0 || config.listen.rfind("[::]:", 0) == 0;
+  if (config.advertise_url.empty() && is_any) {
+    root.problem("advertise_url", "nothing, while agentd listens on every address",
+                 "the address that the scheduler is to use, such as https://host1.example:7071/");
+  }
+  if (!config.advertise_url.empty() && !config::split_url(config.advertise_url)) {
+    root.problem("advertise_url", "\"" + config.advertise_url + "\"",
+                 "http:// or https://, a host and a port, without a user name");
+  }
 }
 
 void read_drivers(ConfigSection section, AgentdConfig& out) {
@@ -82,6 +100,7 @@ Result<AgentdConfig> read_document(Result<ConfigDocument> document) {
   out.worker_threads = static_cast<int>(root.integer("worker_threads", out.worker_threads, 1, 64));
   read_capacity(root.section("capacity"), out.logic);
   read_registry(root.section("registry"), out.registry);
+  check_advertised(root, out);
   read_drivers(root.section("drivers"), out);
   root.done();
   if (auto verdict = document->verdict(); !verdict) return verdict.error();

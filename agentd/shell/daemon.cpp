@@ -127,16 +127,22 @@ Result<void> Daemon::Impl::start_server() {
 }
 
 Result<void> Daemon::Impl::start_announcer() {
-  if (config.registry.type != RegistryConfig::Type::embedded || config.registry.scheduler_url.empty())
+  const RegistryConfig& registry = config.registry;
+  const bool is_embedded = registry.type == RegistryConfig::Type::embedded;
+  if (registry.type == RegistryConfig::Type::none || (is_embedded && registry.scheduler_url.empty()))
     return {};
   HostAnnouncement announcement;
   announcement.host = config.logic.host;
   announcement.agentd_url = config.advertise_url.empty() ? server->url() : config.advertise_url;
   announcement.boot_id = started.boot_id;
-  announcement.ttl = config.registry.ttl;
-  auto made = Announcer::make(config.registry, announcement);
-  if (!made) return made.error();
-  announcer = std::move(*made);
+  announcement.ttl = registry.ttl;
+  std::vector<std::string> names;
+  for (const auto& [name, driver] : driver_by_name) names.push_back(name);
+  auto line = is_embedded ? make_embedded_line(registry, announcement)
+                          : make_consul_line(registry, announcement,
+                                             consul_metadata(config.logic, names, announcement.agentd_url));
+  if (!line) return line.error();
+  announcer = std::make_unique<Announcer>(std::move(*line), announcement.host, announcement.ttl);
   announcer->start();
   return {};
 }
