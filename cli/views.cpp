@@ -108,6 +108,11 @@ int print_status(const Json& s) {
   }
   std::cout << "\nhosts       " << s["hosts"].size() << " (" << draining << " draining, " << unknown_hosts
             << " unknown)\n";
+  if (s.contains("registry")) {
+    const std::string problem = text_of(s["registry"], "problem");
+    std::cout << "registry    " << text_of(s["registry"], "type")
+              << (problem.empty() ? "" : ", UNREACHABLE, known hosts stay: " + problem) << "\n";
+  }
   std::cout << "executors  ";
   for (const auto& [state, count] : count_states(s.at("executors")))
     std::cout << " " << count << " " << state;

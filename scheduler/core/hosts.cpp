@@ -215,6 +215,16 @@ void LogicState::on_host_unseen(const HostUnseen& event) {
   replan();
 }
 
+bool LogicState::may_depart(const HostId& host) const {
+  if (is_host_known(host)) return false;
+  const auto there = on_host.find(host);
+  if (there == on_host.end()) return true;
+  return std::all_of(there->second.begin(), there->second.end(), [this](const ExecutorId& id) {
+    const auto found = executors.find(id);
+    return found == executors.end() || found->second.is_gone_on_host;
+  });
+}
+
 void LogicState::on_host_departed(const HostDeparted& event) {
   for (const ExecutorId& id : std::set<ExecutorId>(on_host[event.host])) {
     Executor* e = find(id);

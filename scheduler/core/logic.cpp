@@ -170,6 +170,9 @@ StatusSnapshot SchedulerLogic::status(Instant now, WallTime wall) const {
 int SchedulerLogic::executors_retired_by(const SchedulerConfig& next) const {
   return state_->retired_by(next);
 }
+bool SchedulerLogic::may_depart(const HostId& host) const {
+  return state_->may_depart(host);
+}
 
 std::optional<Explanation> SchedulerLogic::explain(const ControllerId& controller, std::int64_t item,
                                                    Instant now, WallTime wall) const {

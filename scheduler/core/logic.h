@@ -83,6 +83,8 @@ class SchedulerLogic {
   /// How many slots a change of configuration would retire (templates removed or changed): reload asks before
   /// it acts.
   int executors_retired_by(const SchedulerConfig& next) const;
+  /// True: the host cannot be seen and nothing of ours can be there, so HostDeparted takes nothing away.
+  bool may_depart(const HostId& host) const;
 
  private:
   struct State;

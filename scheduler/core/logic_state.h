@@ -212,6 +212,7 @@ class LogicState {
   void on_host_reported(const HostReported& event);
   void on_host_unseen(const HostUnseen& event);
   void on_host_departed(const HostDeparted& event);
+  bool may_depart(const HostId& host) const;
   void on_leases_renewed(const LeasesRenewed& event);
   void apply_report(Executor& e, const ExecutorReport& report);
   void missing_on_host(Executor& e, const std::string& why);

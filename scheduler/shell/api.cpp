@@ -130,7 +130,13 @@ void Daemon::add_read_routes() {
       });
     });
   };
-  view("/v1/status", [](const StatusSnapshot& s) { return to_json(s); });
+  server_->route("GET", "/v1/status", [this](const ServerRequest&, const Responder& responder) {
+    ask(responder, [this](SchedulerLogic& logic) {
+      Json status = to_json(logic.status(shell::now(), shell::wall_now()));
+      status["registry"] = {{"type", registry_->kind()}, {"problem", registry_->problem()}};
+      return json_reply(status);
+    });
+  });
   view("/v1/hosts", [](const StatusSnapshot& s) { return list_to_json(s.hosts); });
   view("/v1/executors", [](const StatusSnapshot& s) { return list_to_json(s.executors); });
   view("/v1/queue", [](const StatusSnapshot& s) { return list_to_json(s.queue); });
@@ -305,6 +311,8 @@ ServerReply Daemon::metrics_reply(SchedulerLogic& logic) {
   const Json counters = to_json(status.counters);
   for (const auto& [name, value] : counters.items())
     metrics_.set_counter("skep_" + name + "_total", "since this process started", {}, value.get<double>());
+  metrics_.set_gauge("skep_registry_up", "1 while the registry of hosts answers",
+                     {{"type", registry_->kind()}}, registry_->problem().empty() ? 1 : 0);
   metrics_.set_gauge("skep_paused", "1 while an operator paused launching", {}, status.is_paused ? 1 : 0);
   metrics_.set_gauge("skep_epoch", "number of this leader's term", {}, static_cast<double>(status.epoch));
   return {200, metrics_.to_text(), "text/plain; version=0.0.4", {}};

@@ -4,36 +4,17 @@
 #include <set>
 
 #include "common/config/config_reader.h"
+#include "common/config/url.h"
 #include "core/ids.h"
 
 namespace skep::scheduler {
 namespace {
 
+using config::checked_url;
 using config::ConfigDocument;
 using config::ConfigSection;
 
 constexpr std::int64_t most_bytes = std::int64_t{1} << 50;
-
-bool is_loopback_url(const std::string& url) {
-  return url.rfind("http://127.", 0) == 0 || url.rfind("http://localhost", 0) == 0 ||
-         url.rfind("http://[::1]", 0) == 0;
-}
-
-std::string checked_url(ConfigSection& section, std::string_view key, std::string url, bool may_be_plain) {
-  if (url.empty()) return url;
-  const bool is_plain = url.rfind("http://", 0) == 0;
-  if (!is_plain && url.rfind("https://", 0) != 0) {
-    section.problem(key, "\"" + url + "\"", "an address that starts with http:// or https://");
-  } else if (url.find('@') != std::string::npos) {
-    section.problem(key, "an address with a user name in it",
-                    "user and token_file keys, so that no secret stands in the address");
-  } else if (is_plain && !is_loopback_url(url) && !may_be_plain) {
-    section.problem(key, "\"" + url + "\"",
-                    "https://, or http:// to this machine; allow_http: true sends the token unprotected");
-  }
-  if (url.back() != '/') url += '/';
-  return url;
-}
 
 Resources read_resources(ConfigSection section) {
   Resources resources;
@@ -148,15 +129,11 @@ void read_policy(ConfigSection section, SchedulerConfig& logic) {
 }
 
 void read_registry(ConfigSection section, RegistryConfig& out) {
-  out.type = section.one_of("type", {"embedded"}, "embedded") == "consul" ? RegistryConfig::Type::consul
-                                                                          : RegistryConfig::Type::embedded;
-  ConfigSection consul = section.section("consul");
-  out.consul_url =
-      checked_url(consul, "url", consul.text("url", out.consul_url), consul.flag("allow_http", false));
-  out.consul_token_file = consul.text("token_file");
-  out.consul_ca_file = consul.text("ca_file");
-  out.consul_service = consul.text("service", out.consul_service);
-  consul.done();
+  if (section.one_of("type", {"embedded", "consul"}, "embedded") == "consul") {
+    out.type = RegistryConfig::Type::consul;
+    out.consul = consul::read_access(section);
+    out.consul_service = consul::read_service(section);
+  }
   section.done();
 }
 
@@ -242,7 +219,7 @@ std::vector<std::string> keys_that_need_a_restart(const FileConfig& now, const F
   differs("tls", now.tls_certificate != next.tls_certificate || now.tls_key != next.tls_key);
   differs("state_dir", now.state_dir != next.state_dir);
   differs("registry", now.registry.type != next.registry.type ||
-                          now.registry.consul_url != next.registry.consul_url ||
+                          now.registry.consul != next.registry.consul ||
                           now.registry.consul_service != next.registry.consul_service);
   differs("agentd",
           now.agentd_token_file != next.agentd_token_file || now.agentd_ca_file != next.agentd_ca_file);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "common/consul/consul_access.h"
 #include "core/result.h"
 #include "scheduler/core/config.h"
 
@@ -21,10 +22,8 @@ struct ControllerAccess {
 
 struct RegistryConfig {
   enum class Type { embedded, consul } type = Type::embedded;
-  std::string consul_url = "http://127.0.0.1:8500/";
-  std::string consul_token_file;
-  std::string consul_ca_file;
-  std::string consul_service = "skep-agentd";
+  consul::Access consul;
+  std::string consul_service;  // what hosts register under
 };
 
 struct FileConfig {

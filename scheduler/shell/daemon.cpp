@@ -7,6 +7,7 @@
 #include "common/shell/clock.h"
 #include "common/shell/files.h"
 #include "scheduler/shell/api_codec.h"
+#include "scheduler/shell/consul_registry.h"
 #include "scheduler/shell/embedded_registry.h"
 #include "scheduler/shell/records.h"
 
@@ -19,6 +20,8 @@ namespace {
 constexpr int call_threads = 4;
 constexpr int host_threads = 8;
 constexpr std::size_t history_kept = 100'000;
+constexpr const char* lost_event =
+    "an event was lost because the scheduler is overloaded; the next look repeats it";
 
 std::uint64_t seed_from_system() {
   std::random_device device;
@@ -68,7 +71,7 @@ Result<void> Daemon::start() {
   auto made = http::make_server(std::move(server));
   if (!made) return made.error();
   server_ = std::move(*made);
-  registry_ = make_registry(config_.registry, *server_);
+  if (auto opened = open_registry(); !opened) return opened;
   add_routes();
 
   auto started = read_back();
@@ -77,9 +80,22 @@ Result<void> Daemon::start() {
   post_event(std::move(*started));
   if (auto listening = server_->start(); !listening) return listening;
   registry_->start(
-      [this](const HostEndpoint& endpoint) { strand_->post([this, endpoint] { on_host(endpoint); }); });
+      {[this](const HostEndpoint& endpoint) { strand_->post([this, endpoint] { on_host(endpoint); }); },
+       [this](const std::set<HostId>& listed) { strand_->post([this, listed] { on_host_list(listed); }); }});
   log::write(log::Level::info, "the scheduler leads",
              {{"farm", config_.logic.farm}, {"epoch", std::to_string(epoch_)}, {"api", server_->url()}});
+  return {};
+}
+
+/// Before the server starts: the embedded one adds a route.
+Result<void> Daemon::open_registry() {
+  if (config_.registry.type == RegistryConfig::Type::embedded) {
+    registry_ = std::make_unique<EmbeddedRegistry>(*server_);
+    return {};
+  }
+  auto made = ConsulRegistry::make(config_.registry);
+  if (!made) return made.error();
+  registry_ = std::move(*made);
   return {};
 }
 
@@ -157,7 +173,11 @@ void Daemon::stop() {
 
 void Daemon::on_host(const HostEndpoint& endpoint) {
   const auto found = hosts_.find(endpoint.host);
-  if (found != hosts_.end() && found->second->url() == endpoint.agentd_url) return;
+  if (found != hosts_.end() && found->second->url() == endpoint.agentd_url) {
+    if (endpoint.is_doubtful)
+      static_cast<void>(host_calls_->submit([link = found->second] { link->look(); }));
+    return;
+  }
   if (found == hosts_.end() && hosts_.size() >= bounds::max_hosts) {
     return write_log({Level::error,
                       "too many hosts; this one is not watched",
@@ -170,7 +190,11 @@ void Daemon::on_host(const HostEndpoint& endpoint) {
     if (!token) return log::write_error("cannot talk to host " + endpoint.host.text, token.error());
     options.bearer_token = *token;
   }
-  auto link = HostLink::create(std::move(options), [this](Event event) { post_event(std::move(event)); });
+  auto link = HostLink::create(std::move(options), [this, host = endpoint.host](Event event) {
+    if (is_stopping_) return;
+    if (!strand_->post([this, host, event = std::move(event)] { on_host_event(event, host); }))
+      log::write(log::Level::error, lost_event);
+  });
   if (!link) return log::write_error("cannot talk to host " + endpoint.host.text, link.error());
   log::write(log::Level::info, "a host is known",
              {{"host", endpoint.host.text}, {"agentd", endpoint.agentd_url}});
@@ -180,11 +204,43 @@ void Daemon::on_host(const HostEndpoint& endpoint) {
   if (old && !host_calls_->submit([old] { old->stop(); })) old->stop();
 }
 
+void Daemon::on_host_event(const Event& event, const HostId& host) {
+  if (hosts_.count(host) == 0) return;  // it departed while this was under way
+  handle(event);
+  if (std::holds_alternative<HostUnseen>(event)) part_with_absent_hosts();
+}
+
+void Daemon::on_host_list(const std::set<HostId>& listed) {
+  absent_hosts_.clear();
+  for (const auto& [host, link] : hosts_) {
+    if (listed.count(host) == 0) absent_hosts_.insert(host);
+  }
+  part_with_absent_hosts();
+}
+
+void Daemon::part_with_absent_hosts() {
+  for (auto it = absent_hosts_.begin(); it != absent_hosts_.end();) {
+    const HostId host = *it;
+    if (!logic_->may_depart(host)) {
+      ++it;
+      continue;
+    }
+    it = absent_hosts_.erase(it);
+    auto link = std::move(hosts_.at(host));
+    hosts_.erase(host);
+    if (!host_calls_->submit([link] { link->stop(); })) link->stop();
+    log::write(
+        log::Level::info,
+        "a host left the farm: the registry no longer lists it, it does not answer, nothing runs there",
+        {{"host", host.text}});
+    handle(HostDeparted{host});
+  }
+}
+
 void Daemon::post_event(Event event) {
   if (is_stopping_) return;
   if (!strand_->post([this, event = std::move(event)] { handle(event); })) {
-    log::write(log::Level::error,
-               "an event was lost because the scheduler is overloaded; the next look repeats it");
+    log::write(log::Level::error, lost_event);
   }
 }
 

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,12 @@ class Daemon {
   void add_routes();
   void add_read_routes();
   void add_order_routes();
+  Result<void> open_registry();
   void on_host(const HostEndpoint& endpoint);
+  void on_host_list(const std::set<HostId>& listed);
+  void on_host_event(const Event& event, const HostId& host);
+  /// Lets the hosts go that the registry no longer lists, as far as the logic agrees.
+  void part_with_absent_hosts();
 
   void handle(const Event& event);
   void run_actions(std::vector<Action> actions);
@@ -85,6 +91,7 @@ class Daemon {
   std::unique_ptr<shell::WorkerPool> host_calls_;
   std::map<ControllerId, ControllerLine> controllers_;
   std::map<HostId, std::shared_ptr<HostLink>> hosts_;  // touched on the strand only
+  std::set<HostId> absent_hosts_;  // of hosts_, not listed by the registry; touched on the strand only
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<http::Server> server_;
   std::atomic<bool> has_failed_{false};

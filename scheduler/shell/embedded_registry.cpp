@@ -20,7 +20,7 @@ EmbeddedRegistry::EmbeddedRegistry(http::Server& server) {
                                                "the announced host \"" + announcement->host.text +
                                                    "\" is not the one in the address, or no valid name"));
                  }
-                 OnHost on_host;
+                 std::function<void(const HostEndpoint&)> on_host;
                  {
                    const std::lock_guard<std::mutex> guard(shared->lock);
                    on_host = shared->on_host;
@@ -30,19 +30,14 @@ EmbeddedRegistry::EmbeddedRegistry(http::Server& server) {
                });
 }
 
-void EmbeddedRegistry::start(OnHost on_host) {
+void EmbeddedRegistry::start(Listener listener) {
   const std::lock_guard<std::mutex> guard(shared_->lock);
-  shared_->on_host = std::move(on_host);
+  shared_->on_host = std::move(listener.on_host);
 }
 
 void EmbeddedRegistry::stop() {
   const std::lock_guard<std::mutex> guard(shared_->lock);
   shared_->on_host = nullptr;
-}
-
-std::unique_ptr<Registry> make_registry(const RegistryConfig& config, http::Server& server) {
-  static_cast<void>(config);
-  return std::make_unique<EmbeddedRegistry>(server);
 }
 
 }  // namespace skep::scheduler

@@ -5,7 +5,6 @@
 #include <mutex>
 
 #include "common/http/http_server.h"
-#include "scheduler/shell/config_file.h"
 #include "scheduler/shell/registry.h"
 
 namespace skep::scheduler {
@@ -13,19 +12,17 @@ namespace skep::scheduler {
 class EmbeddedRegistry : public Registry {
  public:
   explicit EmbeddedRegistry(http::Server& server);
-  void start(OnHost on_host) override;
+  void start(Listener listener) override;
   void stop() override;
+  std::string kind() const override { return "embedded"; }
   std::string problem() const override { return ""; }
 
  private:
   struct Shared {
     std::mutex lock;  // guards on_host
-    OnHost on_host;
+    std::function<void(const HostEndpoint&)> on_host;
   };
   std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();  // the server's handlers may outlive us
 };
-
-/// The registry that the configuration names. Call before the server starts: it may add routes.
-std::unique_ptr<Registry> make_registry(const RegistryConfig& config, http::Server& server);
 
 }  // namespace skep::scheduler

@@ -12,6 +12,7 @@ namespace {
 
 constexpr Duration watch_wait = seconds(30);
 constexpr Duration call_timeout = seconds(10);
+constexpr Duration look_timeout = seconds(5);
 
 /// agentd's answer to a call, as an error that keeps its three outcomes apart.
 Error error_of(const http::Reply& reply, const HostId& host) {
@@ -91,7 +92,7 @@ void HostLink::watch() {
   Duration pause = milliseconds(250);
   while (!is_stopping_) {
     const Instant asked = shell::now();
-    auto report = read_report(index, index == 0 ? Duration::zero() : watch_wait);
+    auto report = read_report(index, index == 0 ? Duration::zero() : watch_wait, call_timeout);
     if (is_stopping_) return;
     if (report && report->host != options_.host) {
       report = Error::failed(ErrorCode::conflict, "the agentd at " + options_.agentd_url + " says it is " +
@@ -113,12 +114,17 @@ void HostLink::watch() {
   }
 }
 
-Result<HostReport> HostLink::read_report(std::uint64_t index, Duration wait) {
+void HostLink::look() {
+  // What it says comes by the watch, in order; here only silence counts.
+  const auto report = read_report(0, Duration::zero(), look_timeout);
+  if (!report && !is_stopping_) on_event_(HostUnseen{options_.host, report.error()});
+}
+
+Result<HostReport> HostLink::read_report(std::uint64_t index, Duration wait, Duration limit) {
   http::Request request;
   request.target =
       "v1/executors?index=" + std::to_string(index) + "&wait=" + std::to_string(to_ms(wait) / 1000) + "s";
-  return decoded<HostReport>(client_->call(request, wait + call_timeout), options_.host,
-                             json::decode_host_report);
+  return decoded<HostReport>(client_->call(request, wait + limit), options_.host, json::decode_host_report);
 }
 
 Result<ExecutorReport> HostLink::order(const ExecutorOrder& order) {

@@ -32,6 +32,8 @@ class HostLink {
   Result<ExecutorReport> order(const ExecutorOrder& order);
   Result<ExecutorReport> destroy(const ExecutorId& executor, Epoch epoch);
   Result<LeaseReply> renew(const LeaseRenewal& renewal);
+  /// Asks the host now, apart from the watch, and says so when it does not answer. Blocks for some seconds.
+  void look();
   const std::string& url() const { return options_.agentd_url; }
   /// Ends the watch and running calls without waiting for the peer.
   void stop();
@@ -39,7 +41,7 @@ class HostLink {
  private:
   HostLink(HostLinkOptions options, std::unique_ptr<http::Client> client, OnEvent on_event);
   void watch();
-  Result<HostReport> read_report(std::uint64_t index, Duration wait);
+  Result<HostReport> read_report(std::uint64_t index, Duration wait, Duration limit);
   bool pause_for(Duration time);
 
   HostLinkOptions options_;
