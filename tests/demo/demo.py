@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 
+import consul_agent
 from farm import Farm, Failure, wait_for
 
 IMPOSSIBLE = "needs-windows-arm"
@@ -119,7 +120,7 @@ def print_summary(summary, leaks, explanation, seconds):
 def run(arguments):
     progress = Progress()
     farm = Farm(core=arguments.core, one_build=arguments.one_build, administrator=arguments.administrator, keep=arguments.keep,
-                minimum_idle=arguments.minimum_idle)
+                minimum_idle=arguments.minimum_idle, registry=arguments.registry)
     try:
         progress.show("starting the stand-in controller, the scheduler and one host")
         farm.start()
@@ -174,9 +175,13 @@ def main():
     parser.add_argument("--one-build", choices=("auto", "gate", "hook"), default="auto")
     parser.add_argument("--administrator", action="store_true", help="give the account Overall/Administer: the hook is used")
     parser.add_argument("--minimum-idle", type=int, default=0, help="executors kept ready per template")
+    parser.add_argument("--registry", choices=("embedded", "consul"), default="embedded", help="how hosts become known; consul starts a real one")
     parser.add_argument("--limit", type=float, default=180, help="give up after so many seconds")
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs and state")
     arguments = parser.parse_args()
+    if arguments.registry == "consul" and consul_agent.find() is None:
+        print("demo: no Consul is on this machine; scripts/setup tries to bring one, SKEP_CONSUL names another", file=sys.stderr)
+        return 1
     signal.signal(signal.SIGTERM, interrupted)
     try:
         return run(arguments)

@@ -11,6 +11,8 @@ import time
 import urllib.error
 import urllib.request
 
+from consul_agent import Consul
+
 SOURCE = pathlib.Path(os.environ.get("SKEP_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BIN = pathlib.Path(os.environ.get("SKEP_BIN_DIR", SOURCE / "build" / "release" / "bin"))
 TOKEN = "demo-token"
@@ -86,13 +88,14 @@ class Program:
 
 class Farm:
     def __init__(self, farm_name=None, core="2.479.3", one_build="auto", administrator=False, minimum_idle=0, maximum=6,
-                 poll="500ms", gate_poll="8ms", max_executors=6, keep=False):
+                 poll="500ms", gate_poll="8ms", max_executors=6, keep=False, registry="embedded"):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-demo-"))
         self.tag = farm_name or "d" + self.folder.name[-8:].lower().replace("_", "x")
         self.core, self.one_build, self.administrator = core, one_build, administrator
         self.minimum_idle, self.maximum, self.poll, self.gate_poll = minimum_idle, maximum, poll, gate_poll
         self.max_executors, self.keep = max_executors, keep
         self.controller = self.scheduler = self.agentd = None
+        self.consul = Consul(self.folder) if registry == "consul" else None
 
     # -- set-up
     def write(self, name, text, mode=0o600):
@@ -117,6 +120,8 @@ class Farm:
         image = self.folder / "image"
         image.mkdir()
         (image / "README").write_text("golden\n")
+        if self.consul:
+            self.consul.start()
         self.write("scheduler.yaml", self.scheduler_config())
         self.start_scheduler()
         self.write("agentd.yaml", self.agentd_config())
@@ -152,6 +157,7 @@ class Farm:
         return f"""farm: {self.tag}
 listen: 127.0.0.1:0
 state_dir: {self.folder}/scheduler
+registry: {self.registry_config() if self.consul else "{type: embedded}"}
 policy: {{max_creations_per_second: 20, max_coming_per_host: 16, facts_stale_after: 10s, backoff_first: 1s, backoff_last: 8s, breaker_open: 5s, lease: 30s}}
 controllers:
   - name: main
@@ -167,16 +173,18 @@ templates:
 {template("linux", "linux, x86")}{template("tools", "linux, x86, docker, git", "    takes_unlabelled: true")}
 """
 
+    def registry_config(self, *more):
+        """As agentd has it; the scheduler has the same for Consul."""
+        keys = ["type: consul", f"address: '{self.consul.url}'"] if self.consul else ["type: embedded", f"scheduler_url: '{self.scheduler.url}'"]
+        return "{" + ", ".join([*keys, *more]) + "}"
+
     def agentd_config(self):
         return f"""host: {self.tag}-host
 listen: 127.0.0.1:0
 state_dir: {self.folder}/agentd
 capacity: {{cpu: 4, memory: 4GiB, max_executors: {self.max_executors}}}
 on_stop: remove
-registry:
-  type: embedded
-  scheduler_url: {self.scheduler.url}
-  ttl: 3s
+registry: {self.registry_config("ttl: 3s")}
 drivers:
   process:
     root: {self.folder}/executors
@@ -205,7 +213,7 @@ drivers:
         """Processes that carry the mark of one of our executors, or run from our folder."""
         found = []
         marks = (f"SKEP_EXECUTOR=".encode(), str(self.folder).encode())
-        ours = {p.process.pid for p in (self.controller, self.scheduler, self.agentd) if p and p.process}
+        ours = {p.process.pid for p in (self.controller, self.scheduler, self.agentd, self.consul) if p and p.process}
         for entry in pathlib.Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) in ours or int(entry.name) == os.getpid():
                 continue
@@ -234,7 +242,7 @@ drivers:
 
     # -- the end
     def end(self):
-        for program in (self.agentd, self.scheduler, self.controller):
+        for program in (self.agentd, self.scheduler, self.controller, self.consul):
             if program is not None:
                 try:
                     program.end()
