@@ -233,6 +233,25 @@ TEST_CASE("a host that departs takes its executors with it", "[unit][scheduler][
   CHECK(w.status().hosts.empty());
 }
 
+TEST_CASE("a host may depart only when it is not seen and nothing of ours is there",
+          "[unit][scheduler][faults]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  Farm w(config);
+  const HostId host("h1");
+  CHECK(w.logic->may_depart(HostId("h9")));  // never heard of
+  REQUIRE(w.run_until(
+      [&] {
+        return w.status().executors.size() == 1 && w.status().executors[0].state == ExecutorState::idle;
+      },
+      seconds(20)));
+  CHECK_FALSE(w.logic->may_depart(host));
+  w.send(HostUnseen{host, Error::try_again(ErrorCode::unavailable, "connection refused")});
+  CHECK_FALSE(w.logic->may_depart(host));  // its executor may run on
+  w.send(HostDeparted{host});
+  CHECK(w.logic->may_depart(host));
+}
+
 TEST_CASE("an executor that vanishes from its host is replaced within a report and a poll",
           "[unit][scheduler][faults]") {
   SchedulerConfig config = make_config();
