@@ -3,7 +3,6 @@
 #include <future>
 #include <random>
 
-#include "common/json/agentd_codec.h"
 #include "common/shell/clock.h"
 #include "common/shell/files.h"
 #include "scheduler/shell/api_codec.h"
@@ -20,8 +19,6 @@ namespace {
 constexpr int call_threads = 4;
 constexpr int host_threads = 8;
 constexpr std::size_t history_kept = 100'000;
-constexpr const char* lost_event =
-    "an event was lost because the scheduler is overloaded; the next look repeats it";
 
 std::uint64_t seed_from_system() {
   std::random_device device;
@@ -163,7 +160,7 @@ void Daemon::stop() {
   if (server_) server_->stop();
   for (auto& [name, line] : controllers_) line.controller->cancel();
   if (strand_) strand_->stop();
-  for (auto& [host, link] : hosts_) link->stop();
+  for (auto& [host, line] : hosts_) line.link->stop();
   if (host_calls_) host_calls_->stop();
   for (auto& [name, line] : controllers_) {
     line.calls->stop();
@@ -171,76 +168,11 @@ void Daemon::stop() {
   }
 }
 
-void Daemon::on_host(const HostEndpoint& endpoint) {
-  const auto found = hosts_.find(endpoint.host);
-  if (found != hosts_.end() && found->second->url() == endpoint.agentd_url) {
-    if (endpoint.is_doubtful)
-      static_cast<void>(host_calls_->submit([link = found->second] { link->look(); }));
-    return;
-  }
-  if (found == hosts_.end() && hosts_.size() >= bounds::max_hosts) {
-    return write_log({Level::error,
-                      "too many hosts; this one is not watched",
-                      {{"host", endpoint.host.text}},
-                      "too many hosts"});
-  }
-  HostLinkOptions options{endpoint.host, endpoint.agentd_url, "", config_.agentd_ca_file};
-  if (!config_.agentd_token_file.empty()) {
-    auto token = shell::read_secret_file(config_.agentd_token_file);
-    if (!token) return log::write_error("cannot talk to host " + endpoint.host.text, token.error());
-    options.bearer_token = *token;
-  }
-  auto link = HostLink::create(std::move(options), [this, host = endpoint.host](Event event) {
-    if (is_stopping_) return;
-    if (!strand_->post([this, host, event = std::move(event)] { on_host_event(event, host); }))
-      log::write(log::Level::error, lost_event);
-  });
-  if (!link) return log::write_error("cannot talk to host " + endpoint.host.text, link.error());
-  log::write(log::Level::info, "a host is known",
-             {{"host", endpoint.host.text}, {"agentd", endpoint.agentd_url}});
-  std::shared_ptr<HostLink> old = found == hosts_.end() ? nullptr : found->second;
-  hosts_[endpoint.host] = std::move(*link);
-  // Ending the old line waits for its thread: not here, on the strand.
-  if (old && !host_calls_->submit([old] { old->stop(); })) old->stop();
-}
-
-void Daemon::on_host_event(const Event& event, const HostId& host) {
-  if (hosts_.count(host) == 0) return;  // it departed while this was under way
-  handle(event);
-  if (std::holds_alternative<HostUnseen>(event)) part_with_absent_hosts();
-}
-
-void Daemon::on_host_list(const std::set<HostId>& listed) {
-  absent_hosts_.clear();
-  for (const auto& [host, link] : hosts_) {
-    if (listed.count(host) == 0) absent_hosts_.insert(host);
-  }
-  part_with_absent_hosts();
-}
-
-void Daemon::part_with_absent_hosts() {
-  for (auto it = absent_hosts_.begin(); it != absent_hosts_.end();) {
-    const HostId host = *it;
-    if (!logic_->may_depart(host)) {
-      ++it;
-      continue;
-    }
-    it = absent_hosts_.erase(it);
-    auto link = std::move(hosts_.at(host));
-    hosts_.erase(host);
-    if (!host_calls_->submit([link] { link->stop(); })) link->stop();
-    log::write(
-        log::Level::info,
-        "a host left the farm: the registry no longer lists it, it does not answer, nothing runs there",
-        {{"host", host.text}});
-    handle(HostDeparted{host});
-  }
-}
-
 void Daemon::post_event(Event event) {
   if (is_stopping_) return;
   if (!strand_->post([this, event = std::move(event)] { handle(event); })) {
-    log::write(log::Level::error, lost_event);
+    log::write(log::Level::error,
+               "an event was lost because the scheduler is overloaded; the next look repeats it");
   }
 }
 
@@ -460,18 +392,6 @@ void Daemon::call_controller(const ControllerId& name, bool is_urgent, Instant d
       post_event(
           refused(Error::try_again(ErrorCode::unavailable, "too many calls to this controller are waiting")));
   });
-}
-
-void Daemon::call_host(const HostId& host, std::function<Event(HostLink&)> call,
-                       std::function<Event(const Error&)> refused) {
-  const auto found = hosts_.find(host);
-  if (found == hosts_.end())
-    return post_event(
-        refused(Error::try_again(ErrorCode::unavailable, "host " + host.text + " has not announced itself")));
-  const bool is_taken =
-      host_calls_->submit([this, link = found->second, call = std::move(call)] { post_event(call(*link)); });
-  if (!is_taken)
-    post_event(refused(Error::try_again(ErrorCode::unavailable, "too many calls to hosts are waiting")));
 }
 
 void Daemon::write_log(const Explain& line) {

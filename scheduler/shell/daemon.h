@@ -48,6 +48,13 @@ class Daemon {
         gates;  // what is urgent while a gate is open: never behind a slow read
   };
 
+  struct HostLine {
+    std::shared_ptr<HostLink> link;
+    bool is_doubtful = false;  // the registry has not heard of it in time
+    bool is_listed = true;     // by the registry
+    std::uint64_t heard = 0;   // events of this host so far
+  };
+
   Result<void> open_store();
   Result<LeaderStarted> read_back();
   Result<void> open_controllers();
@@ -58,8 +65,10 @@ class Daemon {
   void on_host(const HostEndpoint& endpoint);
   void on_host_list(const std::set<HostId>& listed);
   void on_host_event(const Event& event, const HostId& host);
-  /// Lets the hosts go that the registry no longer lists, as far as the logic agrees.
-  void part_with_absent_hosts();
+  Result<std::unique_ptr<HostLink>> open_host(const HostEndpoint& endpoint);
+  void close_host(std::shared_ptr<HostLink> link);
+  void look_at(const HostId& host, const HostLine& line);
+  void part_with(const HostId& host);
 
   void handle(const Event& event);
   void run_actions(std::vector<Action> actions);
@@ -90,8 +99,7 @@ class Daemon {
   std::unique_ptr<shell::Strand> strand_;
   std::unique_ptr<shell::WorkerPool> host_calls_;
   std::map<ControllerId, ControllerLine> controllers_;
-  std::map<HostId, std::shared_ptr<HostLink>> hosts_;  // touched on the strand only
-  std::set<HostId> absent_hosts_;  // of hosts_, not listed by the registry; touched on the strand only
+  std::map<HostId, HostLine> hosts_;  // touched on the strand only
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<http::Server> server_;
   std::atomic<bool> has_failed_{false};

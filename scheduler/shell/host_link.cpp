@@ -92,12 +92,8 @@ void HostLink::watch() {
   Duration pause = milliseconds(250);
   while (!is_stopping_) {
     const Instant asked = shell::now();
-    auto report = read_report(index, index == 0 ? Duration::zero() : watch_wait, call_timeout);
+    auto report = checked(read_report(index, index == 0 ? Duration::zero() : watch_wait, call_timeout));
     if (is_stopping_) return;
-    if (report && report->host != options_.host) {
-      report = Error::failed(ErrorCode::conflict, "the agentd at " + options_.agentd_url + " says it is " +
-                                                      report->host.text + ", not " + options_.host.text);
-    }
     if (report) {
       const bool is_same = report->index == index;
       index = report->index;
@@ -114,10 +110,17 @@ void HostLink::watch() {
   }
 }
 
-void HostLink::look() {
-  // What it says comes by the watch, in order; here only silence counts.
-  const auto report = read_report(0, Duration::zero(), look_timeout);
-  if (!report && !is_stopping_) on_event_(HostUnseen{options_.host, report.error()});
+Result<HostReport> HostLink::checked(Result<HostReport> report) const {
+  if (!report || report->host == options_.host) return report;
+  return Error::failed(ErrorCode::conflict, "the agentd at " + options_.agentd_url + " says it is " +
+                                                report->host.text + ", not " + options_.host.text);
+}
+
+Event HostLink::look() {
+  const Instant asked = shell::now();
+  auto report = checked(read_report(0, Duration::zero(), look_timeout));
+  if (!report) return HostUnseen{options_.host, report.error()};
+  return HostReported{std::move(*report), asked};
 }
 
 Result<HostReport> HostLink::read_report(std::uint64_t index, Duration wait, Duration limit) {

@@ -32,8 +32,8 @@ class HostLink {
   Result<ExecutorReport> order(const ExecutorOrder& order);
   Result<ExecutorReport> destroy(const ExecutorId& executor, Epoch epoch);
   Result<LeaseReply> renew(const LeaseRenewal& renewal);
-  /// Asks the host now, apart from the watch, and says so when it does not answer. Blocks for some seconds.
-  void look();
+  /// Asks the host now, whatever the watch waits for: HostReported or HostUnseen. Blocks for some seconds.
+  Event look();
   const std::string& url() const { return options_.agentd_url; }
   /// Ends the watch and running calls without waiting for the peer.
   void stop();
@@ -43,6 +43,7 @@ class HostLink {
   void watch();
   Result<HostReport> read_report(std::uint64_t index, Duration wait, Duration limit);
   bool pause_for(Duration time);
+  Result<HostReport> checked(Result<HostReport> report) const;
 
   HostLinkOptions options_;
   std::unique_ptr<http::Client> client_;

@@ -14,7 +14,7 @@ namespace skep::scheduler {
 struct HostEndpoint {
   HostId host;
   std::string agentd_url;
-  bool is_doubtful = false;  // the registry has not heard of it in time: ask it at once
+  bool is_doubtful = false;  // the registry has not heard of it in time
   friend bool operator==(const HostEndpoint&, const HostEndpoint&) = default;
 };
 

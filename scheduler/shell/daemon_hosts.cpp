@@ -1,0 +1,110 @@
+// The lines to hosts: opened when the registry names them, closed when they depart. All of it on the strand.
+#include <utility>
+
+#include "common/shell/clock.h"
+#include "common/shell/files.h"
+#include "scheduler/shell/daemon.h"
+
+namespace skep::scheduler {
+
+void Daemon::on_host(const HostEndpoint& endpoint) {
+  const auto found = hosts_.find(endpoint.host);
+  if (found != hosts_.end()) {
+    const bool was_doubtful = std::exchange(found->second.is_doubtful, endpoint.is_doubtful);
+    if (found->second.link->url() == endpoint.agentd_url) {
+      if (was_doubtful != endpoint.is_doubtful) look_at(endpoint.host, found->second);
+      return;
+    }
+  } else if (hosts_.size() >= bounds::max_hosts) {
+    return write_log({Level::error,
+                      "too many hosts; this one is not watched",
+                      {{"host", endpoint.host.text}},
+                      "too many hosts"});
+  }
+  auto link = open_host(endpoint);
+  if (!link) return log::write_error("cannot talk to host " + endpoint.host.text, link.error());
+  log::write(log::Level::info, "a host is known",
+             {{"host", endpoint.host.text}, {"agentd", endpoint.agentd_url}});
+  HostLine& line = hosts_[endpoint.host];
+  line.is_doubtful = endpoint.is_doubtful;
+  close_host(std::exchange(line.link, std::move(*link)));
+}
+
+Result<std::unique_ptr<HostLink>> Daemon::open_host(const HostEndpoint& endpoint) {
+  HostLinkOptions options{endpoint.host, endpoint.agentd_url, "", config_.agentd_ca_file};
+  if (!config_.agentd_token_file.empty()) {
+    auto token = shell::read_secret_file(config_.agentd_token_file);
+    if (!token) return token.error();
+    options.bearer_token = *token;
+  }
+  return HostLink::create(std::move(options), [this, host = endpoint.host](Event event) {
+    if (is_stopping_) return;
+    if (!strand_->post([this, host, event = std::move(event)] { on_host_event(event, host); })) {
+      log::write(log::Level::error,
+                 "an event of a host was lost because the scheduler is overloaded; the next look repeats it",
+                 {{"host", host.text}});
+    }
+  });
+}
+
+/// Ending a line waits for its thread: not here, on the strand.
+void Daemon::close_host(std::shared_ptr<HostLink> link) {
+  if (link && !host_calls_->submit([link] { link->stop(); })) link->stop();
+}
+
+/// The registry's doubt, or its end, is only a reason to ask: what the host itself answers counts, and its
+/// blocking query may be silent for long. An answer that the watch has overtaken is dropped.
+void Daemon::look_at(const HostId& host, const HostLine& line) {
+  const bool is_taken = host_calls_->submit([this, host, link = line.link, heard = line.heard] {
+    const Event event = link->look();
+    const bool is_posted = strand_->post([this, host, event, heard] {
+      const auto found = hosts_.find(host);
+      if (found != hosts_.end() && found->second.heard == heard) on_host_event(event, host);
+    });
+    static_cast<void>(is_posted);  // refused: overloaded or stopping; the watch sees it later
+  });
+  static_cast<void>(is_taken);
+}
+
+void Daemon::on_host_event(const Event& event, const HostId& host) {
+  const auto found = hosts_.find(host);
+  if (found == hosts_.end()) return;  // it departed while this was under way
+  ++found->second.heard;
+  handle(event);
+  if (std::holds_alternative<HostUnseen>(event)) part_with(host);
+}
+
+void Daemon::on_host_list(const std::set<HostId>& listed) {
+  std::vector<HostId> absent;
+  for (auto& [host, line] : hosts_) {
+    line.is_listed = listed.count(host) != 0;
+    if (!line.is_listed) absent.push_back(host);
+  }
+  for (const HostId& host : absent) part_with(host);
+}
+
+/// Lets a host go that the registry no longer lists, if the logic agrees.
+void Daemon::part_with(const HostId& host) {
+  const auto found = hosts_.find(host);
+  if (found == hosts_.end() || found->second.is_listed || !logic_->may_depart(host)) return;
+  close_host(std::move(found->second.link));
+  hosts_.erase(found);
+  log::write(log::Level::info,
+             "a host left the farm: the registry no longer lists it, it does not answer, nothing runs there",
+             {{"host", host.text}});
+  handle(HostDeparted{host});
+}
+
+void Daemon::call_host(const HostId& host, std::function<Event(HostLink&)> call,
+                       std::function<Event(const Error&)> refused) {
+  const auto found = hosts_.find(host);
+  if (found == hosts_.end())
+    return post_event(
+        refused(Error::try_again(ErrorCode::unavailable, "host " + host.text + " has not announced itself")));
+  const bool is_taken = host_calls_->submit(
+      [this, link = found->second.link, call = std::move(call)] { post_event(call(*link)); });
+  if (!is_taken)
+    post_event(refused(Error::try_again(ErrorCode::unavailable, "too many calls to hosts are waiting")));
+}
+
+}  // namespace skep::scheduler
