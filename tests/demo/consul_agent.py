@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripts" / "house"))
+import checks  # noqa: E402
 import consul as house_consul  # noqa: E402: the path is set above
 
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -24,6 +25,12 @@ def find():
     """The binary, or None: SKEP_CONSUL names one, else the one that scripts/setup brought, else one on PATH."""
     named = os.environ.get("SKEP_CONSUL")
     return shutil.which(named) if named else house_consul.find_consul()
+
+
+def need():
+    """For a check that cannot do without."""
+    if find() is None:
+        raise checks.Skip("no Consul is on this machine; scripts/setup tries to bring one, SKEP_CONSUL names another")
 
 
 def free_ports(count):
@@ -38,8 +45,10 @@ def free_ports(count):
 
 
 class Consul:
-    def __init__(self, folder, binary=None):
-        self.binary = binary or find()
+    """With a token: access is denied to everybody else."""
+
+    def __init__(self, folder, token=""):
+        self.binary, self.token = find(), token
         self.log = pathlib.Path(folder) / "consul.log"
         self.name = "Consul"
         self.ports = None
@@ -52,13 +61,14 @@ class Consul:
     def start(self):
         """Again after end() or kill(): on the same ports."""
         is_restart = self.ports is not None
+        rules = ["-hcl", f'acl {{ enabled = true default_policy = "deny" tokens {{ master = "{self.token}" agent = "{self.token}" }} }}'] if self.token else []
         for _ in range(TRIES):
             self.ports = self.ports if is_restart else free_ports(4)
             http, lan, wan, server = self.ports
             with open(self.log, "ab") as log:
                 self.process = subprocess.Popen(
                     [self.binary, "agent", "-dev", "-node", "skep-test", "-bind", "127.0.0.1", "-client", "127.0.0.1", f"-http-port={http}",
-                     "-dns-port=-1", "-grpc-port=-1", f"-serf-lan-port={lan}", f"-serf-wan-port={wan}", f"-server-port={server}"],
+                     "-dns-port=-1", "-grpc-port=-1", f"-serf-lan-port={lan}", f"-serf-wan-port={wan}", f"-server-port={server}", *rules],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             end = time.monotonic() + READY_LIMIT_S
             while self.process.poll() is None and time.monotonic() < end:
@@ -76,7 +86,7 @@ class Consul:
 
     def call(self, path, method="GET", body=None, timeout=10):
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data=data, method=method, headers={"Content-Type": "application/json"})
+        request = urllib.request.Request(self.url + path, data=data, method=method, headers={"Content-Type": "application/json", "X-Consul-Token": self.token})
         with NO_PROXY.open(request, timeout=timeout) as reply:
             text = reply.read()
         return json.loads(text) if text else None

@@ -88,14 +88,15 @@ class Program:
 
 class Farm:
     def __init__(self, farm_name=None, core="2.479.3", one_build="auto", administrator=False, minimum_idle=0, maximum=6,
-                 poll="500ms", gate_poll="8ms", max_executors=6, keep=False, registry="embedded"):
+                 poll="500ms", gate_poll="8ms", max_executors=6, keep=False, registry="embedded",
+                 consul_token=""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-demo-"))
         self.tag = farm_name or "d" + self.folder.name[-8:].lower().replace("_", "x")
         self.core, self.one_build, self.administrator = core, one_build, administrator
         self.minimum_idle, self.maximum, self.poll, self.gate_poll = minimum_idle, maximum, poll, gate_poll
         self.max_executors, self.keep = max_executors, keep
         self.controller = self.scheduler = self.agentd = None
-        self.consul = Consul(self.folder) if registry == "consul" else None
+        self.consul = Consul(self.folder, token=consul_token) if registry == "consul" else None
 
     # -- set-up
     def write(self, name, text, mode=0o600):
@@ -122,6 +123,7 @@ class Farm:
         (image / "README").write_text("golden\n")
         if self.consul:
             self.consul.start()
+            self.write("consul-token", self.consul.token + "\n")
         self.write("scheduler.yaml", self.scheduler_config())
         self.start_scheduler()
         self.write("agentd.yaml", self.agentd_config())
@@ -175,7 +177,10 @@ templates:
 
     def registry_config(self, *more):
         """As agentd has it; the scheduler has the same for Consul."""
-        keys = ["type: consul", f"address: '{self.consul.url}'"] if self.consul else ["type: embedded", f"scheduler_url: '{self.scheduler.url}'"]
+        if self.consul:
+            keys = ["type: consul", f"address: '{self.consul.url}'"] + ([f"token_file: '{self.folder}/consul-token'"] if self.consul.token else [])
+        else:
+            keys = ["type: embedded", f"scheduler_url: '{self.scheduler.url}'"]
         return "{" + ", ".join([*keys, *more]) + "}"
 
     def agentd_config(self):
