@@ -33,7 +33,10 @@ std::optional<Signal> SignalWaiter::wait_for(Duration time) {
   const int ready =
       ::poll(fds, 2, time.count() < 0 ? -1 : static_cast<int>(to_ms(time + milliseconds(1) - Duration(1))));
   if (ready <= 0) return std::nullopt;
-  if ((fds[1].revents & POLLIN) != 0) return Signal::self;
+  if ((fds[1].revents & POLLIN) != 0) {
+    std::uint64_t taken = 0;
+    return ::read(event_, &taken, sizeof taken) > 0 ? std::optional(Signal::self) : std::nullopt;
+  }
   signalfd_siginfo info{};
   if (::read(signals_, &info, sizeof info) != static_cast<ssize_t>(sizeof info)) return std::nullopt;
   if (info.ssi_signo == SIGHUP) return Signal::hang_up;

@@ -19,7 +19,7 @@ class SignalWaiter {
   Signal wait();
   /// Negative: for ever. Rounded up to whole milliseconds.
   std::optional<Signal> wait_for(Duration time);
-  /// Wakes wait() from any thread with Signal::self.
+  /// Wakes wait() once from any thread with Signal::self; also the next wait(), when none is under way.
   void interrupt();
   /// Readable when a signal waits; for poll() together with other descriptors.
   int descriptor() const { return signals_; }
