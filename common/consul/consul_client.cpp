@@ -117,6 +117,30 @@ Result<Instance> decode_instance(const Json& entry) {
   return out;
 }
 
+/// An agent that answers without a leader may show an old or empty catalogue.
+Result<void> has_leader(const http::Reply& reply) {
+  const std::string leader = http::header_value(reply.headers, "X-Consul-KnownLeader");
+  if (leader == "true") return {};
+  return Error::unknown(
+      ErrorCode::unavailable,
+      "Consul has no leader; what it lists may be old (X-Consul-KnownLeader is \"" + quoted(leader) + "\")");
+}
+
+/// Consul adds up to a sixteenth of the wait.
+Duration limit_of(Duration wait) {
+  return wait + wait / 16 + seconds(10);
+}
+
+std::string key_target(const std::string& key) {
+  std::string target = "v1/kv/";
+  for (std::size_t from = 0; from <= key.size();) {
+    const std::size_t slash = std::min(key.find('/', from), key.size());
+    target += (from == 0 ? "" : "/") + http::percent_encode(key.substr(from, slash - from));
+    from = slash + 1;
+  }
+  return target;
+}
+
 std::string in_ms(Duration time) {
   return std::to_string(to_ms(time)) + "ms";
 }
@@ -125,13 +149,7 @@ std::string in_ms(Duration time) {
 
 Result<InstanceList> decode_instances(const http::Reply& reply) {
   if (reply.status != 200) return refusal(reply, "the service's hosts are not known");
-  // An agent that answers without a leader may show an old or empty catalogue.
-  const std::string leader = http::header_value(reply.headers, "X-Consul-KnownLeader");
-  if (leader != "true") {
-    return Error::unknown(ErrorCode::unavailable,
-                          "Consul has no leader; what it lists may be old (X-Consul-KnownLeader is \"" +
-                              quoted(leader) + "\")");
-  }
+  if (auto known = has_leader(reply); !known) return known.error();
   // A token without rights sees a shorter list, which newer versions say.
   if (http::header_value(reply.headers, "X-Consul-Results-Filtered-By-ACLs") == "true") {
     return Error::failed(ErrorCode::permission_denied, "Consul does not show all hosts to this token",
@@ -149,6 +167,30 @@ Result<InstanceList> decode_instances(const http::Reply& reply) {
     auto instance = decode_instance(entry);
     if (!instance) return instance.error();
     out.instances.push_back(std::move(*instance));
+  }
+  return out;
+}
+
+Result<KeyReading> decode_key(const http::Reply& reply) {
+  // Seen on 1.8.7: 404 has an empty body and the same headers as 200.
+  if (reply.status != 200 && reply.status != 404) return refusal(reply, "the key is not known");
+  if (auto known = has_leader(reply); !known) return known.error();
+  const auto index = index_of(reply);
+  if (!index) return index.error();
+  KeyReading out{*index, std::nullopt};
+  if (reply.status == 404) return out;
+  const auto body = json::parse_strict(reply.body);
+  if (!body) return odd(body.error().message);
+  if (!body->is_array() || body->size() != 1 || !(*body)[0].is_object()) return odd("it is not one key");
+  const Json& entry = (*body)[0];
+  const Json* number = member(entry, "Flags");
+  const Json* modified = member(entry, "ModifyIndex");
+  if (number == nullptr || !number->is_number_unsigned()) return odd("a key has no Flags");
+  if (modified == nullptr || !modified->is_number_unsigned()) return odd("a key has no ModifyIndex");
+  out.key = Key{number->get<std::uint64_t>(), "", modified->get<std::uint64_t>()};
+  if (const Json* session = member(entry, "Session"); session != nullptr) {
+    if (!session->is_string()) return odd("a key's Session is no text");
+    out.key->session = session->get<std::string>();
   }
   return out;
 }
@@ -236,10 +278,72 @@ Result<InstanceList> Client::read_service(const std::string& service, std::uint6
   http::Request request;
   request.target = "v1/health/service/" + http::percent_encode(service) + "?index=" + std::to_string(index) +
                    "&wait=" + in_ms(bounded);
-  // Consul adds up to a sixteenth of the wait.
-  const auto reply = call(std::move(request), bounded + bounded / 16 + seconds(10));
+  const auto reply = call(std::move(request), limit_of(bounded));
   if (!reply) return reply.error();
   return decode_instances(*reply);
+}
+
+/// The calls that Consul answers with true or false.
+Result<bool> Client::put(const std::string& target, std::string body, const std::string& what) {
+  http::Request request;
+  request.method = "PUT";
+  request.target = target;
+  request.body = std::move(body);
+  const auto reply = call(std::move(request), call_limit);
+  if (!reply) return reply.error();
+  if (reply->status != 200) return refusal(*reply, what);
+  const auto answer = json::parse_strict(reply->body);
+  if (!answer || !answer->is_boolean()) return odd("neither true nor false: " + quoted(reply->body));
+  return answer->get<bool>();
+}
+
+Result<std::string> Client::create_session(const std::string& name, const std::string& service_id,
+                                           Duration lock_delay) {
+  http::Request request;
+  request.method = "PUT";
+  request.target = "v1/session/create";
+  request.content_type = "application/json";
+  request.body = json::dump({{"Name", name},
+                             {"LockDelay", in_ms(lock_delay)},
+                             {"Behavior", "release"},
+                             {"NodeChecks", {"serfHealth"}},
+                             {"ServiceChecks", Json::array({{{"ID", "service:" + service_id}}})}});
+  const auto reply = call(std::move(request), call_limit);
+  if (!reply) return reply.error();
+  if (reply->status != 200) return refusal(*reply, "no session was made");
+  const auto body = json::parse_strict(reply->body);
+  if (!body) return odd(body.error().message);
+  auto id = json::get_string(*body, "ID");
+  if (!id || id->empty()) return odd("a session without ID");
+  return id;
+}
+
+Result<void> Client::destroy_session(const std::string& session) {
+  const auto done =
+      put("v1/session/destroy/" + http::percent_encode(session), "", "the session was not destroyed");
+  if (!done) return done.error();
+  return {};
+}
+
+Result<bool> Client::acquire(const std::string& key, const std::string& session, const std::string& value) {
+  return put(key_target(key) + "?acquire=" + http::percent_encode(session), value,
+             "the lock " + key + " was not acquired");
+}
+
+Result<KeyReading> Client::read_key(const std::string& key, std::uint64_t index, Duration wait) {
+  const Duration bounded = std::clamp<Duration>(wait, Duration::zero(), longest_wait);
+  http::Request request;
+  request.target = key_target(key) + "?index=" + std::to_string(index) + "&wait=" + in_ms(bounded);
+  const auto reply = call(std::move(request), limit_of(bounded));
+  if (!reply) return reply.error();
+  return decode_key(*reply);
+}
+
+Result<bool> Client::put_if_unchanged(const std::string& key, std::uint64_t number,
+                                      std::uint64_t modify_index) {
+  const std::string text = std::to_string(number);
+  return put(key_target(key) + "?cas=" + std::to_string(modify_index) + "&flags=" + text, text,
+             "the key " + key + " was not written");
 }
 
 }  // namespace skep::consul

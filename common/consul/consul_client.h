@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,6 +53,19 @@ constexpr std::uint64_t next_index(std::uint64_t asked, std::uint64_t answered) 
   return answered < 1 || answered < asked ? 0 : answered;
 }
 
+/// A key of the KV store. Its number is kept in Consul's Flags, which need no decoding.
+struct Key {
+  std::uint64_t number = 0;
+  std::string session;  // that holds it as a lock; empty: nobody
+  std::uint64_t modify_index = 0;
+};
+
+struct KeyReading {
+  std::uint64_t index = 0;  // to wait on
+  std::optional<Key> key;   // nullopt: seen absent
+};
+
+Result<KeyReading> decode_key(const http::Reply& reply);
 Result<InstanceList> decode_instances(const http::Reply& reply);
 
 class Client {
@@ -66,11 +80,24 @@ class Client {
   Result<bool> pass_check(const std::string& service_id);
   /// All instances, passing or not. Waits up to `wait` for something newer than `index`; 0: answers at once.
   Result<InstanceList> read_service(const std::string& service, std::uint64_t index, Duration wait);
+
+  /// A session that ends when that service's check, or its node's, fails. An error while the check has not
+  /// reached the catalogue yet. What it held can be acquired again `lock_delay` later.
+  Result<std::string> create_session(const std::string& name, const std::string& service_id,
+                                     Duration lock_delay);
+  Result<void> destroy_session(const std::string& session);
+  /// False: somebody else holds it, or did within the lock delay.
+  Result<bool> acquire(const std::string& key, const std::string& session, const std::string& value);
+  Result<KeyReading> read_key(const std::string& key, std::uint64_t index, Duration wait);
+  /// Writes only if the key is as it was read (0: only if it is absent); false: somebody else was first.
+  Result<bool> put_if_unchanged(const std::string& key, std::uint64_t number, std::uint64_t modify_index);
+
   /// Ends running calls and refuses later ones.
   void cancel() { http_->cancel(); }
 
  private:
   Result<http::Reply> call(http::Request request, Duration limit);
+  Result<bool> put(const std::string& target, std::string body, const std::string& what);
   std::unique_ptr<http::Client> http_;
   std::string token_;
 };
