@@ -137,6 +137,25 @@ void read_registry(ConfigSection section, RegistryConfig& out) {
   section.done();
 }
 
+void read_leader_lock(ConfigSection& root, FileConfig& out) {
+  if (!root.has("leader_lock")) return;
+  ConfigSection section = root.section("leader_lock");
+  LeaderLockConfig& lock = out.leader_lock;
+  lock.key = section.text("key", "skep/" + out.logic.farm + "/leader");
+  const bool is_plain = !lock.key.empty() && lock.key.size() <= 200 && lock.key.front() != '/' &&
+                        lock.key.find_first_not_of(
+                            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                            "-_./") == std::string::npos;
+  if (!is_plain) {
+    section.problem("key", "\"" + lock.key + "\"",
+                    "a key of Consul's KV store: letters, digits, - _ . and /, not / at its start");
+  }
+  lock.ttl = section.duration("ttl", lock.ttl, seconds(2), minutes(5));
+  if (out.registry.type != RegistryConfig::Type::consul)
+    root.problem("leader_lock", "a leader lock without Consul", "registry: {type: consul}");
+  section.done();
+}
+
 /// Checks that span sections: names are unique, references resolve.
 void check_names(ConfigSection& root, const FileConfig& out) {
   std::set<std::string> controllers;
@@ -190,6 +209,7 @@ static Result<FileConfig> read_document(Result<ConfigDocument> document) {
   out.agentd_ca_file = agentd.text("ca_file");
   agentd.done();
   read_registry(root.section("registry"), out.registry);
+  read_leader_lock(root, out);
   read_policy(root.section("policy"), out.logic);
   for (ConfigSection& section : root.sections("controllers")) read_controller(section, out);
   for (ConfigSection& section : root.sections("templates"))
@@ -221,6 +241,7 @@ std::vector<std::string> keys_that_need_a_restart(const FileConfig& now, const F
   differs("registry", now.registry.type != next.registry.type ||
                           now.registry.consul != next.registry.consul ||
                           now.registry.consul_service != next.registry.consul_service);
+  differs("leader_lock", now.leader_lock != next.leader_lock);
   differs("agentd",
           now.agentd_token_file != next.agentd_token_file || now.agentd_ca_file != next.agentd_ca_file);
   const auto access_differs = [&] {

@@ -26,10 +26,18 @@ struct RegistryConfig {
   std::string consul_service;  // what hosts register under
 };
 
+/// Several schedulers, of which one leads. With the consul registry only, at the same Consul.
+struct LeaderLockConfig {
+  std::string key;            // empty: this scheduler is the only one
+  Duration ttl = seconds(3);  // a leader that Consul does not hear of for so long has lost the lock
+  friend bool operator==(const LeaderLockConfig&, const LeaderLockConfig&) = default;
+};
+
 struct FileConfig {
   SchedulerConfig logic;
   std::vector<ControllerAccess> access;
   RegistryConfig registry;
+  LeaderLockConfig leader_lock;
   std::string listen = "127.0.0.1:7070";
   std::string token_file;
   std::string tls_certificate, tls_key;

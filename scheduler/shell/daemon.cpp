@@ -108,6 +108,11 @@ Result<LeaderStarted> Daemon::read_back() {
   auto stored = store_->get(table_meta, "epoch");
   if (!stored) return stored.error();
   epoch_ = (*stored ? std::strtoull((*stored)->c_str(), nullptr, 10) : 0) + 1;
+  if (claim_epoch_) {
+    const auto claimed = claim_epoch_(epoch_);
+    if (!claimed) return claimed.error();
+    epoch_ = *claimed;
+  }
   if (auto written = store_->apply({{table_meta, "epoch", std::to_string(epoch_)}}); !written)
     return written.error();
   started.epoch = epoch_;

@@ -28,6 +28,10 @@ class Daemon {
   Daemon(FileConfig config, std::string config_file);
   ~Daemon();
 
+  /// Asked for the number of a new term, which must be `at_least`. Without it, the durable state alone counts
+  /// them.
+  using ClaimEpoch = std::function<Result<Epoch>(Epoch at_least)>;
+  void claim_epoch_with(ClaimEpoch claim) { claim_epoch_ = std::move(claim); }
   /// Reads the durable state, begins a new epoch, opens the API. After an error nothing runs.
   Result<void> start();
   std::string url() const;
@@ -105,6 +109,7 @@ class Daemon {
   std::atomic<bool> has_failed_{false};
   std::atomic<bool> is_stopping_{false};
   std::function<void()> on_failure_;
+  ClaimEpoch claim_epoch_;
   Epoch epoch_ = 0;
   log::OncePerMinute limiter_;
   metrics::Registry metrics_;
