@@ -89,13 +89,15 @@ class Program:
 class Farm:
     def __init__(self, farm_name=None, core="2.479.3", one_build="auto", administrator=False, minimum_idle=0, maximum=6,
                  poll="500ms", gate_poll="8ms", max_executors=6, keep=False, registry="embedded",
-                 consul_token=""):
+                 consul_token="", leader_lock=""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-demo-"))
         self.tag = farm_name or "d" + self.folder.name[-8:].lower().replace("_", "x")
         self.core, self.one_build, self.administrator = core, one_build, administrator
         self.minimum_idle, self.maximum, self.poll, self.gate_poll = minimum_idle, maximum, poll, gate_poll
         self.max_executors, self.keep = max_executors, keep
         self.controller = self.scheduler = self.agentd = None
+        self.leader_lock = leader_lock
+        self.more_programs = []  # of a test, which ends them
         self.consul = Consul(self.folder, token=consul_token) if registry == "consul" else None
 
     # -- set-up
@@ -160,6 +162,7 @@ class Farm:
 listen: 127.0.0.1:0
 state_dir: {self.folder}/scheduler
 registry: {self.registry_config() if self.consul else "{type: embedded}"}
+{self.leader_lock}
 policy: {{max_creations_per_second: 20, max_coming_per_host: 16, facts_stale_after: 10s, backoff_first: 1s, backoff_last: 8s, breaker_open: 5s, lease: 30s}}
 controllers:
   - name: main
@@ -218,7 +221,7 @@ drivers:
         """Processes that carry the mark of one of our executors, or run from our folder."""
         found = []
         marks = (f"SKEP_EXECUTOR=".encode(), str(self.folder).encode())
-        ours = {p.process.pid for p in (self.controller, self.scheduler, self.agentd, self.consul) if p and p.process}
+        ours = {p.process.pid for p in (self.controller, self.scheduler, self.agentd, self.consul, *self.more_programs) if p and p.process}
         for entry in pathlib.Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) in ours or int(entry.name) == os.getpid():
                 continue

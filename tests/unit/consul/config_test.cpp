@@ -69,6 +69,17 @@ TEST_CASE("agentd must know an address that others can use", "[unit][consul]") {
   CHECK(agentd_with(consul + "listen: '0.0.0.0:7071'\nadvertise_url: 'https://h1.example:7071/'\n"));
 }
 
+TEST_CASE("a leader lock has a key per farm, and needs Consul", "[unit][consul]") {
+  const std::string consul = "registry: {type: consul}\n";
+  CHECK(scheduler_with(consul)->leader_lock.key.empty());
+  CHECK(scheduler_with(consul + "leader_lock: {}\n")->leader_lock.key == "skep/skep/leader");
+  CHECK(scheduler_with(consul + "farm: big\nleader_lock: {}\n")->leader_lock.key == "skep/big/leader");
+  CHECK(scheduler_with(consul + "leader_lock: {key: data/lead, ttl: 10s}\n")->leader_lock.ttl == seconds(10));
+  CHECK(tells(scheduler_with("leader_lock: {}\n").error().message, "registry: {type: consul}"));
+  CHECK(tells(scheduler_with(consul + "leader_lock: {key: 'a?b'}\n").error().message, "leader_lock.key"));
+  CHECK(tells(scheduler_with(consul + "leader_lock: {ttl: 1s}\n").error().message, "leader_lock.ttl"));
+}
+
 TEST_CASE("a change of the registry needs a restart", "[unit][consul]") {
   const auto before = scheduler_with("registry: {type: consul}\n").value();
   const auto after = scheduler_with("registry: {type: consul, token_file: /t}\n").value();
