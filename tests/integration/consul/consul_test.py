@@ -5,13 +5,14 @@ import collections
 import contextlib
 import pathlib
 import signal
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "demo"))
 import checks  # noqa: E402: the path is set above
 import consul_agent  # noqa: E402
 from checks import expect  # noqa: E402
-from farm import Farm, wait_for  # noqa: E402
+from farm import BIN, SOURCE, Farm, wait_for  # noqa: E402
 
 TTL_S = 3  # as Farm configures it
 # A host that says nothing is noticed by its blocking query after 40 s; Consul's check must be quicker than that.
@@ -66,6 +67,12 @@ def every_build_ran_once(farm, count):
     expect({b["result"] for b in truth["builds"]} == {"SUCCESS"}, f"a build was hurt: {truth['builds']}")
     expect(len({b["node"] for b in truth["builds"]}) == count, "an executor served two builds")
     wait_for(lambda: not farm.leaks(), "nothing is left over", 60, 0.2)
+
+
+def the_examples_are_good_configurations():
+    for arguments in (["scheduler-consul.yaml"], ["--agentd", "agentd-consul.yaml"]):
+        done = subprocess.run([BIN / "skep", "config", "check", *arguments], cwd=SOURCE / "docs" / "examples", capture_output=True, text=True, check=False)
+        expect(done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}")
 
 
 def a_host_registers_its_capacity_and_leaves_when_it_ends():
@@ -161,23 +168,65 @@ def a_host_that_left_with_a_build_running_is_unseen_until_it_is_back():
         every_build_ran_once(farm, 1)
 
 
+def a_host_with_a_critical_check_goes_on_while_it_answers():
+    with started_farm() as farm:
+        for _ in range(10):
+            farm.consul.call(f"v1/agent/check/fail/service:skep-agentd-{farm.tag}-host", "PUT")
+
+            def is_passed_again():
+                expect(host(farm) and host(farm)["is_known"], "a host that answers is unseen")
+                return status_in_consul(farm) == "passing"
+
+            wait_for(is_passed_again, "agentd passes its check", 4 * TTL_S)
+
+
+# As docs/how-to/consul.md has them.
+AGENTD_POLICY = 'service "skep-agentd" { policy = "write" }'
+SCHEDULER_POLICY = """
+service_prefix "" { policy = "read" }
+node_prefix "" { policy = "read" }
+service "skep-scheduler" { policy = "write" }
+session_prefix "" { policy = "write" }
+key_prefix "skep/" { policy = "write" }
+"""
+
+
+def make_token(farm, name, rules):
+    farm.consul.call("v1/acl/policy", "PUT", {"Name": name, "Rules": rules})
+    return farm.consul.call("v1/acl/token", "PUT", {"Policies": [{"Name": name}]})["SecretID"]
+
+
 def tokens_are_needed_used_and_kept_out_of_logs():
-    with_token = "11111111-2222-3333-4444-555555555555"
-    with started_farm(consul_token=with_token) as farm:
-        farm.scheduler.end()
-        farm.write("consul-token", "99999999-2222-3333-4444-555555555555\n")
-        farm.start_scheduler()
+    wrong = "99999999-2222-3333-4444-555555555555"
+    with started_farm(consul_token="11111111-2222-3333-4444-555555555555", leader_lock="leader_lock: {}") as farm:
+        secrets = ["-2222-3333-"]
+        for restart, policy in ((farm.start_scheduler, SCHEDULER_POLICY), (farm.start_agentd, AGENTD_POLICY)):
+            name = "agentd" if policy == AGENTD_POLICY else "scheduler"
+            token = make_token(farm, name, policy)
+            secrets.append(token)
+            farm.write("consul-token", token + "\n")
+            getattr(farm, name).end()
+            restart()
+        wait_for(lambda: not problem(farm), "the scheduler reads hosts with its own rights", 20)
+        wait_for(lambda: status_in_consul(farm) == "passing", "agentd registers with its own rights", 20)
+        wait_for(lambda: host(farm) and host(farm)["is_known"], "the host is known", 20)
+        farm.write("consul-token", wrong + "\n")
         farm.agentd.kill()
         farm.start_agentd()
-        wait_for(lambda: "403" in problem(farm), "the scheduler cannot read hosts with a wrong token", 20)
         wait_for(lambda: "cannot announce this host" in farm.agentd.tail(), "agentd says that it cannot register", 20)
+        farm.scheduler.end()
+        farm.write("scheduler.yaml", farm.scheduler_config().replace("leader_lock: {}", ""))  # it would stand by for ever
+        farm.start_scheduler()
+        wait_for(lambda: "403" in problem(farm), "the scheduler cannot read hosts with a wrong token", 20)
         for program in (farm.scheduler, farm.agentd):
-            expect("-2222-3333-" not in pathlib.Path(program.log).read_text(), f"a token is in {program.name}'s log")
+            text = pathlib.Path(program.log).read_text()
+            expect(not [secret for secret in secrets if secret in text], f"a token is in {program.name}'s log")
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run([a_host_registers_its_capacity_and_leaves_when_it_ends, a_silent_host_is_unseen_and_comes_back,
+    sys.exit(checks.run([the_examples_are_good_configurations, a_host_registers_its_capacity_and_leaves_when_it_ends,
+                         a_silent_host_is_unseen_and_comes_back,
                          a_killed_host_is_unseen_not_departed, consul_away_in_the_middle_of_builds,
                          a_host_that_consul_forgot_stays_while_it_answers,
-                         a_host_that_left_with_a_build_running_is_unseen_until_it_is_back,
+                         a_host_with_a_critical_check_goes_on_while_it_answers, a_host_that_left_with_a_build_running_is_unseen_until_it_is_back,
                          tokens_are_needed_used_and_kept_out_of_logs]))

@@ -102,10 +102,12 @@ def a_killed_leader_is_followed_by_the_standby_and_builds_run_once():
 
 
 def a_leader_that_ends_gives_the_lock_back():
-    with two_schedulers(is_state_shared=False) as (_, leader, standby):
+    with two_schedulers(is_state_shared=False) as (farm, leader, standby):
         epoch = leader.epoch()
+        farm.consul.call(f"v1/kv/skep/{farm.tag}/leader-epoch?flags=100", "PUT", 100)  # as an operator may
         leader.process.send_signal(signal.SIGTERM)
         takes_over(epoch, standby)
+        expect(standby.epoch() == 101, f"epoch {standby.epoch()}")
         expect(leader.process.wait(20) == 0, f"exit status {leader.process.returncode}")
 
 
