@@ -14,13 +14,15 @@ bool is_loopback(const std::string& host) {
 
 std::optional<UrlParts> split_url(const std::string& url) {
   UrlParts parts;
+  const auto is_odd = [](unsigned char c) { return c <= 0x20 || c == 0x7f; };
+  if (std::any_of(url.begin(), url.end(), is_odd)) return std::nullopt;
   const std::size_t scheme_end = url.find("://");
   if (scheme_end == std::string::npos) return std::nullopt;
   parts.scheme = url.substr(0, scheme_end);
   if (parts.scheme != "http" && parts.scheme != "https") return std::nullopt;
   std::string place = url.substr(scheme_end + 3);
   place = place.substr(0, place.find_first_of("/?#"));
-  if (place.find_first_of("@ \t") != std::string::npos) return std::nullopt;
+  if (place.find('@') != std::string::npos) return std::nullopt;
   std::string port;
   if (!place.empty() && place.front() == '[') {
     const std::size_t end = place.find(']');

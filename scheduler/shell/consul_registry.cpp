@@ -140,10 +140,10 @@ void ConsulRegistry::tell(const std::vector<consul::Instance>& instances) {
     if (is_stopping_) return;
   }
   ListedHosts listed = read_hosts(instances);
-  for (const std::string& why : listed.refused) {
-    std::uint64_t held_back = 0;
-    if (limiter_.allows(why, shell::now(), held_back))
-      log::write(log::Level::warning, "an entry in Consul is not used: " + why, {{"service", service_}});
+  std::uint64_t held_back = 0;
+  if (!listed.refused.empty() && limiter_.allows("refused", shell::now(), held_back)) {
+    log::write(log::Level::warning, "not every entry in Consul is used: " + listed.refused.front(),
+               {{"service", service_}, {"entries", std::to_string(listed.refused.size())}});
   }
   std::set<HostId> all;
   for (const auto& [host, endpoint] : listed.hosts) {

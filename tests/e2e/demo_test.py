@@ -9,7 +9,6 @@ import sys
 DEMO = pathlib.Path(__file__).resolve().parents[1] / "demo"
 sys.path.insert(0, str(DEMO))
 import checks  # noqa: E402: the path is set above
-import consul_agent  # noqa: E402
 from checks import expect  # noqa: E402
 from farm import Farm, wait_for  # noqa: E402
 
@@ -38,11 +37,6 @@ def gate_on_core_2_528():
 
 def hook_for_an_administrator():
     demo("--administrator")
-
-
-def over_a_real_consul():
-    consul_agent.need()
-    demo("--registry", "consul")
 
 
 def interrupting_the_demo_leaves_nothing():
@@ -121,7 +115,6 @@ def ended(farm):
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run([gate_on_core_2_479, gate_on_core_2_528, hook_for_an_administrator, over_a_real_consul,
-                         interrupting_the_demo_leaves_nothing,
+    sys.exit(checks.run([gate_on_core_2_479, gate_on_core_2_528, hook_for_an_administrator, interrupting_the_demo_leaves_nothing,
                          builds_leave_nothing_outside_their_executor, a_pipeline_block_outlives_a_restart_with_the_gate,
                          a_pipeline_block_outlives_a_restart_with_the_hook]))

@@ -3,6 +3,7 @@
 and what leaves when it is told to. The controller's own record decides which builds ran."""
 import collections
 import contextlib
+import json
 import pathlib
 import signal
 import subprocess
@@ -73,6 +74,15 @@ def the_examples_are_good_configurations():
     for arguments in (["scheduler-consul.yaml"], ["--agentd", "agentd-consul.yaml"]):
         done = subprocess.run([BIN / "skep", "config", "check", *arguments], cwd=SOURCE / "docs" / "examples", capture_output=True, text=True, check=False)
         expect(done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}")
+
+
+def the_demo_runs_over_consul():
+    consul_agent.need()
+    done = subprocess.run([sys.executable, SOURCE / "tests" / "demo" / "demo.py", "--json", "--registry", "consul"], stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=240, check=False)
+    expect(done.returncode == 0 and done.stdout, f"exit status {done.returncode}: {done.stdout}\n{done.stderr[-3000:]}")
+    summary = json.loads(done.stdout)
+    expect(summary["builds_run"] == summary["executors_used"] == 29 and summary["second_builds"] == summary["leaks"] == 0, f"{summary}")
 
 
 def a_host_registers_its_capacity_and_leaves_when_it_ends():
@@ -224,9 +234,9 @@ def tokens_are_needed_used_and_kept_out_of_logs():
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run([the_examples_are_good_configurations, a_host_registers_its_capacity_and_leaves_when_it_ends,
-                         a_silent_host_is_unseen_and_comes_back,
+    sys.exit(checks.run([the_examples_are_good_configurations, the_demo_runs_over_consul,
+                         a_host_registers_its_capacity_and_leaves_when_it_ends, a_silent_host_is_unseen_and_comes_back,
                          a_killed_host_is_unseen_not_departed, consul_away_in_the_middle_of_builds,
-                         a_host_that_consul_forgot_stays_while_it_answers,
-                         a_host_with_a_critical_check_goes_on_while_it_answers, a_host_that_left_with_a_build_running_is_unseen_until_it_is_back,
+                         a_host_that_consul_forgot_stays_while_it_answers, a_host_with_a_critical_check_goes_on_while_it_answers,
+                         a_host_that_left_with_a_build_running_is_unseen_until_it_is_back,
                          tokens_are_needed_used_and_kept_out_of_logs]))

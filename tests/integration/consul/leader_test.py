@@ -120,6 +120,7 @@ def a_leader_that_was_silent_ends_when_it_wakes_up():
         finally:
             leader.process.send_signal(signal.SIGCONT)
         expect(leader.process.wait(20) == ENDS_AS_FORMER_LEADER, f"exit status {leader.process.returncode}")
+        expect("no longer leads" in leader.log.read_text(), "it does not say why it ends")
         expect(standby.process.poll() is None and not standby.process.returncode, "the new leader ended too")
 
 

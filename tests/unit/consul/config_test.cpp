@@ -101,9 +101,9 @@ TEST_CASE("addresses are split as they are meant", "[unit][consul]") {
     CHECK(parts->host == c.host);
     CHECK(parts->port == c.port);
   }
-  for (const char* url :
-       {"", "h1:80", "ftp://h1/", "http://", "http:///x", "http://u@h1/", "http://h1:0/", "http://h1:65536/",
-        "http://h1:/", "http://h1:8x/", "http://[::1/", "http://h1:123456789/"}) {
+  for (const char* url : {"", "h1:80", "ftp://h1/", "http://", "http:///x", "http://u@h1/", "http://h1:0/",
+                          "http://h1:65536/", "http://h1:/", "http://h1:8x/", "http://[::1/",
+                          "http://h1:123456789/", "http://h1/a b", "http://h1/\n"}) {
     INFO(url);
     CHECK_FALSE(config::split_url(url));
   }
