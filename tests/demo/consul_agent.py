@@ -45,10 +45,12 @@ def free_ports(count):
 
 
 class Consul:
-    """With a token: access is denied to everybody else."""
+    """With a token: access is denied to everybody else. With TLS: https besides, with a certificate that is its own CA."""
 
-    def __init__(self, folder, token=""):
+    def __init__(self, folder, token="", tls=False):
         self.binary, self.token = find(), token
+        self.certificate, self.key = (pathlib.Path(folder) / f"consul.{end}" for end in ("pem", "key"))
+        self.tls = tls
         self.log = pathlib.Path(folder) / "consul.log"
         self.name = "Consul"
         self.ports = None
@@ -58,17 +60,28 @@ class Consul:
     def url(self):
         return f"http://127.0.0.1:{self.ports[0]}/"
 
+    @property
+    def https_url(self):
+        return f"https://127.0.0.1:{self.ports[4]}/"
+
+    def make_certificate(self):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1", "-addext",
+                        "subjectAltName=IP:127.0.0.1", "-keyout", self.key, "-out", self.certificate], stdin=subprocess.DEVNULL, capture_output=True, check=True)
+
     def start(self):
         """Again after end() or kill(): on the same ports."""
         is_restart = self.ports is not None
         rules = ["-hcl", f'acl {{ enabled = true default_policy = "deny" tokens {{ master = "{self.token}" agent = "{self.token}" }} }}'] if self.token else []
+        if self.tls and not is_restart:
+            self.make_certificate()
         for _ in range(TRIES):
-            self.ports = self.ports if is_restart else free_ports(4)
-            http, lan, wan, server = self.ports
+            self.ports = self.ports if is_restart else free_ports(5)
+            http, lan, wan, server, https = self.ports
+            tls = ["-hcl", f'ports {{ https = {https} }} cert_file = "{self.certificate}" key_file = "{self.key}"'] if self.tls else []
             with open(self.log, "ab") as log:
                 self.process = subprocess.Popen(
                     [self.binary, "agent", "-dev", "-node", "skep-test", "-bind", "127.0.0.1", "-client", "127.0.0.1", f"-http-port={http}",
-                     "-dns-port=-1", "-grpc-port=-1", f"-serf-lan-port={lan}", f"-serf-wan-port={wan}", f"-server-port={server}", *rules],
+                     "-dns-port=-1", "-grpc-port=-1", f"-serf-lan-port={lan}", f"-serf-wan-port={wan}", f"-server-port={server}", *rules, *tls],
                     stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             end = time.monotonic() + READY_LIMIT_S
             while self.process.poll() is None and time.monotonic() < end:

@@ -89,7 +89,7 @@ class Program:
 class Farm:
     def __init__(self, farm_name=None, core="2.479.3", one_build="auto", administrator=False, minimum_idle=0, maximum=6,
                  poll="500ms", gate_poll="8ms", max_executors=6, keep=False, registry="embedded",
-                 consul_token="", leader_lock=""):
+                 consul_token="", consul_tls=False, leader_lock=""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-demo-"))
         self.tag = farm_name or "d" + self.folder.name[-8:].lower().replace("_", "x")
         self.core, self.one_build, self.administrator = core, one_build, administrator
@@ -98,7 +98,7 @@ class Farm:
         self.controller = self.scheduler = self.agentd = None
         self.leader_lock = leader_lock
         self.more_programs = []  # of a test, which ends them
-        self.consul = Consul(self.folder, token=consul_token) if registry == "consul" else None
+        self.consul = Consul(self.folder, consul_token, consul_tls) if registry == "consul" else None
 
     # -- set-up
     def write(self, name, text, mode=0o600):
@@ -181,7 +181,8 @@ templates:
     def registry_config(self, *more):
         """As agentd has it; the scheduler has the same for Consul."""
         if self.consul:
-            keys = ["type: consul", f"address: '{self.consul.url}'"] + ([f"token_file: '{self.folder}/consul-token'"] if self.consul.token else [])
+            place = [f"address: '{self.consul.https_url}'", f"ca_file: '{self.consul.certificate}'"] if self.consul.tls else [f"address: '{self.consul.url}'"]
+            keys = ["type: consul", *place] + ([f"token_file: '{self.folder}/consul-token'"] if self.consul.token else [])
         else:
             keys = ["type: embedded", f"scheduler_url: '{self.scheduler.url}'"]
         return "{" + ", ".join([*keys, *more]) + "}"

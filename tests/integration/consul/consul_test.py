@@ -5,6 +5,7 @@ import collections
 import contextlib
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -190,6 +191,16 @@ def a_host_with_a_critical_check_goes_on_while_it_answers():
             wait_for(is_passed_again, "agentd passes its check", 4 * TTL_S)
 
 
+def https_with_a_private_ca():
+    with started_farm(consul_tls=True) as farm:
+        expect(status_in_consul(farm) == "passing" and not problem(farm), "the registry is not well")
+        farm.scheduler.end()
+        farm.write("scheduler.yaml", re.sub(r", ca_file: '[^']*'", "", farm.scheduler_config()))
+        farm.start_scheduler()
+        wait_for(lambda: "SSL" in problem(farm), "a Consul whose CA is unknown is refused", 20)
+        expect(host(farm) is None, "a host is known from a Consul that was not trusted")
+
+
 # As docs/how-to/consul.md has them.
 AGENTD_POLICY = 'service "skep-agentd" { policy = "write" }'
 SCHEDULER_POLICY = """
@@ -239,4 +250,4 @@ if __name__ == "__main__":
                          a_killed_host_is_unseen_not_departed, consul_away_in_the_middle_of_builds,
                          a_host_that_consul_forgot_stays_while_it_answers, a_host_with_a_critical_check_goes_on_while_it_answers,
                          a_host_that_left_with_a_build_running_is_unseen_until_it_is_back,
-                         tokens_are_needed_used_and_kept_out_of_logs]))
+                         tokens_are_needed_used_and_kept_out_of_logs, https_with_a_private_ca]))
