@@ -98,11 +98,12 @@ def benchmarks(preset):
             if pathlib.PurePath(output).name not in labels and _is_benchmark(output)]
 
 
-def targets_for(preset, tiers):
-    """What the tests of some tiers need: their own binaries and, unless all of them are unit tests, the programs."""
+def targets_for(preset, tiers, exclude=()):
+    """What the tests of some tiers need, but for those of `exclude`: their own binaries and, unless all of them are unit tests, the programs."""
     labels = tests(preset)
     wanted = [output for output in _outputs(preset, "bin")
-              if set(labels.get(pathlib.PurePath(output).name, [])) & set(tiers)]
+              if set(labels.get(pathlib.PurePath(output).name, [])) & set(tiers)
+              and pathlib.PurePath(output).name not in exclude]
     return wanted + (programs(preset) if set(tiers) - {"unit", "tidy"} else [])
 
 

@@ -94,6 +94,10 @@ def tail(log, lines=60):
         return []
 
 
+def head(log, lines=60):
+    return pathlib.Path(log).read_text(encoding="utf-8", errors="replace").splitlines()[:lines]
+
+
 def last_line(log):
     return next((line[:120] for line in reversed(tail(log, 5)) if line.strip()), "...")
 

@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
 """Builds and runs the test tiers; the last line of the output is `N passed, N failed[, N skipped]`.
 
-    scripts/test                run every tier
-    scripts/test TIER...        run some of: tidy unit contract sim integration e2e
-    scripts/test STAGE...       more, by name only: asan-ubsan tsan fuzz clang-tidy
+    scripts/test                everything: the tiers, then the stages asan-ubsan, fuzz, tsan and clang-tidy
+    scripts/test TIER...        some of: tidy unit contract sim integration e2e
+    scripts/test STAGE...       some of: asan-ubsan fuzz tsan clang-tidy
+
+A run of everything has a time budget: its sanitizer stages leave out what is LONG, and clang-tidy looks first at what
+changed last and says what it had no time for. A stage that is named does all of its work.
 """
 import concurrent.futures
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 import build
 import counting
@@ -26,13 +31,28 @@ ALONE = {"integration", "e2e"}
 # Sanitized programs are slower: their tiers get this many times as long.
 SANITIZER_FACTOR = 3
 FUZZ_SECONDS = 6
+# A run of everything ends within this time on two cores, from a clean clone.
+BUDGET_S = 24 * 60
+LEAST_CLANG_TIDY_S = 60
+# Left out by the sanitizer stages of a run of everything; they run in the debug build, and when the stage is named.
+LONG = {"integration_farm_kill", "agentd_kill_test"}
+
+
+class Sanitizer(NamedTuple):
+    tiers: tuple
+    env: dict
+
 
 SANITIZERS = {
-    "asan-ubsan": (("unit", "contract", "integration"),
-                   {"ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1",
-                    "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}),
-    "tsan": (("unit", "integration"), {"TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=0:exitcode=66"}),
+    "asan-ubsan": Sanitizer(("unit", "contract", "integration"),
+                            {"ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:detect_leaks=1",
+                             "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"}),
+    # Units of logic have one thread: what can race is in the shells, which the integration tests drive.
+    "tsan": Sanitizer(("integration",), {"TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=0:exitcode=66"}),
 }
+# Clang builds the fuzz targets with the same sanitizers: one build serves both stages.
+FUZZ_PRESET = "asan-ubsan"
+CANARY = "canary_fuzz"
 
 
 class Run:
@@ -76,7 +96,7 @@ def without_address_randomisation():
     return probe if works else []
 
 
-def build_stage(run, preset, tiers=None):
+def build_stage(run, preset, tiers=None, exclude=()):
     """False when there is nothing to run. `tiers`: only what they need; None: all.
 
     After a build that broke in places, the tests that could be built run all the same.
@@ -85,7 +105,7 @@ def build_stage(run, preset, tiers=None):
     print(f"== build {preset}", flush=True)
     configured = built = build.configure(preset)
     if built and tiers != ("tidy",):
-        targets = build.targets_for(preset, tiers) if tiers else ()
+        targets = build.targets_for(preset, tiers, exclude) if tiers else ()
         # Tiers without a test yet need nothing; an empty list would mean everything.
         built = True if tiers and not targets else build.build(preset, targets)
     seconds = time.monotonic() - started
@@ -93,9 +113,10 @@ def build_stage(run, preset, tiers=None):
     return configured
 
 
-def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=None, only=None):
+def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=(), only=None, reports=None):
+    """`reports`: a folder in which every file is the report of a sanitizer, also of a program that a test started."""
     labels = build.tests(preset)
-    selected = [test for test, its in labels.items() if tier in its and test != exclude and only in (None, test)]
+    selected = [test for test, its in labels.items() if tier in its and test not in exclude and only in (None, test)]
     if not selected:
         print(f"== {name}: there are no tests in tier {tier} yet", flush=True)
         return
@@ -106,7 +127,7 @@ def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=
     argv = [*wrapper, "ctest", "--test-dir", str(build.folder(preset)), "-L", f"^{tier}$", "--output-on-failure",
             "--output-junit", str(junit), "--test-output-size-passed", "4000000", "--test-output-size-failed",
             "4000000", "-j", "1" if tier in ALONE else str(os.cpu_count() or 2)]
-    argv += ["-E", f"^{exclude}$"] if exclude else []
+    argv += ["-E", f"^({'|'.join(sorted(exclude))})$"] if exclude else []
     argv += ["-R", f"^{only}$"] if only else []
     status, timed_out = processes.run(argv, limit_s, env={**build.environment(), **(env or {})})
     leftovers = processes.end_leftovers()
@@ -126,78 +147,114 @@ def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=
     if leftovers:
         count += Count(failed=1)
         failures += [f"left a process behind, now ended: {leftover}" for leftover in leftovers]
+    for report in sorted(reports.iterdir()) if reports else ():
+        count += Count(failed=1)
+        failures.append(f"a sanitizer reports: {report.relative_to(tree.TOP)}")
+        print("\n".join(processes.head(report, 60)), flush=True)
     run.add(name, time.monotonic() - started, count, failures, skips)
 
 
-def sanitizer_stages(run, preset):
-    tiers, env = SANITIZERS[preset]
-    if not build_stage(run, preset, tiers):
+def sanitizer_env(preset):
+    """The options of the sanitizers, and the folder where their reports go."""
+    reports = build.folder(preset) / "reports"
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir(parents=True)
+    env = {}
+    for name, value in SANITIZERS[preset].env.items():
+        kind = name.split("_", 1)[0].lower()
+        env[name] = f"{value}:log_path={reports}/{kind}"
+        suppressions = tree.TOP / "scripts" / "house" / f"{kind}.supp"
+        if suppressions.exists():
+            env[name] += f":suppressions={suppressions}"
+    leaks = tree.TOP / "scripts" / "house" / "lsan.supp"
+    if leaks.exists() and "ASAN_OPTIONS" in env:
+        env["LSAN_OPTIONS"] = f"suppressions={leaks}:print_suppressions=0"
+    return env, reports
+
+
+def sanitizer_stages(run, preset, exclude=()):
+    tiers = SANITIZERS[preset].tiers
+    if not build_stage(run, preset, tiers, exclude):
         return
-    suppressions = tree.TOP / "scripts" / "house" / f"{preset}.supp"
-    if suppressions.exists():
-        env = {name: f"{value}:suppressions={suppressions}" for name, value in env.items()}
     for tier in tiers:
+        env, reports = sanitizer_env(preset)
         ctest_stage(run, f"{preset} {tier}", preset, tier, LIMITS[tier] * SANITIZER_FACTOR, env,
-                    without_address_randomisation())
+                    without_address_randomisation(), exclude, reports=reports)
 
 
-def fuzz_one(target, name, wrapper):
-    work = build.folder("fuzz") / "corpus" / name
+def fuzz_one(target, wrapper):
+    name = target.name
+    work = build.folder(FUZZ_PRESET) / "corpus" / name
     work.mkdir(parents=True, exist_ok=True)
-    seeds = tree.TOP / "tests" / "fuzz" / "corpus" / name
-    artifacts = build.folder("fuzz") / "found" / name
-    artifacts.mkdir(parents=True, exist_ok=True)
+    seeds = tree.TOP / "tests" / "fuzz" / "corpus" / name.removesuffix("_fuzz")
+    artifacts = build.folder(FUZZ_PRESET) / "found" / name
+    shutil.rmtree(artifacts, ignore_errors=True)
+    artifacts.mkdir(parents=True)
     log = build.log_of(f"fuzz-{name}")
     log.unlink(missing_ok=True)
     argv = [*wrapper, str(target), f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048",
             f"-artifact_prefix={artifacts}/", str(work)] + ([str(seeds)] if seeds.is_dir() else [])
     status, timed_out = processes.run(argv, FUZZ_SECONDS * 10, env=build.environment(), log=log)
-    return name, status == 0 and not timed_out, log
+    return name, status == 0 and not timed_out, log, any(artifacts.iterdir())
 
 
 def fuzz_stage(run):
-    if not build.configure("fuzz"):
+    if not build.configure(FUZZ_PRESET):
         run.add("fuzz", 0, Count(failed=1), ["it could not be configured"])
         return
-    targets = build.fuzzers("fuzz")
-    if not targets:
-        print("== fuzz: there are no targets yet", flush=True)
-        return
     started = time.monotonic()
-    built = build.build("fuzz", targets)
+    targets = build.fuzzers(FUZZ_PRESET)
+    built = build.build(FUZZ_PRESET, targets)
     run.add("build fuzz", time.monotonic() - started, Count(failed=0 if built else 1),
             [] if built else ["see the log above"])
     started = time.monotonic()
     wrapper = without_address_randomisation()
+    paths = [build.folder(FUZZ_PRESET) / target for target in targets]
     count, failures = Count(), []
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-        jobs = [pool.submit(fuzz_one, build.folder("fuzz") / target, os.path.basename(target), wrapper)
-                for target in targets if (build.folder("fuzz") / target).exists()]
+        jobs = [pool.submit(fuzz_one, path, wrapper) for path in paths if path.exists()]
         for job in concurrent.futures.as_completed(jobs):
-            name, good, log = job.result()
+            name, good, log, has_found = job.result()
+            if name == CANARY:  # its defect is planted: the alarm must ring, else no other silence means anything
+                if good or not has_found:
+                    count += Count(failed=1)
+                    failures.append(f"{CANARY}: the planted defect was not found, so the other targets prove nothing")
+                continue
             count += Count(1, 0) if good else Count(0, 1)
             if not good:
-                failures.append(f"{name}: the input is below build/fuzz/found/{name}; "
-                                f"replay: build/fuzz/fuzz/{name} THAT_FILE")
+                failures.append(f"{name}: the input is below build/{FUZZ_PRESET}/found/{name}; "
+                                f"replay: build/{FUZZ_PRESET}/fuzz/{name} THAT_FILE")
                 print("\n".join(processes.tail(log, 40)), flush=True)
+    if not any(path.name == CANARY for path in paths):
+        count += Count(failed=1)
+        failures.append(f"{CANARY} is missing")
     run.add("fuzz", time.monotonic() - started, count, failures)
 
 
-def run_tiers(run, names):
-    """The named tiers and stages, or all tiers when none is named."""
+def clang_tidy_stage(run, budget_s=None):
+    """With a budget, files that it had no time for are told as skipped."""
+    env = {"SKEP_CLANG_TIDY_BUDGET_S": str(int(budget_s))} if budget_s is not None else None
+    ctest_stage(run, "clang-tidy", "debug", "tidy", LIMITS["tidy"], env, only="tidy_clang-tidy")
+
+
+def run_tiers(run, names, started):
+    """The named tiers and stages, or everything when none is named."""
     tiers = tuple(tier for tier in TIERS if tier in names or not names)
+    exclude = () if names else LONG
     if tiers or "clang-tidy" in names:
         build_stage(run, "debug", tiers if names else None)
     for tier in tiers:
         # clang-tidy is by far the longest single check: a stage of its own.
-        ctest_stage(run, tier, "debug", tier, LIMITS[tier], exclude="tidy_clang-tidy" if tier == "tidy" else None)
+        ctest_stage(run, tier, "debug", tier, LIMITS[tier], exclude=("tidy_clang-tidy",) if tier == "tidy" else ())
     for preset in SANITIZERS:
-        if preset in names:
-            sanitizer_stages(run, preset)
-    if "fuzz" in names:
-        fuzz_stage(run)
+        if preset in names or not names:
+            sanitizer_stages(run, preset, exclude)
+        if preset == FUZZ_PRESET and ("fuzz" in names or not names):
+            fuzz_stage(run)
     if "clang-tidy" in names:
-        ctest_stage(run, "clang-tidy", "debug", "tidy", LIMITS["tidy"], only="tidy_clang-tidy")
+        clang_tidy_stage(run)
+    elif not names:
+        clang_tidy_stage(run, max(LEAST_CLANG_TIDY_S, BUDGET_S - (time.monotonic() - started)))
 
 
 def main(argv):
@@ -217,7 +274,7 @@ def main(argv):
     run = Run()
     started = time.monotonic()
     try:
-        run_tiers(run, argv)
+        run_tiers(run, argv, started)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         processes.end_all()
