@@ -77,6 +77,10 @@ Result<Json> parse_strict(std::string_view text, int max_depth) {
   if (text.starts_with("\xEF\xBB\xBF"))
     return Error::failed(ErrorCode::malformed_reply,
                          "not the JSON that was expected: it begins with a byte order mark");
+  // The library takes it for the end of the text; a text of JSON holds none.
+  if (const std::size_t at = text.find('\0'); at != std::string_view::npos)
+    return Error::failed(ErrorCode::malformed_reply,
+                         "not the JSON that was expected: a NUL (byte " + std::to_string(at + 1) + ")");
   try {
     Json root;
     StrictBuilder builder(root, max_depth);

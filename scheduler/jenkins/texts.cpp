@@ -135,11 +135,11 @@ std::string read_escaped(std::string_view line, std::size_t& at, bool is_key) {
     if (escaped == 'u') {
       append_escaped_unicode(out, line, at);
     } else {
-      out += escaped == 'n'   ? '\n'
-             : escaped == 't' ? '\t'
-             : escaped == 'r' ? '\r'
-             : escaped == 'f' ? '\f'
-                              : escaped;
+      append_utf8(out, escaped == 'n'   ? '\n'
+                       : escaped == 't' ? '\t'
+                       : escaped == 'r' ? '\r'
+                       : escaped == 'f' ? '\f'
+                                        : static_cast<unsigned char>(escaped));
     }
   }
   return out;
