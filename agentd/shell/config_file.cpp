@@ -33,7 +33,7 @@ void read_registry(ConfigSection section, RegistryConfig& out) {
     out.consul_ca_file = access.ca_file;
     out.consul_service = consul::read_service(section);
   } else {
-    out.scheduler_url = section.text("scheduler_url");
+    out.scheduler_url = section.url("scheduler_url", {}, section.flag("allow_http", false));
     out.scheduler_token_file = section.text("scheduler_token_file");
     out.scheduler_ca_file = section.text("scheduler_ca_file");
     if (out.scheduler_url.empty()) {

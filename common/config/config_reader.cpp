@@ -8,6 +8,8 @@
 #include <set>
 #include <sstream>
 
+#include "common/config/url.h"
+#include "core/loopback.h"
 #include "core/resources.h"
 
 namespace skep::config {
@@ -15,6 +17,8 @@ namespace {
 
 constexpr std::size_t max_file_bytes = 1u << 20;
 constexpr int max_depth = 16;
+constexpr int max_entries = 100'000;  // with every alias counted as what it stands for
+constexpr std::size_t max_problems = 100;
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -44,14 +48,32 @@ int line_of(const YAML::Node& node) {
   return node.Mark().is_null() ? 0 : node.Mark().line + 1;
 }
 
-bool is_too_deep(const YAML::Node& node, int depth) {
-  if (depth > max_depth) return true;
-  if (!node.IsMap() && !node.IsSequence()) return false;
+/// Aliases make a small file a large, even an endless, tree: what is wrong with the size of it, or "".
+std::string size_problem(const YAML::Node& node, int depth, int& entries, int& line) {
+  if (line_of(node) > 0) line = line_of(node);
+  if (depth > max_depth) return "nested too deeply; allowed: " + std::to_string(max_depth) + " levels";
+  if (++entries > max_entries) return "too large; allowed: " + std::to_string(max_entries) + " entries";
+  if (!node.IsMap() && !node.IsSequence()) return {};
   for (const auto& child : node) {
-    if (is_too_deep(node.IsMap() ? child.second : static_cast<const YAML::Node&>(child), depth + 1))
-      return true;
+    const YAML::Node& value = node.IsMap() ? child.second : static_cast<const YAML::Node&>(child);
+    if (auto problem = size_problem(value, depth + 1, entries, line); !problem.empty()) return problem;
   }
-  return false;
+  return {};
+}
+
+/// One line of limited length, whatever the file holds.
+std::string one_line(const std::string& text) {
+  constexpr char digits[] = "0123456789abcdef";
+  std::string out;
+  for (char c : text.substr(0, 300)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      out += c;
+    } else {
+      out += std::string("\\x") + digits[byte >> 4] + digits[byte & 15];
+    }
+  }
+  return text.size() > 300 ? out + "..." : out;
 }
 
 std::string range_text(std::int64_t least, std::int64_t most) {
@@ -72,8 +94,8 @@ std::string Problem::to_text() const {
   std::string out = file;
   if (line > 0) out += ":" + std::to_string(line);
   out += ": ";
-  if (!key_path.empty()) out += key_path + ": ";
-  out += "found " + found;
+  if (!key_path.empty()) out += one_line(key_path) + ": ";
+  out += "found " + one_line(found);
   if (!allowed.empty()) out += "; allowed: " + allowed;
   if (!nearest.empty()) out += "; did you mean \"" + nearest + "\"?";
   return out;
@@ -105,8 +127,12 @@ struct ConfigSection::Impl {
   }
   void add_problem(std::string_view key, const YAML::Node& at, std::string found, std::string allowed) {
     const int at_line = at.IsDefined() && line_of(at) > 0 ? line_of(at) : line;
-    document->problems.push_back(
-        {document->file, at_line, path_of(key), std::move(found), std::move(allowed), {}});
+    document->problems.push_back({document->file,
+                                  std::max(at_line, 1),
+                                  path_of(key.substr(0, 300)),
+                                  std::move(found),
+                                  std::move(allowed),
+                                  {}});
   }
   /// The scalar at `key`; nullopt when it is missing, or (with a problem) when it is no scalar.
   std::optional<std::string> scalar(std::string_view key, const std::string& allowed) {
@@ -257,6 +283,26 @@ std::map<std::string, std::int64_t> ConfigSection::integer_map(std::string_view 
   return out;
 }
 
+std::string ConfigSection::url(std::string_view key, std::string fallback, bool may_be_plain) {
+  std::string url = text(key, std::move(fallback));
+  if (url.empty()) return url;
+  const bool is_plain = url.rfind("http://", 0) == 0;
+  const auto parts = split_url(url);
+  if (!is_plain && url.rfind("https://", 0) != 0) {
+    problem(key, "\"" + url + "\"", "an address that starts with http:// or https://");
+  } else if (url.find('@') != std::string::npos) {
+    problem(key, "an address with a user name in it",
+            "user and token_file keys, so that no secret stands in the address");
+  } else if (!parts) {
+    problem(key, "\"" + url + "\"", "a host and, after a colon, a port from 1 to 65535");
+  } else if (is_plain && !is_loopback_host(parts->host) && !may_be_plain) {
+    problem(key, "\"" + url + "\"",
+            "https://, or http:// to this machine; allow_http: true sends the token unprotected");
+  }
+  if (url.back() != '/') url += '/';
+  return url;
+}
+
 ConfigSection ConfigSection::section(std::string_view key) {
   impl_->known.emplace(key);
   auto child = std::make_shared<Impl>(*impl_);
@@ -324,8 +370,12 @@ void ConfigSection::done() {
     const std::string key = entry.first.Scalar();
     if (!seen.insert(key).second) impl_->add_problem(key, entry.first, "the key twice", "each key once");
     if (impl_->known.count(key) != 0) continue;
-    Problem unknown{
-        impl_->document->file, line_of(entry.first), impl_->path_of(key), "an unknown key", {}, {}};
+    Problem unknown{impl_->document->file,
+                    std::max(line_of(entry.first), 1),
+                    impl_->path_of(key),
+                    "an unknown key",
+                    {},
+                    {}};
     std::size_t best = 4;
     for (const std::string& candidate : impl_->known) {
       unknown.allowed += (unknown.allowed.empty() ? "" : ", ") + candidate;
@@ -361,30 +411,25 @@ Result<ConfigDocument> ConfigDocument::load(const std::string& file) {
 }
 
 Result<ConfigDocument> ConfigDocument::parse(std::string_view text, const std::string& file_name) {
-  // yaml-cpp recurses while it parses: bound the nesting before it sees the text.
-  int flow_depth = 0;
-  for (char c : text) {
-    if (c == '[' || c == '{') ++flow_depth;
-    if (flow_depth > 1000) return Error::failed(ErrorCode::invalid_input, file_name + ": nested too deeply");
-  }
+  const auto at_line = [&](int line) { return file_name + ":" + std::to_string(std::max(line, 1)) + ": "; };
   try {
     auto impl = std::make_shared<Impl>();
     impl->file = file_name;
     impl->root = YAML::Load(std::string(text));
     if (impl->root.IsDefined() && !impl->root.IsMap() && !impl->root.IsNull()) {
-      return Error::failed(ErrorCode::invalid_input, file_name + ":" + std::to_string(line_of(impl->root)) +
-                                                         ": found " + describe(impl->root) +
+      return Error::failed(ErrorCode::invalid_input, at_line(line_of(impl->root)) + "found " +
+                                                         one_line(describe(impl->root)) +
                                                          "; allowed: a mapping of keys");
     }
-    if (is_too_deep(impl->root, 0))
-      return Error::failed(ErrorCode::invalid_input, file_name + ": nested too deeply");
+    int entries = 0, line = 1;
+    if (const auto problem = size_problem(impl->root, 0, entries, line); !problem.empty())
+      return Error::failed(ErrorCode::invalid_input, at_line(line) + problem);
     return ConfigDocument(std::move(impl));
   } catch (const YAML::Exception& e) {
-    return Error::failed(
-        ErrorCode::invalid_input,
-        file_name + ":" + std::to_string(e.mark.is_null() ? 0 : e.mark.line + 1) + ": not YAML: " + e.msg);
+    return Error::failed(ErrorCode::invalid_input,
+                         at_line(e.mark.is_null() ? 1 : e.mark.line + 1) + "not YAML: " + one_line(e.msg));
   } catch (const std::exception& e) {
-    return Error::failed(ErrorCode::invalid_input, file_name + ": not YAML: " + e.what());
+    return Error::failed(ErrorCode::invalid_input, at_line(1) + "not YAML: " + one_line(e.what()));
   }
 }
 
@@ -404,8 +449,14 @@ const std::vector<Problem>& ConfigDocument::problems() const {
 Result<void> ConfigDocument::verdict() const {
   if (impl_->problems.empty()) return {};
   std::ostringstream out;
-  for (const Problem& problem : impl_->problems)
-    out << (&problem == impl_->problems.data() ? "" : "\n") << problem.to_text();
+  for (std::size_t i = 0; i < std::min(impl_->problems.size(), max_problems); ++i)
+    out << (i == 0 ? "" : "\n") << impl_->problems[i].to_text();
+  if (impl_->problems.size() > max_problems) {
+    const Problem& next = impl_->problems[max_problems];
+    out << "\n"
+        << next.file << ":" << next.line << ": " << impl_->problems.size() - max_problems
+        << " more problems from here on";
+  }
   return Error::failed(ErrorCode::invalid_input, out.str(), "correct the file; nothing was changed");
 }
 

@@ -53,6 +53,9 @@ class ConfigSection {
   std::vector<std::string> texts(std::string_view key);                  // list of scalars, or one scalar
   std::map<std::string, std::string> text_map(std::string_view key);
   std::map<std::string, std::int64_t> integer_map(std::string_view key);
+  /// http(s):// with a trailing slash. Plain http:// beyond this machine only where `may_be_plain`; no user
+  /// in it.
+  std::string url(std::string_view key, std::string fallback = {}, bool may_be_plain = false);
   ConfigSection section(std::string_view key);                // missing: an empty one
   std::vector<ConfigSection> sections(std::string_view key);  // list of mappings
   std::vector<std::pair<std::string, ConfigSection>> named_sections(

@@ -3,15 +3,6 @@
 #include <algorithm>
 
 namespace skep::config {
-namespace {
-
-bool is_loopback(const std::string& host) {
-  const bool is_v4 = host.rfind("127.", 0) == 0 && host.find_first_not_of("0123456789.") == std::string::npos;
-  return is_v4 || host == "localhost" || host == "::1";
-}
-
-}  // namespace
-
 std::optional<UrlParts> split_url(const std::string& url) {
   UrlParts parts;
   const auto is_odd = [](unsigned char c) { return c <= 0x20 || c == 0x7f; };
@@ -43,25 +34,6 @@ std::optional<UrlParts> split_url(const std::string& url) {
   parts.port = std::stoi(port.substr(1));
   if (parts.port < 1 || parts.port > 65535) return std::nullopt;
   return parts;
-}
-
-std::string checked_url(ConfigSection& section, std::string_view key, std::string url, bool may_be_plain) {
-  if (url.empty()) return url;
-  const bool is_plain = url.rfind("http://", 0) == 0;
-  const auto parts = split_url(url);
-  if (!is_plain && url.rfind("https://", 0) != 0) {
-    section.problem(key, "\"" + url + "\"", "an address that starts with http:// or https://");
-  } else if (url.find('@') != std::string::npos) {
-    section.problem(key, "an address with a user name in it",
-                    "user and token_file keys, so that no secret stands in the address");
-  } else if (!parts) {
-    section.problem(key, "\"" + url + "\"", "a host and, after a colon, a port from 1 to 65535");
-  } else if (is_plain && !is_loopback(parts->host) && !may_be_plain) {
-    section.problem(key, "\"" + url + "\"",
-                    "https://, or http:// to this machine; allow_http: true sends the token unprotected");
-  }
-  if (url.back() != '/') url += '/';
-  return url;
 }
 
 }  // namespace skep::config

@@ -4,8 +4,6 @@
 #include <optional>
 #include <string>
 
-#include "common/config/config_reader.h"
-
 namespace skep::config {
 
 struct UrlParts {
@@ -16,9 +14,5 @@ struct UrlParts {
 
 /// nullopt: not http:// or https://, no host, a user name, or a port that is none.
 std::optional<UrlParts> split_url(const std::string& url);
-
-/// The address with a slash at its end; "" stays "". Problems: another scheme, a user name in it, plain http
-/// to another machine unless `may_be_plain`.
-std::string checked_url(ConfigSection& section, std::string_view key, std::string url, bool may_be_plain);
 
 }  // namespace skep::config

@@ -1,6 +1,5 @@
 #include "common/consul/consul_access.h"
 
-#include "common/config/url.h"
 #include "core/ids.h"
 
 namespace skep::consul {
@@ -8,8 +7,7 @@ namespace skep::consul {
 Access read_access(config::ConfigSection& section) {
   Access access;
   const bool may_be_plain = section.flag("allow_http", false);
-  access.address =
-      config::checked_url(section, "address", section.text("address", access.address), may_be_plain);
+  access.address = section.url("address", access.address, may_be_plain);
   access.token_file = section.text("token_file");
   access.ca_file = section.text("ca_file");
   if (access.address.empty()) {

@@ -10,6 +10,7 @@
 
 #include "common/http/threads.h"
 #include "common/shell/files.h"
+#include "core/loopback.h"
 
 namespace skep::http {
 namespace {
@@ -98,10 +99,6 @@ struct Route {
     return true;
   }
 };
-
-bool is_loopback(const std::string& host) {
-  return host == "localhost" || host == "[::1]" || host.rfind("127.", 0) == 0;
-}
 
 /// A port that was free a moment ago; cpprest cannot say which one the system picked, so we pick and try.
 int free_port(const std::string& host) {
@@ -323,7 +320,7 @@ Result<std::unique_ptr<Server>> make_server(ServerOptions options) {
     return Error::failed(ErrorCode::invalid_input, "\"" + options.listen + "\" is no address to listen on",
                          "give host:port, such as 127.0.0.1:7070");
   }
-  if (!is_loopback(host) && options.token_file.empty()) {
+  if (!is_loopback_host(host) && options.token_file.empty()) {
     return Error::failed(ErrorCode::invalid_input,
                          "refusing to listen on " + options.listen + " without a token file",
                          "set token_file (mode 0600), or listen on 127.0.0.1");

@@ -4,13 +4,11 @@
 #include <set>
 
 #include "common/config/config_reader.h"
-#include "common/config/url.h"
 #include "core/ids.h"
 
 namespace skep::scheduler {
 namespace {
 
-using config::checked_url;
 using config::ConfigDocument;
 using config::ConfigSection;
 
@@ -72,7 +70,8 @@ void read_controller(ConfigSection& section, FileConfig& out) {
   ControllerAccess access;
   logic.name = ControllerId(section.required_text("name"));
   const bool may_be_plain = section.flag("allow_http", false);
-  logic.url = checked_url(section, "url", section.required_text("url"), may_be_plain);
+  section.required_text("url");
+  logic.url = section.url("url", {}, may_be_plain);
   access.name = logic.name;
   access.url = logic.url;
   access.user = section.text("user");
@@ -84,7 +83,7 @@ void read_controller(ConfigSection& section, FileConfig& out) {
                     "both or none");
   }
   // What executors join may differ from what the scheduler calls (another network, a proxy).
-  logic.url = checked_url(section, "join_url", section.text("join_url", logic.url), true);
+  logic.url = section.url("join_url", logic.url, true);
   logic.poll_interval = section.duration("poll_interval", logic.poll_interval, milliseconds(200), minutes(5));
   logic.idle_poll_interval =
       section.duration("idle_poll_interval", std::max(logic.idle_poll_interval, logic.poll_interval),
@@ -120,6 +119,9 @@ void read_policy(ConfigSection section, SchedulerConfig& logic) {
   logic.backoff_first =
       section.duration("backoff_first", logic.backoff_first, milliseconds(100), minutes(10));
   logic.backoff_last = section.duration("backoff_last", logic.backoff_last, milliseconds(100), hours(1));
+  if (logic.backoff_first > logic.backoff_last)
+    section.problem("backoff_first", std::to_string(to_ms(logic.backoff_first)) + "ms",
+                    "at most backoff_last");
   logic.breaker_failures =
       static_cast<int>(section.integer("breaker_failures", logic.breaker_failures, 1, 100));
   logic.breaker_open = section.duration("breaker_open", logic.breaker_open, milliseconds(100), hours(24));
