@@ -10,6 +10,7 @@
 
 #include "common/http/gunzip.h"
 #include "common/http/threads.h"
+#include "core/loopback.h"
 
 namespace skep::http {
 namespace {
@@ -72,11 +73,11 @@ class CpprestClient : public Client {
       config.set_max_redirects(0);
       config.set_timeout(std::chrono::duration_cast<std::chrono::microseconds>(
           std::max<Duration>(options_.total_timeout, minutes(2))));
-      if (!options_.ca_file.empty()) {
-        config.set_ssl_context_callback([file = options_.ca_file](boost::asio::ssl::context& context) {
-          context.load_verify_file(file);
-        });
-      }
+      config.set_ssl_context_callback([file = options_.ca_file](boost::asio::ssl::context& context) {
+        using Context = boost::asio::ssl::context;
+        context.set_options(Context::no_sslv2 | Context::no_sslv3 | Context::no_tlsv1 | Context::no_tlsv1_1);
+        if (!file.empty()) context.load_verify_file(file);
+      });
       return std::make_shared<http_client>(web::uri_builder()
                                                .set_scheme(base_.scheme())
                                                .set_host(base_.host())
@@ -235,7 +236,7 @@ Result<std::unique_ptr<Client>> make_client(ClientOptions options) {
     initialize_threads();
     web::uri base(options.base_url);
     const bool is_http = base.scheme() == "http" || base.scheme() == "https";
-    if (!is_http || base.host().empty()) {
+    if (!is_http || host_of_url(options.base_url).empty()) {
       return Error::failed(ErrorCode::invalid_input,
                            "\"" + options.base_url + "\" is no http:// or https:// address");
     }

@@ -4,7 +4,7 @@
 // none:
 //   unavailable/try_again   nothing was sent (refused, name not found, TLS refused)
 //   unavailable/unknown     sent, and the connection broke before the answer was complete
-//   timed_out/unknown       the total deadline passed (connecting included: then try_again)
+//   timed_out/unknown       the total deadline passed, connecting included
 //   too_large/unknown       the decompressed body is over max_reply_bytes
 // Thread-safe: calls may run concurrently, each on its own connection. Bodies and headers never reach a log.
 #pragma once

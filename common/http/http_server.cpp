@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <set>
+#include <stdexcept>
 
 #include "common/http/threads.h"
 #include "common/shell/files.h"
@@ -172,6 +174,44 @@ void dispatch(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Pendi
   shared->remove(pending);
 }
 
+void use_certificate(boost::asio::ssl::context& context, const std::string& cert, const std::string& key) {
+  using Context = boost::asio::ssl::context;
+  context.set_options(Context::default_workarounds | Context::no_sslv2 | Context::no_sslv3 |
+                      Context::no_tlsv1 | Context::no_tlsv1_1);
+  context.use_certificate_chain_file(cert);
+  context.use_private_key_file(key, Context::pem);
+}
+
+/// cpprest looks at the files at the first connection only.
+Result<void> check_certificate(const std::string& cert, const std::string& key) {
+  if (auto text = shell::read_secret_file(key); !text) return text.error();
+  try {
+    boost::asio::ssl::context context(boost::asio::ssl::context::tls_server);
+    use_certificate(context, cert, key);
+    return {};
+  } catch (const std::exception& e) {
+    return Error::failed(
+        ErrorCode::invalid_input,
+        "the TLS certificate " + cert + " with the key " + key + " cannot be used: " + e.what(),
+        "both are PEM files, and the key belongs to the certificate");
+  }
+}
+
+bool is_digits(const std::string& text) {
+  return !text.empty() && text.size() <= 15 && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+/// cpprest answers only when it has taken in the whole body, however large. A closed buffer makes it stop at
+/// the next piece; what follows of the body must then not be read as a request.
+void leave_body(const web::http::http_request& message, ServerReply& reply) {
+  const auto& headers = message.headers();
+  const auto length = headers.find("Content-Length");
+  if (!headers.has("Transfer-Encoding") && (length == headers.end() || length->second == "0")) return;
+  auto buffer = message.body().streambuf();
+  buffer.close(std::ios_base::out, std::make_exception_ptr(std::runtime_error("the body is not wanted")));
+  reply.headers.emplace_back("Connection", "close");
+}
+
 bool may_enter(const Shared& shared, const web::http::http_request& request) {
   if (shared.token.empty()) return true;
   const auto found = request.headers().find("Authorization");
@@ -179,33 +219,54 @@ bool may_enter(const Shared& shared, const web::http::http_request& request) {
          is_equal_in_constant_time(found->second, "Bearer " + shared.token);
 }
 
-void receive(const std::shared_ptr<Shared>& shared, const web::http::http_request& message) {
-  const auto pending = std::make_shared<Pending>(message);
-  if (!shared->add(pending))
-    return pending->answer(error_reply(503, "unavailable", "this daemon is stopping"));
-  const auto refuse = [&](const ServerReply& reply) {
-    pending->answer(reply);
-    shared->remove(pending);
-  };
-  if (!may_enter(*shared, message)) {
+/// The answer to a request whose head alone says that it is not taken.
+std::optional<ServerReply> refusal_of(const Shared& shared, const web::http::http_request& message) {
+  if (!may_enter(shared, message)) {
     ServerReply reply =
         error_reply(401, "unauthenticated", "a token is needed", "send it as Authorization: Bearer");
     reply.headers.emplace_back("WWW-Authenticate", "Bearer");
-    return refuse(reply);
+    return reply;
   }
-  const bool is_chunked = message.headers().has("Transfer-Encoding");
-  if (is_chunked || message.headers().content_length() > shared->max_body_bytes) {
-    return refuse(error_reply(
-        413, "too_large",
-        is_chunked ? "a body without Content-Length is not taken"
-                   : "the body is larger than " + std::to_string(shared->max_body_bytes) + " bytes"));
+  if (message.headers().has("Transfer-Encoding"))
+    return error_reply(413, "too_large", "a body without Content-Length is not taken");
+  const auto length = message.headers().find("Content-Length");
+  if (length == message.headers().end()) return std::nullopt;
+  if (!is_digits(length->second)) return error_reply(400, "invalid_input", "Content-Length is no number");
+  if (std::stoull(length->second) > shared.max_body_bytes) {
+    return error_reply(413, "too_large",
+                       "the body is larger than " + std::to_string(shared.max_body_bytes) + " bytes");
   }
+  return std::nullopt;
+}
+
+/// Without the body. Throws for what cannot be decoded.
+ServerRequest read_head(const web::http::http_request& message) {
   ServerRequest request;
   request.method = message.method();
   request.path = web::uri::decode(message.relative_uri().path());
   for (const auto& [key, value] : web::uri::split_query(message.relative_uri().query()))
     request.query[web::uri::decode(key)] = web::uri::decode(value);
   for (const auto& [name, value] : message.headers()) request.headers.emplace_back(name, value);
+  return request;
+}
+
+void receive(const std::shared_ptr<Shared>& shared, const web::http::http_request& message) {
+  const auto pending = std::make_shared<Pending>(message);
+  if (!shared->add(pending))
+    return pending->answer(error_reply(503, "unavailable", "this daemon is stopping"));
+  ServerRequest request;
+  std::optional<ServerReply> refusal = refusal_of(*shared, message);
+  try {
+    if (!refusal) request = read_head(message);
+  } catch (const std::exception& e) {
+    refusal = error_reply(400, "invalid_input", std::string("the request cannot be read: ") + e.what());
+  }
+  if (refusal) {
+    leave_body(message, *refusal);
+    pending->answer(*refusal);
+    shared->remove(pending);
+    return;
+  }
   web::http::http_request copy = message;
   copy.extract_vector().then(
       [shared, pending, request = std::move(request)](pplx::task<std::vector<unsigned char>> body) mutable {
@@ -239,6 +300,10 @@ class CpprestServer : public Server {
       auto token = shell::read_secret_file(options_.token_file);
       if (!token) return token.error();
       shared_->token = *token;
+    }
+    if (!options_.tls_cert_file.empty()) {
+      if (auto checked = check_certificate(options_.tls_cert_file, options_.tls_key_file); !checked)
+        return checked;
     }
     std::string why;
     for (int attempt = 0; attempt < (port_ == 0 ? 20 : 1); ++attempt) {
@@ -279,14 +344,14 @@ class CpprestServer : public Server {
     http_listener_config config;
     config.set_timeout(std::chrono::seconds(120));
     if (has_tls) {
-      config.set_ssl_context_callback(
-          [cert = options_.tls_cert_file, key = options_.tls_key_file](boost::asio::ssl::context& context) {
-            context.set_options(boost::asio::ssl::context::default_workarounds |
-                                boost::asio::ssl::context::no_sslv2 | boost::asio::ssl::context::no_sslv3 |
-                                boost::asio::ssl::context::no_tlsv1 | boost::asio::ssl::context::no_tlsv1_1);
-            context.use_certificate_chain_file(cert);
-            context.use_private_key_file(key, boost::asio::ssl::context::pem);
-          });
+      config.set_ssl_context_callback([cert = options_.tls_cert_file,
+                                       key = options_.tls_key_file](boost::asio::ssl::context& context) {
+        try {
+          use_certificate(context, cert, key);
+        } catch (
+            const std::exception&) {  // replaced by a bad one meanwhile: without any, no handshake succeeds
+        }
+      });
     }
     const std::string address =
         std::string(has_tls ? "https" : "http") + "://" + host_ + ":" + std::to_string(port) + "/";
