@@ -67,6 +67,38 @@ struct StateStore::Impl {
     }
     return Error::failed(ErrorCode::generic, message);
   }
+  /// True for a file without any content yet.
+  Result<bool> check_file() {
+    Statement version(db, "PRAGMA user_version");
+    if (const int code = version.step(); code != SQLITE_ROW) return error("cannot read", code);
+    if (version.integer(0) > schema_version) {
+      return Error::failed(ErrorCode::unsupported,
+                           "the state file " + file + " was written by a newer release",
+                           "install that release again");
+    }
+    Statement check(db, "PRAGMA quick_check(1)");
+    if (const int code = check.step(); code != SQLITE_ROW || check.text(0) != "ok")
+      return error("damage found", code == SQLITE_ROW ? SQLITE_CORRUPT : code);
+    if (version.integer(0) > 0) return false;
+    Statement tables(db, "SELECT COUNT(*) FROM sqlite_master");
+    if (const int code = tables.step(); code != SQLITE_ROW) return error("cannot read", code);
+    if (tables.integer(0) > 0) {
+      return Error::failed(ErrorCode::unsupported,
+                           file + " is a database of something else, not a state file",
+                           "give another state_dir");
+    }
+    return true;
+  }
+  Result<void> create_tables() {
+    return run(("BEGIN IMMEDIATE;"
+                "CREATE TABLE entries(tab TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, "
+                "PRIMARY KEY(tab,key)) WITHOUT ROWID;"
+                "CREATE TABLE history(number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, "
+                "kind TEXT NOT NULL, value TEXT NOT NULL);"
+                "PRAGMA user_version=" +
+                std::to_string(schema_version) + ";COMMIT")
+                   .c_str());
+  }
   Result<void> run(const char* sql) {
     const int code = sqlite3_exec(db, sql, nullptr, nullptr, nullptr);
     if (code != SQLITE_OK) return error("cannot write", sqlite3_extended_errcode(db));
@@ -96,28 +128,16 @@ Result<std::unique_ptr<StateStore>> StateStore::open(const std::string& file) {
   if (code != SQLITE_OK) return impl->error("cannot open", code);
   sqlite3_busy_timeout(impl->db, 1000);
   // Exclusive: two schedulers on one state file would each believe to own it.
-  for (const char* sql :
-       {"PRAGMA locking_mode=EXCLUSIVE", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL",
-        "CREATE TABLE IF NOT EXISTS entries(tab TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, "
-        "PRIMARY KEY(tab,key)) WITHOUT ROWID",
-        "CREATE TABLE IF NOT EXISTS history(number INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT "
-        "NULL, kind TEXT NOT NULL, value TEXT NOT NULL)"}) {
+  if (auto done = impl->run("PRAGMA locking_mode=EXCLUSIVE"); !done) return done.error();
+  // Nothing is written before it is known that the file is ours.
+  auto is_new = impl->check_file();
+  if (!is_new) return is_new.error();
+  for (const char* sql : {"PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL"}) {
     if (auto done = impl->run(sql); !done) return done.error();
   }
-  {
-    Statement check(impl->db, "PRAGMA quick_check(1)");
-    if (check.step() != SQLITE_ROW || check.text(0) != "ok")
-      return impl->error("damage found", SQLITE_CORRUPT);
-    Statement version(impl->db, "PRAGMA user_version");
-    if (version.step() != SQLITE_ROW) return impl->error("cannot read", sqlite3_extended_errcode(impl->db));
-    if (version.integer(0) > schema_version) {
-      return Error::failed(ErrorCode::unsupported,
-                           "the state file " + file + " was written by a newer release",
-                           "install that release again");
-    }
+  if (*is_new) {
+    if (auto done = impl->create_tables(); !done) return done.error();
   }
-  if (auto done = impl->run(("PRAGMA user_version=" + std::to_string(schema_version)).c_str()); !done)
-    return done.error();
   return std::unique_ptr<StateStore>(new StateStore(std::move(impl)));
 }
 
