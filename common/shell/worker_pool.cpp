@@ -140,11 +140,9 @@ void Strand::run() {
         return;
       }
     }
-    if (work) {
-      run_guarded(name_, work);
-    } else if (deadline && *deadline <= now()) {
-      run_guarded(name_, on_deadline_);
-    }
+    if (work) run_guarded(name_, work);
+    // Also when there is always work: a deadline must not wait for a quiet moment.
+    if (deadline && *deadline <= now()) run_guarded(name_, on_deadline_);
   }
 }
 
