@@ -1,0 +1,181 @@
+#include "common/config/config_reader.h"
+
+#include <catch2/catch.hpp>
+#include <chrono>
+
+#include "agentd/shell/config_file.h"
+#include "scheduler/shell/config_file.h"
+#include "tests/support/config_invariants.h"
+
+using namespace skep;
+using config::ConfigDocument;
+using config::ConfigSection;
+
+namespace {
+
+const std::string good_scheduler = R"(farm: skep
+state_dir: /var/lib/skep
+controllers:
+  - name: main
+    url: https://jenkins.example/jenkins/
+    user: skep
+    token_file: /etc/skep/token
+templates:
+  - name: linux
+    labels: [linux, x86]
+    resources: {cpu: 1, memory: 1GiB}
+)";
+
+std::string message_of(const std::string& text) {
+  const auto config = scheduler::parse_config_text(text, "s.yaml");
+  return config ? "" : config.error().message;
+}
+
+std::string with(const std::string& line) {
+  return good_scheduler + line + "\n";
+}
+
+std::string replaced(std::string text, const std::string& what, const std::string& by) {
+  const std::size_t at = text.find(what);
+  REQUIRE(at != std::string::npos);
+  return text.replace(at, what.size(), by);
+}
+
+bool has(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("a good file is accepted") {
+  CHECK(message_of(good_scheduler).empty());
+}
+
+TEST_CASE("a problem names file, line, key path, what was found and what is allowed") {
+  const std::string message = message_of(replaced(good_scheduler, "memory: 1GiB", "memory: lots"));
+  CHECK(has(message,
+            "s.yaml:11: templates[0].resources.memory: found \"lots\"; allowed: a size such as 512MiB"));
+}
+
+TEST_CASE("an unknown key is an error with the nearest known one") {
+  const std::string message = message_of(with("farn: x"));
+  CHECK(has(message, "s.yaml:12: farn: found an unknown key"));
+  CHECK(has(message, "did you mean \"farm\"?"));
+  CHECK_FALSE(has(message_of(with("zzzzzzzz: x")), "did you mean"));
+  CHECK(has(message_of(replaced(good_scheduler, "user: skep", "usr: skep")), "controllers[0].usr"));
+}
+
+TEST_CASE("every problem of a file is told at once") {
+  std::string text = replaced(good_scheduler, "farm: skep", "farm: NO_GOOD");
+  text = replaced(text, "cpu: 1", "cpu: -1");
+  const std::string message = message_of(text + "listen: [1]\n");
+  CHECK(has(message, "s.yaml:1: farm"));
+  CHECK(has(message, "s.yaml:11: templates[0].resources.cpu"));
+  CHECK(has(message, "s.yaml:12: listen: found a list"));
+}
+
+TEST_CASE("a key twice is an error, wherever it stands") {
+  CHECK(has(message_of(with("farm: skep")), "s.yaml:12: farm: found the key twice"));
+  CHECK(
+      has(message_of(replaced(good_scheduler, "{cpu: 1,", "{cpu: 1, cpu: 2,")), "cpu: found the key twice"));
+  CHECK(has(message_of(with("    environment: {A: b, A: c}")), "environment.A: found the key twice"));
+}
+
+TEST_CASE("wrong types are told as what they are") {
+  CHECK(has(message_of(replaced(good_scheduler, "state_dir: /var/lib/skep", "state_dir: {a: b}")),
+            "found a mapping"));
+  CHECK(has(message_of(replaced(good_scheduler, "state_dir: /var/lib/skep", "state_dir:")), "found nothing"));
+  CHECK(has(message_of(with("policy: 7")), "policy: found \"7\"; allowed: a mapping"));
+  CHECK(has(message_of(with("policy: {lease: 1}")), "policy.lease"));
+  CHECK(has(message_of(with("policy: {launch_attempts: 1.5}")), "a whole number from 1 to 100"));
+  CHECK(has(message_of(with("policy: {launch_attempts: 99999999999999999999}")),
+            "a whole number from 1 to 100"));
+  CHECK(has(message_of(with("? [a, b]\n: c")), "a key that is no text"));
+}
+
+TEST_CASE("what is no mapping at all, or no YAML, names a line") {
+  for (const std::string text :
+       {"- a\n", "just text\n", "a: [\n", "a: b: c\n", "\t- x", "a: *nobody\n", "%", "\"", "a:\n - b\n  c"}) {
+    const std::string message = message_of(text);
+    INFO(text << " -> " << message);
+    CHECK(test::names_a_place(message, "s.yaml"));
+  }
+  CHECK(test::names_a_place(message_of(""), "s.yaml"));
+  CHECK(test::names_a_place(message_of("# nothing\n"), "s.yaml"));
+}
+
+TEST_CASE("aliases may share a part, and cannot make a small file endless") {
+  CHECK(message_of(replaced(good_scheduler, "[linux, x86]", "&labels [linux, x86]") +
+                   "  - name: other\n    labels: *labels\n")
+            .empty());
+  std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 12; ++i) {
+    const std::string last = "*a" + std::to_string(i - 1), name = "a" + std::to_string(i);
+    bomb += name + ": &" + name + " [" + last;
+    for (int k = 0; k < 8; ++k) bomb += ", " + last;
+    bomb += "]\n";
+  }
+  const auto started = std::chrono::steady_clock::now();
+  CHECK(has(message_of(bomb), "too large; allowed: 100000 entries"));
+  CHECK(has(message_of("a: &a [*a, *a, *a, *a]\n"), "s.yaml:1: nested too deeply"));
+  CHECK(has(message_of("a: &a {b: *a}\n"), "nested too deeply"));
+  CHECK(std::chrono::steady_clock::now() - started < std::chrono::seconds(10));
+}
+
+TEST_CASE("deep nesting is refused, many brackets are not") {
+  CHECK(has(message_of("a: " + std::string(500'000, '[')), "s.yaml:1: "));
+  CHECK(has(message_of("a: " + std::string(17, '[') + std::string(17, ']')), "nested too deeply"));
+  std::string many = good_scheduler;
+  for (int i = 0; i < 1500; ++i) many += "  - {name: t" + std::to_string(i) + ", labels: [a]}\n";
+  CHECK(message_of(many).empty());
+}
+
+TEST_CASE("a file with a thousand problems tells a hundred, each in one line") {
+  std::string text = good_scheduler;
+  for (int i = 0; i < 1000; ++i) text += "k" + std::to_string(i) + ": \"a\\nb\"\n";
+  const std::string message = message_of(text);
+  CHECK(std::count(message.begin(), message.end(), '\n') == 100);
+  CHECK(has(message, "900 more problems"));
+  const std::string odd = message_of(with("log: {level: \"x\\n\\e[31mred\"}"));
+  CHECK(odd.find('\n') == std::string::npos);
+  CHECK(odd.find('\x1b') == std::string::npos);
+}
+
+TEST_CASE("a file that is absent, a folder or too large is refused by name") {
+  CHECK(has(scheduler::load_config_file("/nonexistent/s.yaml").error().message, "/nonexistent/s.yaml"));
+  CHECK_FALSE(scheduler::load_config_file("/"));
+}
+
+TEST_CASE("addresses: no plain http beyond this machine without a word, no user in them") {
+  const auto url = [](const std::string& to) {
+    return message_of(replaced(good_scheduler, "https://jenkins.example/jenkins/", to));
+  };
+  CHECK(url("http://127.0.0.1:8080/jenkins").empty());
+  CHECK(url("http://localhost:8080").empty());
+  CHECK(url("http://[::1]:8080").empty());
+  for (const std::string to :
+       {"http://jenkins.example/", "http://127.evil.example/", "http://localhost.evil.example/",
+        "http://127.0.0.1.evil.example/", "ftp://x/", "jenkins.example", "https://", "http:///x",
+        "https://skep:secret@jenkins.example/"}) {
+    INFO(to);
+    CHECK(has(url(to), "s.yaml:5: controllers[0].url"));
+  }
+  CHECK_FALSE(has(url("https://skep:pw9@jenkins.example/"), "pw9"));
+  CHECK(message_of(replaced(good_scheduler, "url: https://jenkins.example/jenkins/",
+                            "url: http://jenkins.example/\n    allow_http: true"))
+            .empty());
+}
+
+TEST_CASE("agentd's own file") {
+  const auto problem = [](const std::string& text) {
+    const auto config = agentd::parse_config_text(text, "a.yaml");
+    return config ? std::string() : config.error().message;
+  };
+  CHECK(problem("state_dir: /s\nregistry: {type: none}\n").empty());
+  CHECK(has(problem("registry: {type: none}\n"), "a.yaml:1: state_dir: found nothing"));
+  CHECK(has(problem("state_dir: /s\nregistry: {scheduler_url: 'http://skep.example/'}\n"),
+            "a.yaml:2: registry.scheduler_url"));
+  CHECK(
+      problem("state_dir: /s\nregistry: {scheduler_url: 'http://skep.example', allow_http: true}\n").empty());
+  CHECK(has(problem("state_dir: /s\nregistry: {type: none}\ntls: {key: /k}\n"), "a.yaml:3: tls.key"));
+}
