@@ -2,12 +2,13 @@
 
 namespace skep::join {
 
-Result<JarFetch> JarFetch::make(const std::string& url) {
+Result<JarFetch> JarFetch::make(const std::string& url, const std::string& ca_file) {
   const std::size_t slash = url.rfind('/');
   if (slash == std::string::npos)
     return Error::failed(ErrorCode::invalid_input, "\"" + url + "\" is no address");
   http::ClientOptions options;
   options.base_url = url.substr(0, slash + 1);
+  options.ca_file = ca_file;
   options.user_agent = "skep-join";
   options.total_timeout = jar_deadline;
   options.max_reply_bytes = max_jar_bytes;

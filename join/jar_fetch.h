@@ -18,8 +18,9 @@ inline constexpr Duration jar_deadline = seconds(60);
 
 class JarFetch {
  public:
-  /// invalid_input for an address that cannot be one.
-  static Result<JarFetch> make(const std::string& url);
+  /// `ca_file`: PEM of a private CA; empty: the system's. invalid_input for an address or file that cannot be
+  /// one.
+  static Result<JarFetch> make(const std::string& url, const std::string& ca_file = {});
   /// The jar's bytes. Blocks up to jar_deadline. try_again: no answer, 5xx, 429. malformed_reply: the answer
   /// is no jar.
   Result<std::string> run() const;

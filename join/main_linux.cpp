@@ -4,12 +4,14 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <filesystem>
 #include <iostream>
@@ -21,7 +23,9 @@
 #include "core/version.h"
 #include "join/core/join_logic.h"
 #include "join/jar_fetch.h"
+#include "join/ticket.h"
 #include "linux/linux_files.h"
+#include "linux/linux_process.h"
 #include "linux/linux_process_launcher.h"
 #include "linux/linux_signals.h"
 
@@ -32,8 +36,12 @@ constexpr Duration look_interval = seconds(1);  // for file systems without inot
 constexpr std::size_t max_line = 64 * 1024;
 constexpr std::size_t max_log_bytes = 16u << 20;  // of what the agent says; then it is read but not kept
 
+constexpr Duration ticket_limit = seconds(60);  // for one that comes through a pipe
+constexpr Duration descendants_deadline = seconds(5);
+constexpr const char* standard_input = "-";
+
 struct Files {
-  std::string ticket, status;
+  std::string ticket, status, ca;
 };
 
 /// Closed with its scope; may be given up early.
@@ -87,8 +95,9 @@ class Shell {
  public:
   Shell(Options options, Files files)
       : options_(options), files_(std::move(files)), logic_(std::move(options)) {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
     folder_watch_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-    const std::string folder = std::filesystem::path(files_.ticket).parent_path().string();
+    const std::string folder = std::filesystem::path(options_.secret_file).parent_path().string();
     ::inotify_add_watch(folder_watch_.get(), folder.c_str(), IN_MOVED_TO | IN_CLOSE_WRITE);
   }
 
@@ -102,6 +111,7 @@ class Shell {
       if (!exit_code_) feed(Tick{});
     }
     remove_secret();
+    end_descendants();
     return *exit_code_;
   }
 
@@ -114,7 +124,7 @@ class Shell {
   }
 
   void carry_out(const FetchJar& action) {
-    auto fetch = JarFetch::make(action.url);
+    auto fetch = JarFetch::make(action.url, files_.ca);
     if (!fetch) return feed(JarFetched{false, false, fetch.error().message});
     fetch_ = std::make_unique<FetchUnderWay>(std::move(*fetch));
   }
@@ -129,6 +139,10 @@ class Shell {
   /// The ticket is taken away, so that the build cannot read its secret later; where the folder cannot be
   /// written, it is read in place whenever it changes.
   void look_at_ticket(bool is_first) {
+    if (is_pipe()) {
+      if (is_first) read_ticket_from_pipe();
+      return;
+    }
     char events[4096];
     while (::read(folder_watch_.get(), events, sizeof events) > 0) {
     }
@@ -150,6 +164,17 @@ class Shell {
     ticket ? feed(*ticket) : refuse_ticket(ticket.error().message);
   }
 
+  bool is_pipe() const {
+    struct stat info {};
+    return files_.ticket == standard_input ||
+           (::stat(files_.ticket.c_str(), &info) == 0 && S_ISFIFO(info.st_mode));
+  }
+
+  void obey_signals() {
+    const auto signal = signals_.wait_for(Duration::zero());
+    if (signal && *signal != posix_host::Signal::hang_up) feed(EndAsked{});
+  }
+
   void refuse_ticket(const std::string& why) {
     std::cerr << "skep-join: " << why << std::endl;
     feed(TicketBroken{why});
@@ -158,27 +183,34 @@ class Shell {
   Result<TicketArrived> read_ticket(const std::string& path) const {
     const auto text = shell::read_secret_file(path);
     if (!text) return text.error();
-    const auto parsed = json::parse_strict(*text);
-    const Error broken =
-        Error::failed(ErrorCode::invalid_input, "the ticket " + files_.ticket + " is not what agentd writes");
-    if (!parsed || !parsed->is_object()) return broken;
-    const auto url = json::get_string(*parsed, "url"), name = json::get_string(*parsed, "node_name");
-    const auto secret = json::get_string(*parsed, "secret");
-    const auto attempt = json::get_int64(*parsed, "attempt");
-    if (!url || !name || !secret || !attempt || *attempt < 1 || *attempt > UINT32_MAX) return broken;
-    TicketArrived arrived;
-    if (parsed->contains("agent_command") && !parsed->at("agent_command").is_null()) {
-      const json::Json& command = parsed->at("agent_command");
-      if (!command.is_array()) return broken;
-      for (const json::Json& word : command) {
-        if (!word.is_string()) return broken;
-        arrived.agent_command.push_back(word.get<std::string>());
-      }
+    return parse_ticket(*text);
+  }
+
+  /// A pipe brings one ticket, which ends with the pipe. Whoever sends a signal meanwhile is obeyed.
+  void read_ticket_from_pipe() {
+    const Descriptor pipe(files_.ticket == standard_input
+                              ? ::fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3)
+                              : ::open(files_.ticket.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    if (pipe.get() < 0) return refuse_ticket("cannot read the ticket from " + files_.ticket);
+    const Instant limit = shell::now() + ticket_limit;
+    std::string text;
+    while (text.size() <= max_ticket_bytes && !exit_code_) {
+      pollfd fds[] = {{pipe.get(), POLLIN, 0}, {signals_.descriptor(), POLLIN, 0}};
+      const Duration left = limit - shell::now();
+      if (left <= Duration::zero() || ::poll(fds, 2, static_cast<int>(to_ms(left)) + 1) == 0)
+        return refuse_ticket("no ticket came through " + files_.ticket);
+      obey_signals();
+      if (exit_code_ || fds[0].revents == 0) continue;
+      char chunk[4096];
+      const ssize_t count = ::read(pipe.get(), chunk, sizeof chunk);
+      if (count < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+      if (count < 0) return refuse_ticket("cannot read the ticket from " + files_.ticket);
+      if (count == 0) break;
+      text.append(chunk, static_cast<std::size_t>(count));
     }
-    const bool has_slash = !url->empty() && url->back() == '/';
-    arrived.ticket =
-        Ticket{has_slash ? *url : *url + "/", *name, *secret, static_cast<std::uint32_t>(*attempt)};
-    return arrived;
+    if (exit_code_) return;
+    const auto ticket = parse_ticket(text);
+    ticket ? feed(*ticket) : refuse_ticket(ticket.error().message);
   }
 
   void look_at_fetch() {
@@ -287,8 +319,16 @@ class Shell {
                     {agent_end_.get(), POLLIN, 0},
                     {fetch_ ? fetch_->descriptor() : -1, POLLIN, 0}};
     ::poll(fds, std::size(fds), static_cast<int>(to_ms(time + milliseconds(1) - Duration(1))));
-    const auto signal = signals_.wait_for(Duration::zero());
-    if (signal && *signal != posix_host::Signal::hang_up) feed(EndAsked{});
+    obey_signals();
+  }
+
+  /// What the build left running ends with the sandbox, also what has left its session and environment: such
+  /// orphans became our children, and after us nobody could tell them from others.
+  static void end_descendants() {
+    posix_host::ProcessMarks marks;
+    marks.root = posix_host::identify(::getpid());
+    if (const auto ended = posix_host::kill_all(marks, descendants_deadline); !ended)
+      std::cerr << "skep-join: " << ended.error().message << std::endl;
   }
 
   Options options_;
@@ -306,9 +346,12 @@ class Shell {
   std::optional<int> exit_code_;
 };
 
-constexpr const char* footer = R"(The ticket is a JSON file that only its owner may read (0600):
+constexpr const char* footer =
+    R"(The ticket is a JSON object:
   {"url": "https://ci.example/", "node_name": "n1", "secret": "...", "attempt": 1}
-It may also hold "agent_command", a list of words that replaces the command of the command line. It is taken away when it was read. Another one under the same name with a higher attempt lets the node join again.
+It may also hold "agent_command", a list of words that replaces the command of the command line. A ticket file must be readable by its owner only (0600) and is taken away when it was read; another one under the same name with a higher attempt lets the node join again. Through a pipe comes one ticket.
+
+An agent that ends, or is without a connection for too long and says so, is not the end: skep-join waits for another ticket (--linger). When skep-join ends, whatever was started in this executor is ended too.
 
 Exit codes:
   0  asked to end (SIGTERM, SIGINT); the agent was ended first
@@ -332,12 +375,24 @@ int main(int argc, char** argv) {
   std::string ticket, status;
   options.work_dir = ".";
   std::uint32_t linger_s = 600;
-  app.add_option("--ticket", ticket, "ticket file, written by agentd")->required();
+  std::string ca_file;
+  std::uint32_t connect_s = 180;
+  app.add_option("--ticket", ticket,
+                 "ticket file, written by agentd; or a named pipe; or - for standard input")
+      ->required();
   app.add_option("--status", status, "where to write what the agent does, as JSON")->required();
   app.add_option("--work-dir", options.work_dir, "the agent's work directory")->capture_default_str();
   app.add_option("--agent-jar", options.agent_jar, "where to keep agent.jar (default: beside the ticket)");
   app.add_option("--linger", linger_s, "seconds to wait for a new ticket after the agent ended")
       ->capture_default_str();
+  app.add_option("--connect-limit", connect_s,
+                 "seconds after which an agent is ended that tries to connect in vain")
+      ->capture_default_str();
+  app.add_option(
+         "--ca-file", ca_file,
+         "PEM of the CA to trust when agent.jar is fetched (default: the system's); the agent itself uses "
+         "the trust store of its java")
+      ->envname("SKEP_CA_FILE");
   app.add_option(
       "agent_command", options.agent_command,
       "after --: a command instead of java -jar agent.jar; {url} {name} {secret_file} {work_dir} {agent_jar} "
@@ -350,11 +405,14 @@ int main(int argc, char** argv) {
     const int code = app.exit(error);
     return code == 0 ? 0 : 2;
   }
-  const fs::path folder = fs::absolute(ticket).parent_path();
+  const bool is_standard_input = ticket == skep::join::standard_input;
+  const fs::path folder = fs::absolute(is_standard_input ? status : ticket).parent_path();
   options.secret_file = (folder / "secret").string();
   if (options.agent_jar.empty()) options.agent_jar = (folder / "agent.jar").string();
   options.agent_jar = fs::absolute(options.agent_jar).string();
   options.work_dir = fs::absolute(options.work_dir).string();
   options.linger = skep::seconds(linger_s);
-  return skep::join::Shell(options, {fs::absolute(ticket).string(), fs::absolute(status).string()}).run();
+  options.connect_limit = skep::seconds(connect_s);
+  if (!is_standard_input) ticket = fs::absolute(ticket).string();
+  return skep::join::Shell(options, {ticket, fs::absolute(status).string(), ca_file}).run();
 }

@@ -1,6 +1,7 @@
 #include "join/core/join_logic.h"
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 namespace skep::join {
@@ -27,14 +28,25 @@ std::string filled(const std::string& text, const Values& values) {
   return out;
 }
 
+/// The whole message: "INFO: Connected to ..." is another one. The level before it is in the JVM's language.
+bool says_status(const std::string& line, std::string_view status) {
+  std::string_view text = line;
+  while (!text.empty() && (text.back() == '\r' || text.back() == '\n')) text.remove_suffix(1);
+  return text.ends_with(status);
+}
+
+bool is_from_remoting(const std::string& line) {
+  return line.find("hudson.remoting.") != std::string::npos ||
+         line.find("jenkinsci.remoting.") != std::string::npos;
+}
+
 }  // namespace
 
 bool says_connected(const std::string& line) {
-  const std::string mark = "INFO: Connected";
-  const std::size_t at = line.find(mark);
-  if (at == std::string::npos) return false;
-  const std::size_t end = at + mark.size();  // "INFO: Connected to ..." is another message
-  return end == line.size() || line[end] == '\r' || line[end] == '\n';
+  return says_status(line, ": Connected");
+}
+bool says_terminated(const std::string& line) {
+  return says_status(line, ": Terminated");
 }
 
 bool needs_jar(const Options& options) {
@@ -64,7 +76,7 @@ std::vector<Action> JoinLogic::handle(const Event& event, Instant now) {
 }
 
 std::vector<Action> JoinLogic::begin() {
-  has_connected_ = false;
+  has_connected_ = is_connected_ = is_heard_ = is_asked_ = has_given_up_ = false;
   deadline_.reset();
   const std::string jar_url = ticket_.url + "jnlpJars/agent.jar";
   if (needs_jar(options_) && jar_url_ != jar_url) {
@@ -91,12 +103,13 @@ std::vector<Action> JoinLogic::end(int exit_code, std::vector<Action> before) {
 }
 
 StopAgent JoinLogic::ask_to_end(Instant now) {
+  is_asked_ = true;
   deadline_ = now + options_.stop_grace;
   return StopAgent{false};
 }
 
-bool JoinLogic::retry_soon(Instant now) {
-  if (retries_used_ >= options_.quick_retries) return false;
+bool JoinLogic::retry_soon(Instant now, int most) {
+  if (retries_used_ >= most) return false;
   phase_ = Phase::pausing;
   deadline_ = now + seconds(1) * (1 << std::min(retries_used_, max_back_off_doublings));
   ++retries_used_;
@@ -124,10 +137,13 @@ std::vector<Action> JoinLogic::on(const TicketBroken&, Instant) {
 
 std::vector<Action> JoinLogic::on(const JarFetched& event, Instant now) {
   if (phase_ != Phase::fetching) return {};
-  if (event.is_there) jar_url_ = ticket_.url + "jnlpJars/agent.jar";
+  if (event.is_there) {
+    jar_url_ = ticket_.url + "jnlpJars/agent.jar";
+    retries_used_ = 0;
+  }
   if (next_ticket_) return take(*next_ticket_);
   if (event.is_there) return begin();
-  if (event.may_come_later && retry_soon(now)) return {};
+  if (event.may_come_later && retry_soon(now, options_.jar_retries)) return {};
   return end(exit_no_jar, {WriteStatus{AgentPhase::ended, ticket_.attempt, std::nullopt, event.message}});
 }
 
@@ -140,14 +156,24 @@ std::vector<Action> JoinLogic::on(const AgentStarted& event, Instant now) {
         {RemoveSecret{}, WriteStatus{AgentPhase::ended, ticket_.attempt, std::nullopt, event.message}});
   }
   std::vector<Action> actions{WriteStatus{AgentPhase::started, ticket_.attempt, std::nullopt, ""}};
+  deadline_ = now + options_.connect_limit;
   if (phase_ == Phase::ending || next_ticket_) actions.emplace_back(ask_to_end(now));
   if (phase_ == Phase::starting) phase_ = Phase::running;
   return actions;
 }
 
-std::vector<Action> JoinLogic::on(const AgentSaid& event, Instant) {
-  if (phase_ != Phase::running || has_connected_ || !says_connected(event.line)) return {};
-  has_connected_ = true;
+std::vector<Action> JoinLogic::on(const AgentSaid& event, Instant now) {
+  if (phase_ != Phase::running) return {};
+  is_heard_ = is_heard_ || is_from_remoting(event.line);
+  if (is_connected_ && says_terminated(event.line)) {
+    is_connected_ = false;
+    if (!is_asked_) deadline_ = now + options_.connect_limit;
+    return {};
+  }
+  if (is_connected_ || !says_connected(event.line)) return {};
+  is_connected_ = is_heard_ = true;
+  if (!is_asked_) deadline_.reset();
+  if (std::exchange(has_connected_, true)) return {};
   return {RemoveSecret{}, WriteStatus{AgentPhase::connected, ticket_.attempt, std::nullopt, ""}};
 }
 
@@ -159,12 +185,19 @@ std::vector<Action> JoinLogic::on(const AgentEnded& event, Instant now) {
   if (phase_ != Phase::running) return {};
   deadline_.reset();
   if (next_ticket_) return take(*next_ticket_);
-  if (!has_connected_ && retry_soon(now)) return {RemoveSecret{}};
+  if (!has_connected_ && !has_given_up_ && retry_soon(now, options_.quick_retries)) return {RemoveSecret{}};
   phase_ = Phase::ended;
   deadline_ = now + options_.linger;
-  const std::string message =
-      has_connected_ ? "the agent's connection ended" : "the agent ended without connecting";
+  const std::string message = has_given_up_ ? "the agent was ended: it was without a connection for too long"
+                              : has_connected_ ? "the agent's connection ended"
+                                               : "the agent ended without connecting";
   return {RemoveSecret{}, WriteStatus{AgentPhase::ended, ticket_.attempt, event.exit_code, message}};
+}
+
+std::vector<Action> JoinLogic::end_unconnected(Instant now) {
+  if (!is_heard_) return {};  // it may be connected without telling us
+  has_given_up_ = true;
+  return {ask_to_end(now)};
 }
 
 std::vector<Action> JoinLogic::on(const EndAsked&, Instant now) {
@@ -185,6 +218,8 @@ std::vector<Action> JoinLogic::on(const Tick&, Instant now) {
     case Phase::ended:
       return end(exit_lingered, {});
     case Phase::running:
+      if (!is_asked_) return end_unconnected(now);
+      [[fallthrough]];
     case Phase::ending:
       return {StopAgent{true}};
     case Phase::waiting:

@@ -4,8 +4,14 @@
 // agent.jar's exit code says neither "build over" nor "connected" and differs between remoting versions (0 or
 // 255 for a refused connection), so it is only passed on. An agent that ended is not the end of the build:
 // the sandbox waits for a new ticket (the same node joins again after a controller restart) until it is asked
-// to end or has lingered too long. Not thread-safe: one thread calls handle(), in the order in which things
-// happened.
+// to end or has lingered too long.
+//
+// Newer remoting (3355) tries for ever to connect to a node that is not known or was deleted, also with
+// -noReconnect, so an agent without a connection is ended after connect_limit. Whether it has one is read in
+// what it says; an agent that says nothing that remoting says (its log goes elsewhere) may be connected and
+// building, and is never ended for that: agentd's own deadline for joining goes by the controller's word.
+//
+// Not thread-safe: one thread calls handle(), in the order in which things happened.
 #pragma once
 
 #include <cstdint>
@@ -33,9 +39,10 @@ struct Options {
   std::string secret_file;  // written 0600 by the shell before the agent starts
   std::string agent_jar;    // where the fetched jar lies
   Duration linger = minutes(10);
-  Duration stop_grace = seconds(5);  // from asking the agent to end until it is killed
-  int quick_retries =
-      2;  // of an agent that ended without ever connecting, or of a jar not fetched; 1 s, 2 s, ...
+  Duration stop_grace = seconds(5);     // from asking the agent to end until it is killed
+  Duration connect_limit = minutes(3);  // how long a running agent may be without a connection
+  int quick_retries = 2;  // of an agent that ended without ever connecting; after 1 s, 2 s, 4 s, ...
+  int jar_retries = 4;    // of a jar that could not be fetched now; likewise
 };
 
 struct TicketArrived {
@@ -117,14 +124,19 @@ class JoinLogic {
   std::vector<Action> take(TicketArrived arrived);
   std::vector<Action> end(int exit_code, std::vector<Action> before);
   StopAgent ask_to_end(Instant now);
-  bool retry_soon(Instant now);
+  bool retry_soon(Instant now, int most);
+  std::vector<Action> end_unconnected(Instant now);
 
   Options options_;
   Ticket ticket_;
   std::optional<TicketArrived> next_ticket_;  // came while the former agent was being made or still runs
   Phase phase_ = Phase::waiting;
-  bool has_connected_ = false;
-  std::string jar_url_;  // of the jar that we have
+  bool has_connected_ = false;  // at least once, this agent
+  bool is_connected_ = false;
+  bool is_heard_ = false;      // it says what remoting says, so silence about a connection means something
+  bool is_asked_ = false;      // the running agent was asked to end
+  bool has_given_up_ = false;  // because it was without a connection for too long
+  std::string jar_url_;        // of the jar that we have
   int retries_used_ = 0;
   std::optional<Instant> deadline_;
 };
@@ -136,7 +148,10 @@ std::vector<std::string> agent_argv(const Options& options, const Ticket& ticket
 /// True when the command names {agent_jar}, or is the default.
 bool needs_jar(const Options& options);
 
-/// "INFO: Connected" as remoting prints it on stderr when the channel is made; a hint, not proof.
+/// "INFO: Connected" as remoting prints it on stderr when the channel is made, in any language of the level;
+/// a hint, not proof.
 bool says_connected(const std::string& line);
+/// "INFO: Terminated": the channel has closed.
+bool says_terminated(const std::string& line);
 
 }  // namespace skep::join
