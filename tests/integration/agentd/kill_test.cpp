@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <fstream>
 #include <future>
-#include <sstream>
 
 #include "core/prng.h"
 #include "linux/linux_host_facts.h"
@@ -21,13 +20,6 @@ namespace {
 
 std::string bin(const std::string& program) {
   return posix_host::program_folder() + "/" + program;
-}
-
-std::string content_of(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
 }
 
 /// A host with its state folder; agentd on it may be started and killed any number of times.

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <fstream>
 #include <future>
-#include <sstream>
 
 #include "agentd/shell/daemon.h"
 #include "common/http/http_server.h"
@@ -58,13 +57,6 @@ struct Fixture {
     daemon.reset();
   }
 };
-
-std::string content_of(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
 
 }  // namespace
 

@@ -1,51 +1,15 @@
-// What the tests of agentd's shell share: a folder that goes away, an API client, waiting for a condition.
+// What the tests of agentd's shell share: an API client and orders.
 #pragma once
 
-#include <chrono>
-#include <filesystem>
-#include <functional>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
-#include <thread>
 
 #include "common/http/http_client.h"
 #include "common/json/agentd_codec.h"
+#include "tests/support/temp_folder.h"
 
 namespace skep::test {
-
-class TempFolder {
- public:
-  TempFolder() {
-    std::random_device device;
-    path_ = std::filesystem::temp_directory_path() /
-            ("skep-agentd-test-" + std::to_string(device()) + std::to_string(device()));
-    std::filesystem::create_directories(path_);
-  }
-  ~TempFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  std::string path(const std::string& name = {}) const {
-    return name.empty() ? path_.string() : (path_ / name).string();
-  }
-
- private:
-  std::filesystem::path path_;
-};
-
-inline bool wait_until(const std::function<bool()>& condition,
-                       std::chrono::seconds limit = std::chrono::seconds(15)) {
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return true;
-}
 
 /// agentd's API as a test speaks it. Status 0: no answer.
 class Api {
