@@ -1,0 +1,208 @@
+#include "tests/contract/drivers/subject.h"
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+
+#include "drivers/fake/fake_driver.h"
+#include "drivers/process/process_driver.h"
+#include "drivers/process/process_record.h"
+#include "linux/linux_cgroup.h"
+#include "linux/linux_host_facts.h"
+#include "linux/linux_process.h"
+
+namespace skep::test {
+namespace {
+
+namespace fs = std::filesystem;
+using drivers::StartRequest;
+
+StartRequest plain_request(const std::string& id) {
+  StartRequest request;
+  request.spec.id = ExecutorId(id);
+  request.spec.template_name = TemplateName("t1");
+  request.spec.image = "base";
+  request.ticket = Ticket{"http://127.0.0.1:1/", id, "secret-of-" + id, 1};
+  request.epoch = 3;
+  return request;
+}
+
+class FakeSubject final : public Subject {
+ public:
+  FakeSubject() {
+    drivers::fake::ModelOptions options;
+    options.images = {"base"};
+    host_ = std::make_shared<drivers::fake::FakeHost>(options);
+  }
+  std::unique_ptr<drivers::Driver> make_driver(const std::string& owner) override {
+    drivers::fake::FakeDriverOptions options;
+    options.owner_tag = owner;
+    return drivers::fake::make_fake_driver(host_, options);
+  }
+  StartRequest request(const std::string& id, Behaviour behaviour) override {
+    drivers::fake::LifeScript life;
+    if (behaviour == Behaviour::never_joins) life.join.reset();
+    if (behaviour == Behaviour::dies) life.dies = milliseconds(20);
+    if (behaviour == Behaviour::ends_with_7) {
+      life.agent_ends = milliseconds(20);
+      life.agent_exit_code = 7;
+    }
+    host_->with_model([&](drivers::fake::HostModel& model, Instant) {
+      model.script_life(ExecutorId(id), life);
+      if (behaviour == Behaviour::ignores_term)
+        model.script_next(drivers::fake::Verb::stop, {drivers::fake::Fault::none, hours(1)});
+    });
+    return plain_request(id);
+  }
+  std::vector<std::string> residue() override {
+    std::size_t count = 0;
+    host_->with_model(
+        [&](drivers::fake::HostModel& model, Instant now) { count = model.count_sandboxes(now); });
+    return std::vector<std::string>(count, "a sandbox");
+  }
+  int times_made(const std::string& id) override {
+    int times = 0;
+    host_->with_model(
+        [&](drivers::fake::HostModel& model, Instant) { times = model.times_made(ExecutorId(id)); });
+    return times;
+  }
+
+ private:
+  std::shared_ptr<drivers::fake::FakeHost> host_;
+};
+
+std::string script_of(Behaviour behaviour) {
+  const std::string connected = "echo INFO: Connected >&2; ";
+  switch (behaviour) {
+    case Behaviour::connects:
+      return connected + "exec sleep 1000";
+    case Behaviour::never_joins:
+      return "exec sleep 1000";
+    case Behaviour::ignores_term:
+      return "trap '' TERM INT HUP; " + connected + "while :; do sleep 1; done";
+    case Behaviour::ends_with_7:
+      return connected + "exit 7";
+    case Behaviour::dies:
+      return connected + "kill -KILL $PPID";
+  }
+  return "";
+}
+
+}  // namespace
+
+ProcessSubject::ProcessSubject(bool uses_cgroups) : folder("drivers"), uses_cgroups_(uses_cgroups) {
+  fs::create_directories(folder.path("image/tools"));
+  std::ofstream(folder.path("image/tools/readme")) << "golden\n";
+}
+
+ProcessSubject::~ProcessSubject() {
+  // Whatever a failed test left.
+  for (const std::string& owner : owners_) {
+    const auto driver = make_driver(owner);
+    for (const std::string& id : ids_) static_cast<void>(driver->destroy(ExecutorId(id)));
+  }
+}
+
+std::unique_ptr<drivers::Driver> ProcessSubject::make_driver(const std::string& owner) {
+  owners_.insert(owner);
+  drivers::ProcessDriverOptions options;
+  options.root = root();
+  options.join_program = bin("skep-join");
+  options.images = {{"base", folder.path("image")}};
+  options.owner_tag = owner;
+  options.uses_cgroups = uses_cgroups_;
+  return drivers::make_process_driver(options);
+}
+
+StartRequest ProcessSubject::request(const std::string& id, Behaviour behaviour) {
+  return script_request(id, script_of(behaviour));
+}
+
+StartRequest ProcessSubject::script_request(const std::string& id, const std::string& script) {
+  ids_.insert(id);
+  StartRequest request = plain_request(id);
+  request.spec.agent_command = {"/bin/sh", "-c",
+                                "echo started >> " + folder.path("starts." + id) + "; " + script, "agent"};
+  return request;
+}
+
+int ProcessSubject::times_made(const std::string& id) {
+  const std::string text = content_of(folder.path("starts." + id));
+  return static_cast<int>(std::count(text.begin(), text.end(), '\n'));
+}
+
+std::vector<std::string> ProcessSubject::cgroup_folders(const std::string& owner,
+                                                        const std::string& id) const {
+  const drivers::process::Layout layout{fs::weakly_canonical(root()), owner};
+  return posix_host::Cgroups::probe().folders_of(layout.cgroup_name(ExecutorId(id)));
+}
+
+std::vector<std::string> ProcessSubject::processes() const {
+  std::vector<std::string> all;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator("/proc", ignored)) {
+    const std::string pid = entry.path().filename().string();
+    if (pid.find_first_not_of("0123456789") != std::string::npos || pid == std::to_string(::getpid()))
+      continue;
+    if (!posix_host::identify(static_cast<pid_t>(std::stol(pid)))) continue;  // a zombie, or gone
+    std::string command = content_of(entry.path().string() + "/cmdline");
+    std::replace(command.begin(), command.end(), '\0', ' ');
+    const bool is_marked =
+        content_of(entry.path().string() + "/environ").find(folder.path()) != std::string::npos;
+    if (is_marked || command.find(folder.path()) != std::string::npos)
+      all.push_back("process " + pid + " " + command);
+  }
+  return all;
+}
+
+std::vector<std::string> ProcessSubject::residue() {
+  std::vector<std::string> all = processes();
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(root(), ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind(".owner-", 0) != 0) all.push_back("entry " + name);
+    for (const char* part : {"new", "leaving"}) {
+      for (const auto& half : fs::directory_iterator(entry.path() / part, ignored))
+        all.push_back("entry " + half.path().string());
+    }
+  }
+  for (const std::string& owner : owners_) {
+    for (const std::string& id : ids_) {
+      for (const std::string& group : cgroup_folders(owner, id)) {
+        if (fs::exists(group)) all.push_back("control group " + group);
+      }
+    }
+  }
+  return all;
+}
+
+std::unique_ptr<Subject> make_subject(const std::string& kind) {
+  if (kind == "fake") return std::make_unique<FakeSubject>();
+  return std::make_unique<ProcessSubject>();
+}
+
+std::string joined(const std::vector<std::string>& lines) {
+  std::string all;
+  for (const std::string& line : lines) all += line + "\n";
+  return all;
+}
+
+std::string bin(const std::string& program) {
+  return posix_host::program_folder() + "/" + program;
+}
+
+bool reaches(drivers::Driver& driver, const std::string& id, AgentPhase phase) {
+  return wait_until([&] {
+    const auto instance = driver.inspect(ExecutorId(id));
+    return instance && instance->agent == phase;
+  });
+}
+
+bool reaches(drivers::Driver& driver, const std::string& id, drivers::InstanceState state) {
+  return wait_until([&] {
+    const auto instance = driver.inspect(ExecutorId(id));
+    return instance && instance->state == state;
+  });
+}
+
+}  // namespace skep::test
