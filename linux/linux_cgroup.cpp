@@ -18,7 +18,6 @@ namespace {
 
 constexpr std::int64_t quota_period_us = 100'000;
 constexpr std::int64_t min_quota_us = 1'000;  // the kernel takes no smaller one
-constexpr const char* parent_name = "skep-executors";
 constexpr const char* daemon_name = "skep-daemon";
 
 struct Hierarchy {
@@ -87,7 +86,7 @@ std::string make_parent(const Hierarchy& hierarchy) {
   std::string own = hierarchy.own == "/" ? hierarchy.mount : hierarchy.mount + hierarchy.own;
   const std::size_t slash = own.rfind('/');
   if (own.substr(slash + 1) == daemon_name) own.resize(slash);  // we moved there before
-  const std::string parent = own + "/" + parent_name;
+  const std::string parent = own + "/" + Cgroups::parent_name;
   if (::mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) return "";
   if (!hierarchy.controller.empty()) return parent;
   // Version 2: limits for children need every controller to be handed down, which our own processes stand in

@@ -20,6 +20,9 @@ struct CgroupLimits {
 
 class Cgroups {
  public:
+  /// Name of the group, below that of this process, that holds the group of each executor.
+  static constexpr const char* parent_name = "skep-executors";
+
   /// Tries out, below the group of this process, what may be made there. Never fails: the answer may be
   /// "nothing". With version 2 and a group of our own (systemd: Delegate=yes) this process moves into a
   /// subgroup of it, because a group with limits for its children must not hold processes itself.

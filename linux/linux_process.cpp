@@ -164,6 +164,10 @@ bool is_alive(const ProcessIdentity& identity) {
   return identify(identity.pid) == identity;
 }
 
+bool carries(const ProcessIdentity& identity, const std::string& cookie) {
+  return has_cookie(identity.pid, cookie) && is_alive(identity);
+}
+
 std::vector<ProcessIdentity> find_processes(const ProcessMarks& marks) {
   std::vector<ProcessIdentity> out;
   for (const Found& found : search(marks)) out.push_back(found.identity);

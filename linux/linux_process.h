@@ -24,6 +24,9 @@ struct ProcessIdentity {
 std::optional<ProcessIdentity> identify(pid_t pid);  // nullopt: no such process, or a zombie
 bool is_alive(const ProcessIdentity& identity);      // a zombie is not alive
 
+/// Whether it began with NAME=VALUE in its environment; false when it has ended.
+bool carries(const ProcessIdentity& identity, const std::string& cookie);
+
 /// What belongs together: each mark finds processes that the others miss.
 struct ProcessMarks {
   std::optional<ProcessIdentity> root;  // it and its descendants

@@ -281,27 +281,32 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
       return instance;
     }
     posix_host::reap(record->join.pid);
-    const bool is_alive = record->boot_id == boot_id_ && posix_host::is_alive(record->join);
-    instance.state = is_alive ? InstanceState::running : InstanceState::exited;
+    const bool is_running = is_alive(*record);
+    instance.state = is_running ? InstanceState::running : InstanceState::exited;
     const std::string status = (layout_.control(instance.id) / "status").string();
     if (const auto text = posix_host::read_plain_file(status, max_status_bytes))
       process::apply_status(*text, instance);
-    if (is_alive || instance.agent == AgentPhase::ended) return instance;
+    if (is_running || instance.agent == AgentPhase::ended) return instance;
     instance.agent = AgentPhase::ended;
     instance.message = "skep-join ended without a word; see logs/join.log of the executor";
     return instance;
   }
 
+  /// The record alone is not believed: a build can write it.
+  bool is_alive(const Record& record) const {
+    return record.is_running && record.boot_id == boot_id_ && posix_host::carries(record.join, record.cookie);
+  }
+
   ProcessMarks marks_of(const ExecutorId& id, const Result<Record>& record) const {
     ProcessMarks marks;
-    marks.cookie = record ? record->cookie : layout_.cookie(id);
+    marks.cookie = layout_.cookie(id);
     marks.cgroups = cgroups_.folders_of(layout_.cgroup_name(id));
     if (!record) return marks;
     for (const std::string& folder : record->cgroups) {
       if (std::find(marks.cgroups.begin(), marks.cgroups.end(), folder) == marks.cgroups.end())
         marks.cgroups.push_back(folder);
     }
-    if (record->is_running && record->boot_id == boot_id_) marks.root = record->join;
+    if (is_alive(*record)) marks.root = record->join;
     return marks;
   }
 

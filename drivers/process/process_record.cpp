@@ -1,9 +1,12 @@
 #include "drivers/process/process_record.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <optional>
 
 #include "common/json/json.h"
+#include "linux/linux_cgroup.h"
 #include "linux/linux_files.h"
 
 namespace skep::drivers::process {
@@ -41,22 +44,31 @@ std::string encode(const Record& record) {
 Result<Record> decode(const std::string& text) {
   const auto parsed = json::parse_strict(text);
   if (!parsed) return parsed.error();
-  try {
-    Record record;
-    record.owner = parsed->at("owner").get<std::string>();
-    record.id = ExecutorId(parsed->at("id").get<std::string>());
-    record.epoch = parsed->at("epoch").get<Epoch>();
-    record.is_running = parsed->at("state").get<std::string>() == "running";
-    record.join.pid = parsed->at("pid").get<pid_t>();
-    record.join.start_ticks = parsed->at("start_ticks").get<std::uint64_t>();
-    record.boot_id = parsed->at("boot_id").get<std::string>();
-    record.cookie = parsed->at("cookie").get<std::string>();
-    record.cgroups = parsed->at("cgroups").get<std::vector<std::string>>();
-    return record;
-  } catch (const std::exception& e) {
-    return Error::failed(ErrorCode::malformed_reply,
-                         std::string("an executor's record cannot be read: ") + e.what());
+  const Error broken = Error::failed(ErrorCode::malformed_reply, "an executor's record is not what we write");
+  if (!parsed->is_object()) return broken;
+  const auto number = [&](const char* key) -> std::optional<std::uint64_t> {
+    const auto found = parsed->find(key);
+    if (found == parsed->end() || !found->is_number_unsigned()) return std::nullopt;
+    return found->get<std::uint64_t>();
+  };
+  const auto version = number("version"), epoch = number("epoch"), pid = number("pid");
+  const auto start = number("start_ticks");
+  const auto owner = json::get_string(*parsed, "owner"), id = json::get_string(*parsed, "id");
+  const auto state = json::get_string(*parsed, "state"), boot_id = json::get_string(*parsed, "boot_id");
+  const auto cookie = json::get_string(*parsed, "cookie");
+  const auto cgroups = parsed->find("cgroups");
+  const bool is_whole = version == 1u && epoch && pid && start && owner && id && state && boot_id && cookie &&
+                        cgroups != parsed->end() && cgroups->is_array();
+  if (!is_whole || (*state != "running" && *state != "creating")) return broken;
+  const std::uint64_t least_pid = *state == "running" ? 2 : 0;  // 1 is the machine's own
+  if (*pid < least_pid || *pid > static_cast<std::uint64_t>(std::numeric_limits<pid_t>::max())) return broken;
+  Record record{*owner,   ExecutorId(*id), *epoch, *state == "running", {static_cast<pid_t>(*pid), *start},
+                *boot_id, *cookie,         {}};
+  for (const json::Json& folder : *cgroups) {
+    if (!folder.is_string()) return broken;
+    record.cgroups.push_back(folder.get<std::string>());
   }
+  return record;
 }
 
 std::string encode(const Ticket& ticket) {
@@ -91,7 +103,14 @@ Result<Record> Layout::read_record(const ExecutorId& id) const {
   if (!text) return text.error();
   auto record = decode(*text);
   if (!record) return record;
-  if (record->id == id && record->owner == owner) return record;
+  // A build can write here, and what is killed must be ours: marks that we would not make are no marks.
+  const std::string group = "/" + std::string(posix_host::Cgroups::parent_name) + "/" + cgroup_name(id);
+  const bool has_our_marks =
+      record->cookie == cookie(id) &&
+      std::all_of(record->cgroups.begin(), record->cgroups.end(), [&](const std::string& folder) {
+        return folder.ends_with(group) && folder.find("/../") == std::string::npos;
+      });
+  if (record->id == id && record->owner == owner && has_our_marks) return record;
   return Error::failed(ErrorCode::conflict,
                        "the record in " + folder(id).string() + " is of another executor or owner");
 }

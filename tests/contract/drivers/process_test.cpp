@@ -210,6 +210,33 @@ TEST_CASE("process driver: a process that got the number of skep-join is left al
   expect_clean(subject);
 }
 
+TEST_CASE("process driver: a record that a build has forged leads to nobody else",
+          "[contract][drivers][process]") {
+  ProcessSubject subject;
+  const auto driver = subject.make_driver(owner);
+  REQUIRE(driver->start(subject.request("e1")));
+  REQUIRE(driver->start(subject.request("victim")));
+  const process::Record original = record_of(subject, "e1"), victim = record_of(subject, "victim");
+  const std::string part = GENERATE("pid", "cookie", "cgroups", "owner", "path");
+  process::Record forged = original;
+  if (part == "pid") forged.join = victim.join;
+  if (part == "cookie") forged.cookie = victim.cookie;
+  if (part == "cgroups") forged.cgroups = victim.cgroups;
+  if (part == "owner") forged.owner = "owner-b";
+  if (part == "path" && !victim.cgroups.empty() && !original.cgroups.empty())
+    forged.cgroups = {victim.cgroups.front() + "/../" +
+                      fs::path(original.cgroups.front()).filename().string()};
+  std::ofstream(subject.root() + "/e1/record.json", std::ios::trunc) << process::encode(forged);
+  INFO(part);
+  CHECK(driver->list()->size() == 2);
+  CHECK(driver->stop(ExecutorId("e1"), milliseconds(200)));
+  CHECK(driver->destroy(ExecutorId("e1")));
+  CHECK(driver->inspect(ExecutorId("victim"))->state == InstanceState::running);
+  CHECK(reaches(*driver, "victim", AgentPhase::connected));
+  CHECK(driver->destroy(ExecutorId("victim")));
+  expect_clean(subject);
+}
+
 TEST_CASE("process driver: whatever a build does to its own folder, destroy gets rid of it",
           "[contract][drivers][process]") {
   ProcessSubject subject;
