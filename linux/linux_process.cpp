@@ -33,10 +33,14 @@ struct Stat {
 };
 
 std::string read_proc(pid_t pid, const char* name) {
-  std::ifstream file("/proc/" + std::to_string(pid) + "/" + name, std::ios::binary);
-  std::ostringstream text;
-  if (file) text << file.rdbuf();
-  return text.str();
+  const int fd = ::open(("/proc/" + std::to_string(pid) + "/" + name).c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return {};
+  std::string text;
+  char chunk[4096];
+  for (ssize_t count = 0; (count = ::read(fd, chunk, sizeof chunk)) > 0;)
+    text.append(chunk, static_cast<std::size_t>(count));
+  ::close(fd);
+  return text;
 }
 
 std::optional<Stat> read_stat(pid_t pid) {
@@ -95,13 +99,22 @@ struct Found {
   Stat stat;
 };
 
-std::vector<Found> search(const ProcessMarks& marks) {
+/// Remembers who began with the cookie: it is asked again and again, and the answer hardly ever changes. When
+/// it does, by a program that starts another one without the cookie, the process is still ours.
+using CookieMemory = std::map<std::pair<pid_t, std::uint64_t>, bool>;
+
+std::vector<Found> search(const ProcessMarks& marks, CookieMemory& memory) {
   const std::map<pid_t, Stat> all = all_processes();
   const std::set<pid_t> members = members_of(marks.cgroups);
+  const auto began_with_cookie = [&](pid_t pid, const Stat& stat) {
+    const auto [known, is_new] = memory.try_emplace({pid, stat.start_ticks}, false);
+    if (is_new) known->second = has_cookie(pid, marks.cookie);
+    return known->second;
+  };
   std::map<pid_t, bool> is_ours;
   for (const auto& [pid, stat] : all) {
     const bool is_root = marks.root && marks.root->pid == pid && marks.root->start_ticks == stat.start_ticks;
-    is_ours[pid] = pid > 1 && (is_root || members.count(pid) != 0 || has_cookie(pid, marks.cookie));
+    is_ours[pid] = pid > 1 && (is_root || members.count(pid) != 0 || began_with_cookie(pid, stat));
   }
   const auto descends = [&](pid_t pid) {
     for (int step = 0; step < 100'000 && pid > 1; ++step) {
@@ -121,13 +134,19 @@ std::vector<Found> search(const ProcessMarks& marks) {
   return out;
 }
 
+std::vector<ProcessIdentity> identities(const std::vector<Found>& all) {
+  std::vector<ProcessIdentity> out;
+  for (const Found& found : all) out.push_back(found.identity);
+  return out;
+}
+
 /// After this, none of the found ones can fork, so that a later SIGKILL misses nobody.
-std::vector<ProcessIdentity> stop_all(const ProcessMarks& marks,
+std::vector<ProcessIdentity> stop_all(const ProcessMarks& marks, CookieMemory& memory,
                                       std::chrono::steady_clock::time_point limit) {
   std::vector<ProcessIdentity> stopped;
   while (std::chrono::steady_clock::now() < limit) {
     bool is_quiet = true;
-    for (const Found& found : search(marks)) {
+    for (const Found& found : search(marks, memory)) {
       if (std::find(stopped.begin(), stopped.end(), found.identity) == stopped.end()) {
         stopped.push_back(found.identity);
         send_signal(found.identity, SIGSTOP);
@@ -169,9 +188,8 @@ bool carries(const ProcessIdentity& identity, const std::string& cookie) {
 }
 
 std::vector<ProcessIdentity> find_processes(const ProcessMarks& marks) {
-  std::vector<ProcessIdentity> out;
-  for (const Found& found : search(marks)) out.push_back(found.identity);
-  return out;
+  CookieMemory memory;
+  return identities(search(marks, memory));
 }
 
 int open_pidfd(const ProcessIdentity& identity) {
@@ -215,15 +233,16 @@ void reap(pid_t pid) {
 
 Result<void> kill_all(const ProcessMarks& marks, Duration deadline) {
   const auto begin = std::chrono::steady_clock::now();
+  CookieMemory memory;
   // Whoever does not come to rest in time is killed all the same, over and over.
   for (const ProcessIdentity& process :
-       stop_all(marks, begin + std::min<Duration>(deadline / 2, seconds(2)))) {
+       stop_all(marks, memory, begin + std::min<Duration>(deadline / 2, seconds(2)))) {
     send_signal(process, SIGKILL);
   }
   int times_clean = 0;
   for (;;) {
     kill_groups(marks.cgroups);
-    const std::vector<ProcessIdentity> found = find_processes(marks);
+    const std::vector<ProcessIdentity> found = identities(search(marks, memory));
     for (const ProcessIdentity& process : found) send_signal(process, SIGKILL);
     if (marks.root) reap(marks.root->pid);
     times_clean = found.empty() ? times_clean + 1 : 0;

@@ -327,7 +327,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     const std::string mark = (aside / Layout::owner_file).string();
     if (auto written = posix_host::write_file_durably(mark, layout_.owner, 0600); !written) return written;
     const std::string record_file = (aside / "record.json").string();
-    if (auto written = posix_host::write_file_durably(record_file, process::encode(record), 0600); !written)
+    if (auto written = posix_host::write_file_atomically(record_file, process::encode(record), 0600); !written)
       return written;
     return posix_host::rename_without_replacing(aside.string(), layout_.folder(id).string());
   }
@@ -402,8 +402,8 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     record.join = *launched;
     record.is_running = true;
     watch_.watch_process(id.text, record.join);
-    return posix_host::write_file_durably((layout_.folder(id) / "record.json").string(),
-                                          process::encode(record), 0600);
+    return posix_host::write_file_atomically((layout_.folder(id) / "record.json").string(),
+                                             process::encode(record), 0600);
   }
 
   Result<void> remove_all_of(const ExecutorId& id) {
@@ -437,7 +437,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
   Result<void> mark_gone(const ExecutorId& id) {
     if (auto made = make_folders(); !made) return made;
     if (++destroyed_ % prune_every == 0) prune_gone();
-    return posix_host::write_file_durably((layout_.gone() / id.text).string(), "", 0600);
+    return posix_host::write_file_atomically((layout_.gone() / id.text).string(), "", 0600);
   }
 
   void prune_gone() const {

@@ -4,9 +4,11 @@
 // for trusted builds, for trying out and for tests.
 //
 // Layout below `root`, which several owners may share:
+//   <id>/.skep-owner        the owner's mark: durable before the folder appears, so that no loss of power makes
+//                           a folder that nobody owns. The rest need only outlive a kill of agentd: after a
+//                           restart of the machine no process is left that it speaks of.
 //   <id>/record.json        owner, id, epoch, state, skep-join's pid and start time, boot id, cookie, control
-//   groups;
-//                           written durably, and before what it speaks of is made
+//                           groups; written before what it speaks of is made
 //   <id>/control/ticket     0600, from us; skep-join takes it away when it has read it
 //   <id>/control/status     from skep-join: phase, attempt, exit code
 //   <id>/{work,tmp,logs}    the agent's work directory and HOME; TMPDIR; what skep-join and the agent said
