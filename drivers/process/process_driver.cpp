@@ -327,7 +327,8 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     const std::string mark = (aside / Layout::owner_file).string();
     if (auto written = posix_host::write_file_durably(mark, layout_.owner, 0600); !written) return written;
     const std::string record_file = (aside / "record.json").string();
-    if (auto written = posix_host::write_file_atomically(record_file, process::encode(record), 0600); !written)
+    if (auto written = posix_host::write_file_atomically(record_file, process::encode(record), 0600);
+        !written)
       return written;
     return posix_host::rename_without_replacing(aside.string(), layout_.folder(id).string());
   }

@@ -4,7 +4,8 @@
 // for trusted builds, for trying out and for tests.
 //
 // Layout below `root`, which several owners may share:
-//   <id>/.skep-owner        the owner's mark: durable before the folder appears, so that no loss of power makes
+//   <id>/.skep-owner        the owner's mark: durable before the folder appears, so that no loss of power
+//   makes
 //                           a folder that nobody owns. The rest need only outlive a kill of agentd: after a
 //                           restart of the machine no process is left that it speaks of.
 //   <id>/record.json        owner, id, epoch, state, skep-join's pid and start time, boot id, cookie, control

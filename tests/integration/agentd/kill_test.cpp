@@ -196,6 +196,37 @@ TEST_CASE("agentd killed at random moments adopts or removes, starts nothing twi
   CHECK(host.leftovers().empty());
 }
 
+TEST_CASE("agentd killed at the instant of its answer: what it answered for is durable",
+          "[integration][agentd][kill]") {
+  Host host;
+  host.start();
+  host.wait_until_known();
+  ExecutorOrder order = host.order("e1");
+  for (Epoch epoch = 5; epoch < 10; ++epoch) {
+    order.epoch = epoch;
+    REQUIRE(host.api->put(order).status == 202);
+    host.kill();
+    host.start();
+    REQUIRE(wait_until([&] { return host.api->report().has_value(); }));
+    order.epoch = epoch - 1;
+    CHECK(host.api->put(order).status == 409);
+    const http::Reply destroyed = host.api->destroy("e1", epoch - 1);
+    CHECK(destroyed.status == 409);
+    REQUIRE(error_in(destroyed));
+    CHECK(error_in(destroyed)->code == ErrorCode::stale_epoch);
+    CHECK(host.api->report()->epoch_seen == epoch);
+  }
+  REQUIRE(wait_until([&] {
+    const ExecutorState state = host.api->state("e1");
+    return state == ExecutorState::idle || state == ExecutorState::failed;
+  }));
+  CHECK(host.starts("e1") <= 1);
+  CHECK(host.api->destroy("e1", 9).status == 202);
+  REQUIRE(wait_until([&] { return host.api->report() && host.api->report()->executors.empty(); }));
+  INFO(joined(host.leftovers()));
+  CHECK(host.leftovers().empty());
+}
+
 TEST_CASE("agentd killed without a leader: when the leases are over nothing is left",
           "[integration][agentd][kill]") {
   Host host;

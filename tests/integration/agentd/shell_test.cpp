@@ -5,60 +5,12 @@
 #include <fstream>
 #include <future>
 
-#include "agentd/shell/daemon.h"
 #include "common/http/http_server.h"
-#include "tests/integration/agentd/memory_driver.h"
-#include "tests/integration/agentd/support.h"
+#include "tests/integration/agentd/fixture.h"
 
 using namespace skep;
 using namespace skep::agentd;
 using namespace skep::test;
-
-namespace {
-
-/// One agentd over a host and a state folder that outlive it.
-struct Fixture {
-  TempFolder folder;
-  std::shared_ptr<MemoryHost> host = std::make_shared<MemoryHost>();
-  AgentdConfig config;
-  MemoryDriver* driver = nullptr;
-  std::unique_ptr<Daemon> daemon;
-  std::unique_ptr<Api> api;
-
-  Fixture() {
-    config.logic.host = HostId("h1");
-    config.logic.version = "test";
-    config.logic.capacity = Resources{8000, 8LL << 30, 0, {}};
-    config.registry.type = RegistryConfig::Type::none;
-    config.state_dir = folder.path("state");
-  }
-
-  void start() {
-    auto made_driver = std::make_unique<MemoryDriver>(host);
-    driver = made_driver.get();
-    std::vector<std::unique_ptr<drivers::Driver>> drivers;
-    drivers.push_back(std::move(made_driver));
-    auto made = Daemon::make(config, std::move(drivers));
-    if (!made) FAIL(made.error().message);
-    daemon = std::move(*made);
-    const auto started = daemon->start();
-    if (!started) FAIL(started.error().message);
-    api = std::make_unique<Api>(daemon->url());
-    REQUIRE(wait_until([this] {
-      const auto report = api->report();
-      return report && !report->drivers.empty() && api->destroy("never-seen", 1).status != 503;
-    }));
-  }
-
-  void stop() {
-    daemon->request_stop(OnStop::keep);
-    daemon->wait_until_ready_to_end(seconds(3));
-    daemon->stop();
-    daemon.reset();
-  }
-};
-
-}  // namespace
 
 TEST_CASE("agentd: an executor's life over HTTP, each request sent twice", "[integration][agentd]") {
   Fixture f;
