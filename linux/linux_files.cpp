@@ -21,6 +21,9 @@ Error file_error(const std::string& what, const std::string& path) {
   if (code == ENOSPC || code == EDQUOT) {
     return Error::failed(ErrorCode::out_of_resources, message, "make room on that disk");
   }
+  if (code == EMFILE || code == ENFILE || code == ENOMEM)
+    return Error::try_again(ErrorCode::out_of_resources, message,
+                            "see how many files may be open (LimitNOFILE)");
   if (code == ENOENT) return Error::failed(ErrorCode::not_found, message);
   const bool is_forbidden = code == EACCES || code == EPERM || code == EROFS;
   return Error::failed(is_forbidden ? ErrorCode::permission_denied : ErrorCode::generic, message);

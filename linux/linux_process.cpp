@@ -13,7 +13,6 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
-#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -32,19 +31,36 @@ struct Stat {
   bool is_at_rest() const { return state == 'T' || state == 't' || state == 'D' || is_dead(); }
 };
 
-std::string read_proc(pid_t pid, const char* name) {
-  const int fd = ::open(("/proc/" + std::to_string(pid) + "/" + name).c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
+/// Set when the system would not let us look: what is not seen then is not known to be absent.
+using Blindness = bool;
+
+bool is_exhausted(int code) {
+  return code == EMFILE || code == ENFILE || code == ENOMEM || code == EAGAIN;
+}
+
+std::string read_text(const std::string& path, Blindness& is_blind) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    is_blind = is_blind || is_exhausted(errno);
+    return {};
+  }
   std::string text;
   char chunk[4096];
-  for (ssize_t count = 0; (count = ::read(fd, chunk, sizeof chunk)) > 0;)
-    text.append(chunk, static_cast<std::size_t>(count));
+  ssize_t count = 0;
+  while ((count = ::read(fd, chunk, sizeof chunk)) > 0 || (count < 0 && errno == EINTR)) {
+    if (count > 0) text.append(chunk, static_cast<std::size_t>(count));
+  }
+  is_blind = is_blind || (count < 0 && is_exhausted(errno));
   ::close(fd);
   return text;
 }
 
-std::optional<Stat> read_stat(pid_t pid) {
-  const std::string text = read_proc(pid, "stat");
+std::string proc_file(pid_t pid, const char* name) {
+  return "/proc/" + std::to_string(pid) + "/" + name;
+}
+
+std::optional<Stat> read_stat(pid_t pid, Blindness& is_blind) {
+  const std::string text = read_text(proc_file(pid, "stat"), is_blind);
   const std::size_t close = text.rfind(')');  // the command's name may hold blanks and parentheses
   if (close == std::string::npos) return std::nullopt;
   std::istringstream fields(text.substr(close + 1));
@@ -59,22 +75,25 @@ std::optional<Stat> read_stat(pid_t pid) {
   return stat;
 }
 
-std::map<pid_t, Stat> all_processes() {
+std::map<pid_t, Stat> all_processes(Blindness& is_blind) {
   std::map<pid_t, Stat> all;
   DIR* folder = opendir("/proc");
-  if (folder == nullptr) return all;
+  if (folder == nullptr) {
+    is_blind = true;
+    return all;
+  }
   while (const dirent* entry = readdir(folder)) {
     if (std::isdigit(static_cast<unsigned char>(entry->d_name[0])) == 0) continue;
     const auto pid = static_cast<pid_t>(std::atol(entry->d_name));
-    if (const auto stat = read_stat(pid)) all.emplace(pid, *stat);
+    if (const auto stat = read_stat(pid, is_blind)) all.emplace(pid, *stat);
   }
   closedir(folder);
   return all;
 }
 
-bool has_cookie(pid_t pid, const std::string& cookie) {
+bool has_cookie(pid_t pid, const std::string& cookie, Blindness& is_blind) {
   if (cookie.empty()) return false;
-  const std::string environment = read_proc(pid, "environ");
+  const std::string environment = read_text(proc_file(pid, "environ"), is_blind);
   std::size_t at = 0;
   while ((at = environment.find(cookie, at)) != std::string::npos) {
     const bool starts = at == 0 || environment[at - 1] == '\0';
@@ -85,10 +104,10 @@ bool has_cookie(pid_t pid, const std::string& cookie) {
   return false;
 }
 
-std::set<pid_t> members_of(const std::vector<std::string>& cgroups) {
+std::set<pid_t> members_of(const std::vector<std::string>& cgroups, Blindness& is_blind) {
   std::set<pid_t> pids;
   for (const std::string& folder : cgroups) {
-    std::ifstream file(folder + "/cgroup.procs");
+    std::istringstream file(read_text(folder + "/cgroup.procs", is_blind));
     for (long pid = 0; file >> pid;) pids.insert(static_cast<pid_t>(pid));
   }
   return pids;
@@ -99,17 +118,25 @@ struct Found {
   Stat stat;
 };
 
-/// Remembers who began with the cookie: it is asked again and again, and the answer hardly ever changes. When
-/// it does, by a program that starts another one without the cookie, the process is still ours.
-using CookieMemory = std::map<std::pair<pid_t, std::uint64_t>, bool>;
+/// What a search has learnt and the next one need not ask again. Who began with the cookie hardly ever
+/// changes; when it does, by a program that starts another one without the cookie, the process is still ours.
+struct Memory {
+  std::map<std::pair<pid_t, std::uint64_t>, bool> began_with_cookie;
+  Blindness is_blind = false;  // in the last search
+};
 
-std::vector<Found> search(const ProcessMarks& marks, CookieMemory& memory) {
-  const std::map<pid_t, Stat> all = all_processes();
-  const std::set<pid_t> members = members_of(marks.cgroups);
+std::vector<Found> search(const ProcessMarks& marks, Memory& memory) {
+  memory.is_blind = false;
+  const std::map<pid_t, Stat> all = all_processes(memory.is_blind);
+  const std::set<pid_t> members = members_of(marks.cgroups, memory.is_blind);
   const auto began_with_cookie = [&](pid_t pid, const Stat& stat) {
-    const auto [known, is_new] = memory.try_emplace({pid, stat.start_ticks}, false);
-    if (is_new) known->second = has_cookie(pid, marks.cookie);
-    return known->second;
+    const auto known = memory.began_with_cookie.find({pid, stat.start_ticks});
+    if (known != memory.began_with_cookie.end()) return known->second;
+    Blindness is_blind = false;
+    const bool answer = has_cookie(pid, marks.cookie, is_blind);
+    memory.is_blind = memory.is_blind || is_blind;
+    if (!is_blind) memory.began_with_cookie[{pid, stat.start_ticks}] = answer;
+    return answer;
   };
   std::map<pid_t, bool> is_ours;
   for (const auto& [pid, stat] : all) {
@@ -134,6 +161,11 @@ std::vector<Found> search(const ProcessMarks& marks, CookieMemory& memory) {
   return out;
 }
 
+Error cannot_look() {
+  return Error::try_again(ErrorCode::out_of_resources,
+                          "cannot look at processes: too many files are open, or memory is short");
+}
+
 std::vector<ProcessIdentity> identities(const std::vector<Found>& all) {
   std::vector<ProcessIdentity> out;
   for (const Found& found : all) out.push_back(found.identity);
@@ -141,7 +173,7 @@ std::vector<ProcessIdentity> identities(const std::vector<Found>& all) {
 }
 
 /// After this, none of the found ones can fork, so that a later SIGKILL misses nobody.
-std::vector<ProcessIdentity> stop_all(const ProcessMarks& marks, CookieMemory& memory,
+std::vector<ProcessIdentity> stop_all(const ProcessMarks& marks, Memory& memory,
                                       std::chrono::steady_clock::time_point limit) {
   std::vector<ProcessIdentity> stopped;
   while (std::chrono::steady_clock::now() < limit) {
@@ -156,7 +188,7 @@ std::vector<ProcessIdentity> stop_all(const ProcessMarks& marks, CookieMemory& m
         is_quiet = false;
       }
     }
-    if (is_quiet) break;
+    if (is_quiet && !memory.is_blind) break;
   }
   return stopped;
 }
@@ -174,7 +206,8 @@ void kill_groups(const std::vector<std::string>& cgroups) {
 }  // namespace
 
 std::optional<ProcessIdentity> identify(pid_t pid) {
-  const auto stat = read_stat(pid);
+  Blindness is_blind = false;
+  const auto stat = read_stat(pid, is_blind);
   if (!stat || stat->is_dead()) return std::nullopt;
   return ProcessIdentity{pid, stat->start_ticks};
 }
@@ -183,12 +216,16 @@ bool is_alive(const ProcessIdentity& identity) {
   return identify(identity.pid) == identity;
 }
 
-bool carries(const ProcessIdentity& identity, const std::string& cookie) {
-  return has_cookie(identity.pid, cookie) && is_alive(identity);
+Result<bool> is_alive_with(const ProcessIdentity& identity, const std::string& cookie) {
+  Blindness is_blind = false;
+  const bool is_marked = has_cookie(identity.pid, cookie, is_blind);
+  const auto stat = read_stat(identity.pid, is_blind);  // after the environment: the number may change hands
+  if (is_blind) return cannot_look();
+  return is_marked && stat && !stat->is_dead() && stat->start_ticks == identity.start_ticks;
 }
 
 std::vector<ProcessIdentity> find_processes(const ProcessMarks& marks) {
-  CookieMemory memory;
+  Memory memory;
   return identities(search(marks, memory));
 }
 
@@ -233,7 +270,7 @@ void reap(pid_t pid) {
 
 Result<void> kill_all(const ProcessMarks& marks, Duration deadline) {
   const auto begin = std::chrono::steady_clock::now();
-  CookieMemory memory;
+  Memory memory;
   // Whoever does not come to rest in time is killed all the same, over and over.
   for (const ProcessIdentity& process :
        stop_all(marks, memory, begin + std::min<Duration>(deadline / 2, seconds(2)))) {
@@ -245,16 +282,19 @@ Result<void> kill_all(const ProcessMarks& marks, Duration deadline) {
     const std::vector<ProcessIdentity> found = identities(search(marks, memory));
     for (const ProcessIdentity& process : found) send_signal(process, SIGKILL);
     if (marks.root) reap(marks.root->pid);
-    times_clean = found.empty() ? times_clean + 1 : 0;
+    const bool is_clean = found.empty() && !memory.is_blind;
+    times_clean = is_clean ? times_clean + 1 : 0;
     if (times_clean >= 2) return {};
-    if (std::chrono::steady_clock::now() - begin >= deadline && !found.empty()) {
+    const bool is_late = std::chrono::steady_clock::now() - begin >= deadline;
+    if (is_late && memory.is_blind) return cannot_look();
+    if (is_late && !is_clean) {
       return Error::try_again(ErrorCode::timed_out,
                               std::to_string(found.size()) + " processes outlive SIGKILL, one is " +
                                   std::to_string(found.front().pid),
                               "look whether they wait for a disk or a file server");
     }
     // There is nothing to wait on for processes that are no children of ours.
-    if (!found.empty()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    if (!is_clean) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 }
 

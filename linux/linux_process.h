@@ -21,11 +21,13 @@ struct ProcessIdentity {
   friend bool operator==(const ProcessIdentity&, const ProcessIdentity&) = default;
 };
 
-std::optional<ProcessIdentity> identify(pid_t pid);  // nullopt: no such process, or a zombie
-bool is_alive(const ProcessIdentity& identity);      // a zombie is not alive
+/// nullopt: no such process, a zombie, or nothing could be seen.
+std::optional<ProcessIdentity> identify(pid_t pid);
+bool is_alive(const ProcessIdentity& identity);  // a zombie is not alive
 
-/// Whether it began with NAME=VALUE in its environment; false when it has ended.
-bool carries(const ProcessIdentity& identity, const std::string& cookie);
+/// Alive, and began with that NAME=VALUE in its environment. An error when the system would not say (no
+/// descriptor left): that is not "no".
+Result<bool> is_alive_with(const ProcessIdentity& identity, const std::string& cookie);
 
 /// What belongs together: each mark finds processes that the others miss.
 struct ProcessMarks {
@@ -41,7 +43,7 @@ struct ProcessMarks {
 std::vector<ProcessIdentity> find_processes(const ProcessMarks& marks);
 
 /// Stops everything first, so that nothing can fork away, then SIGKILL until none is found twice in a row.
-/// timed_out/try_again when some outlive the deadline.
+/// try_again: timed_out when some outlive the deadline, out_of_resources when nothing could be seen.
 Result<void> kill_all(const ProcessMarks& marks, Duration deadline);
 
 /// Does nothing when that process has ended, even when its number belongs to another one by now.

@@ -5,6 +5,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+
+#include "core/check.h"
 
 namespace skep::posix_host {
 namespace {
@@ -95,7 +98,9 @@ ErrorCode code_of(const std::error_code& failure) {
   if (failure == std::errc::permission_denied) return ErrorCode::permission_denied;
   if (failure == std::errc::no_such_file_or_directory) return ErrorCode::not_found;
   const bool is_full = failure == std::errc::resource_unavailable_try_again ||
-                       failure == std::errc::not_enough_memory || failure == std::errc::too_many_files_open;
+                       failure == std::errc::not_enough_memory || failure == std::errc::no_space_on_device ||
+                       failure == std::errc::too_many_files_open ||
+                       failure == std::errc::too_many_files_open_in_system;
   return is_full ? ErrorCode::out_of_resources : ErrorCode::generic;
 }
 
@@ -125,9 +130,19 @@ Result<ProcessIdentity> run_child(const LaunchRequest& request, const std::strin
       bp::extend::on_exec_setup = [&setup](auto&) { setup(); });
   if (failure) return launch_error(request, code_of(failure), failure.message());
   const pid_t pid = child.id();
+  // Boost does not report every failure before the fork (its pipe); -1 would name every process there is.
+  if (pid <= 1) return launch_error(request, ErrorCode::out_of_resources, "no process could be made");
   child.detach();
+  if (const auto identity = identify(pid)) return *identity;
   // A program that ended at once is a zombie until we reap it; its number is ours until then.
-  return identify(pid).value_or(ProcessIdentity{pid, 0});
+  siginfo_t ended{};
+  const bool has_ended = ::waitid(P_PID, static_cast<id_t>(pid), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                         ended.si_pid == pid;
+  if (has_ended) return ProcessIdentity{pid, 0};
+  SKEP_ASSERT(pid > 1);
+  ::kill(pid, SIGKILL);  // whom we cannot tell from others, we cannot keep
+  ::waitpid(pid, nullptr, 0);
+  return launch_error(request, ErrorCode::out_of_resources, "it cannot be looked at");
 }
 
 }  // namespace
@@ -156,12 +171,21 @@ Result<ProcessIdentity> launch(const LaunchRequest& request) {
                                                      : ::open(request.output_file.c_str(), log_flags, 0600));
     const Descriptor given(
         request.output_fd < 0 ? -1 : ::fcntl(request.output_fd, F_DUPFD_CLOEXEC, first_free_fd));
+    // Without them the child would have ours.
+    if (null.get() < 0 || (request.output_fd >= 0 && given.get() < 0) ||
+        (!request.output_file.empty() && log.get() < 0)) {
+      const std::error_code failure(errno, std::generic_category());
+      return launch_error(request, code_of(failure),
+                          "cannot open its standard descriptors: " + failure.message());
+    }
     std::vector<Descriptor> groups;
     std::vector<int> group_fds;
     for (const std::string& cgroup : request.cgroups) {
       groups.emplace_back(::open((cgroup + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
-      if (groups.back().get() < 0)
-        return launch_error(request, ErrorCode::permission_denied, "cannot join " + cgroup);
+      if (groups.back().get() < 0) {
+        const std::error_code failure(errno, std::generic_category());
+        return launch_error(request, code_of(failure), "cannot join " + cgroup + ": " + failure.message());
+      }
       group_fds.push_back(groups.back().get());
     }
     ChildSetup setup;

@@ -179,12 +179,13 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     if (*ownership != Ownership::ours) return {};
     const auto record = layout_.read_record(id);
     if (!record && !is_unusable(record.error())) return unseen(id, record.error());
-    const ProcessMarks marks = marks_of(id, record);
-    if (marks.root) {
-      posix_host::send_signal(*marks.root, SIGTERM);
-      posix_host::wait_for_end(*marks.root, deadline);
+    const auto marks = marks_of(id, record);
+    if (!marks) return marks.error();
+    if (marks->root) {
+      posix_host::send_signal(*marks->root, SIGTERM);
+      posix_host::wait_for_end(*marks->root, deadline);
     }
-    return posix_host::kill_all(marks, options_.kill_deadline);
+    return posix_host::kill_all(*marks, options_.kill_deadline);
   }
 
   Result<void> destroy(const ExecutorId& id) override {
@@ -281,23 +282,25 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
       return instance;
     }
     posix_host::reap(record->join.pid);
-    const bool is_running = is_alive(*record);
-    instance.state = is_running ? InstanceState::running : InstanceState::exited;
+    const auto is_alive = is_running(*record);
+    if (!is_alive) return unseen(instance.id, is_alive.error());
+    instance.state = *is_alive ? InstanceState::running : InstanceState::exited;
     const std::string status = (layout_.control(instance.id) / "status").string();
     if (const auto text = posix_host::read_plain_file(status, max_status_bytes))
       process::apply_status(*text, instance);
-    if (is_running || instance.agent == AgentPhase::ended) return instance;
+    if (*is_alive || instance.agent == AgentPhase::ended) return instance;
     instance.agent = AgentPhase::ended;
     instance.message = "skep-join ended without a word; see logs/join.log of the executor";
     return instance;
   }
 
   /// The record alone is not believed: a build can write it.
-  bool is_alive(const Record& record) const {
-    return record.is_running && record.boot_id == boot_id_ && posix_host::carries(record.join, record.cookie);
+  Result<bool> is_running(const Record& record) const {
+    if (!record.is_running || record.boot_id != boot_id_) return false;
+    return posix_host::is_alive_with(record.join, record.cookie);
   }
 
-  ProcessMarks marks_of(const ExecutorId& id, const Result<Record>& record) const {
+  Result<ProcessMarks> marks_of(const ExecutorId& id, const Result<Record>& record) const {
     ProcessMarks marks;
     marks.cookie = layout_.cookie(id);
     marks.cgroups = cgroups_.folders_of(layout_.cgroup_name(id));
@@ -306,7 +309,9 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
       if (std::find(marks.cgroups.begin(), marks.cgroups.end(), folder) == marks.cgroups.end())
         marks.cgroups.push_back(folder);
     }
-    if (is_alive(*record)) marks.root = record->join;
+    const auto is_alive = is_running(*record);
+    if (!is_alive) return is_alive.error();
+    if (*is_alive) marks.root = record->join;
     return marks;
   }
 
@@ -419,9 +424,11 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
         lock = std::move(*acquired);
       }
       const auto record = is_ours ? layout_.read_record(id) : Error::failed(ErrorCode::not_found, "");
-      const ProcessMarks marks = marks_of(id, record);
-      if (auto killed = posix_host::kill_all(marks, options_.kill_deadline); !killed) return killed;
-      if (auto removed = Cgroups::remove(marks.cgroups, options_.kill_deadline); !removed) return removed;
+      if (!record && !is_unusable(record.error())) return unseen(id, record.error());
+      const auto marks = marks_of(id, record);
+      if (!marks) return marks.error();
+      if (auto killed = posix_host::kill_all(*marks, options_.kill_deadline); !killed) return killed;
+      if (auto removed = Cgroups::remove(marks->cgroups, options_.kill_deadline); !removed) return removed;
     }
     watch_.forget(id.text);
     const std::string leaving = (layout_.leaving() / id.text).string();

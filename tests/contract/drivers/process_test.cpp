@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -308,6 +309,47 @@ TEST_CASE("process driver: skep-join that is missing or no program makes start f
   CHECK(failed.error().outcome == Outcome::failed);
   CHECK(failed.error().message.find(options.join_program) != std::string::npos);
   CHECK(driver->inspect(ExecutorId("e1"))->state == InstanceState::absent);
+  expect_clean(subject);
+}
+
+TEST_CASE("process driver: with no descriptor left it says that it cannot see, never that there is nothing",
+          "[contract][drivers][process]") {
+  ProcessSubject subject(GENERATE(true, false));
+  const auto driver = subject.make_driver(owner);
+  REQUIRE(driver->start(subject.request("steady")));
+  REQUIRE(reaches(*driver, "steady", AgentPhase::connected));
+  rlimit old_limit{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &old_limit) == 0);
+  const std::size_t in_use = open_descriptors();
+  int failed = 0, good = 0;
+  for (std::size_t spare = 0; spare < 24; ++spare) {
+    INFO(spare << " descriptors are left");
+    const std::string id = "e" + std::to_string(spare);
+    const StartRequest request = subject.request(id);
+    const rlimit low{in_use - 1 + spare, old_limit.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+    const auto listed = driver->list();
+    const auto seen = driver->inspect(ExecutorId("steady"));
+    const auto started = driver->start(request);
+    const auto destroyed = driver->destroy(ExecutorId(id));
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &old_limit) == 0);
+    CHECK((!listed || listed->size() == 1));
+    CHECK((!seen || seen->state == InstanceState::running));
+    if (!listed) CHECK(listed.error().outcome == Outcome::unknown);
+    if (!seen) CHECK(seen.error().outcome == Outcome::unknown);
+    CHECK((!started || started->state == InstanceState::running));
+    started ? ++good : ++failed;
+    if (destroyed) CHECK(driver->inspect(ExecutorId(id))->state == InstanceState::absent);
+    CHECK(driver->destroy(ExecutorId(id)));
+    posix_host::ProcessMarks marks;
+    marks.cookie = "SKEP_EXECUTOR=" + owner + "/" + id + "@" + fs::weakly_canonical(subject.root()).string();
+    CHECK(posix_host::find_processes(marks).empty());
+  }
+  CHECK(failed > 3);
+  CHECK(good > 3);
+  CHECK(open_descriptors() == in_use);
+  CHECK(driver->inspect(ExecutorId("steady"))->state == InstanceState::running);
+  CHECK(driver->destroy(ExecutorId("steady")));
   expect_clean(subject);
 }
 
