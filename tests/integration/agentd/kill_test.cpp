@@ -68,7 +68,10 @@ class Host {
     api = std::make_unique<Api>(url);
   }
   void wait_until_known() {
-    REQUIRE(wait_until([this] { return api->destroy("never-seen", 1).status == 200; }));
+    REQUIRE(wait_until([this] {  // it has listed and probed: before that it refuses new orders for now
+      const auto report = api->report();
+      return report && !report->drivers.empty() && api->destroy("never-seen", 1).status == 200;
+    }));
   }
   void kill() {
     if (process.pid == 0) return;
@@ -162,6 +165,7 @@ TEST_CASE("agentd killed at random moments adopts or removes, starts nothing twi
         std::chrono::microseconds(prng.between(0, round % 2 == 0 ? 40'000 : 200'000)));  // the random moment
     host.kill();
     const int status = ordered.get();
+    INFO("status " << status);
     CHECK((status == 202 || status == 409 || status == 0));
     host.start();
     host.wait_until_known();
