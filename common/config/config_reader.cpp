@@ -10,6 +10,7 @@
 
 #include "common/config/url.h"
 #include "core/loopback.h"
+#include "core/nearest_name.h"
 #include "core/resources.h"
 
 namespace skep::config {
@@ -19,21 +20,6 @@ constexpr std::size_t max_file_bytes = 1u << 20;
 constexpr int max_depth = 16;
 constexpr int max_entries = 100'000;  // with every alias counted as what it stands for
 constexpr std::size_t max_problems = 100;
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0u : 1u)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 std::string describe(const YAML::Node& node) {
   if (!node.IsDefined() || node.IsNull()) return "nothing";
@@ -376,15 +362,9 @@ void ConfigSection::done() {
                     "an unknown key",
                     {},
                     {}};
-    std::size_t best = 4;
-    for (const std::string& candidate : impl_->known) {
+    for (const std::string& candidate : impl_->known)
       unknown.allowed += (unknown.allowed.empty() ? "" : ", ") + candidate;
-      const std::size_t distance = edit_distance(key, candidate);
-      if (distance < best) {
-        best = distance;
-        unknown.nearest = candidate;
-      }
-    }
+    unknown.nearest = nearest_name(key, {impl_->known.begin(), impl_->known.end()});
     impl_->document->problems.push_back(std::move(unknown));
   }
 }
