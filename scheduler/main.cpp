@@ -47,11 +47,7 @@ void serve(skep::scheduler::Daemon& daemon, const LeaderLock* lock, skep::posix_
     if (lock != nullptr && lock->is_lost()) end_as_former_leader();
     if (!signal || (*signal == Signal::self && !daemon.has_failed())) continue;
     if (*signal != Signal::hang_up) return;
-    if (auto done = daemon.reload(false); done) {
-      skep::log::write(skep::log::Level::info, *done);
-    } else {
-      skep::log::write_error("the old configuration stays", done.error());
-    }
+    static_cast<void>(daemon.reload(false).has_value());  // it says by itself what came of it
   }
 }
 

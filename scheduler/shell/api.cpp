@@ -89,6 +89,32 @@ Error no_such(const char* noun, const std::string& name) {
                        std::string("see skep ") + noun + "s");
 }
 
+/// Numbers of items are a controller's own: two controllers may use the same one.
+ServerReply explain_reply(const SchedulerLogic& logic, std::int64_t item, const std::string& controller) {
+  const Instant now = shell::now();
+  std::optional<Explanation> found;
+  bool is_controller_known = controller.empty();
+  for (const ControllerStatus& c : logic.status(now, shell::wall_now()).controllers) {
+    if (!controller.empty() && c.config.name.text != controller) continue;
+    is_controller_known = true;
+    auto explanation = logic.explain(c.config.name, item, now, shell::wall_now());
+    if (explanation && found)
+      return error_reply(Error::failed(ErrorCode::invalid_input,
+                                       "item " + std::to_string(item) +
+                                           " waits on more than one controller: " + found->controller.text +
+                                           ", " + c.config.name.text,
+                                       "say --controller " + found->controller.text));
+    if (explanation) found = std::move(explanation);
+  }
+  if (found) return json_reply(to_json(*found));
+  if (!is_controller_known)
+    return error_reply(Error::failed(ErrorCode::not_found, "no controller is called " + controller,
+                                     "skep status lists them"));
+  return error_reply(Error::failed(ErrorCode::not_found,
+                                   "no item " + std::to_string(item) + " waits in the queue",
+                                   "it may have started; see skep queue"));
+}
+
 }  // namespace
 
 void Daemon::ask(Responder responder, Ask question) {
@@ -134,6 +160,7 @@ void Daemon::add_read_routes() {
     ask(responder, [this](SchedulerLogic& logic) {
       Json status = to_json(logic.status(shell::now(), shell::wall_now()));
       status["registry"] = {{"type", registry_->kind()}, {"problem", registry_->problem()}};
+      status["configuration"] = configuration_status();
       return json_reply(status);
     });
   });
@@ -157,17 +184,8 @@ void Daemon::add_read_routes() {
     }
     const auto wanted = request.query.find("controller");
     const std::string controller = wanted == request.query.end() ? "" : wanted->second;
-    ask(responder, [item, controller](SchedulerLogic& logic) {
-      const Instant now = shell::now();
-      for (const ControllerStatus& c : logic.status(now, shell::wall_now()).controllers) {
-        if (!controller.empty() && c.config.name.text != controller) continue;
-        if (const auto explanation = logic.explain(c.config.name, item, now, shell::wall_now()))
-          return json_reply(to_json(*explanation));
-      }
-      return error_reply(Error::failed(ErrorCode::not_found,
-                                       "no item " + std::to_string(item) + " waits in the queue",
-                                       "it may have started; see skep queue"));
-    });
+    ask(responder,
+        [item, controller](SchedulerLogic& logic) { return explain_reply(logic, item, controller); });
   });
 
   server_->route("GET", "/v1/history", [this](const ServerRequest& request, const Responder& responder) {
@@ -264,7 +282,12 @@ void Daemon::add_order_routes() {
       "POST", "/v1/config/reload", [this](const ServerRequest& request, const Responder& responder) {
         const auto body = body_of(request);
         if (!body) return responder(error_reply(body.error()));
-        const bool yes = body->contains("yes") && (*body)["yes"] == true;
+        if (auto checked = only_keys(*body, {"yes"}); !checked)
+          return responder(error_reply(checked.error()));
+        if (body->contains("yes") && !(*body)["yes"].is_boolean())
+          return responder(
+              error_reply(Error::failed(ErrorCode::invalid_input, "\"yes\" is not true or false")));
+        const bool yes = body->value("yes", false);
         // reload() waits for the strand: not on the server's thread.
         const bool is_taken = host_calls_->submit([this, yes, responder] {
           const auto done = reload(yes);
@@ -314,6 +337,8 @@ ServerReply Daemon::metrics_reply(SchedulerLogic& logic) {
   metrics_.set_gauge("skep_registry_up", "1 while the registry of hosts answers",
                      {{"type", registry_->kind()}}, registry_->problem().empty() ? 1 : 0);
   metrics_.set_gauge("skep_paused", "1 while an operator paused launching", {}, status.is_paused ? 1 : 0);
+  metrics_.set_gauge("skep_configuration_refused", "1 while the last reload was refused", {},
+                     refusal_.empty() ? 0 : 1);
   metrics_.set_gauge("skep_epoch", "number of this leader's term", {}, static_cast<double>(status.epoch));
   return {200, metrics_.to_text(), "text/plain; version=0.0.4", {}};
 }

@@ -135,6 +135,7 @@ Json to_json(const StatusSnapshot& snapshot) {
   return {{"api", 1},
           {"farm", snapshot.farm},
           {"epoch", snapshot.epoch},
+          {"fenced_by", snapshot.fenced_by},
           {"is_paused", snapshot.is_paused},
           {"pause_reason", snapshot.pause_reason},
           {"controllers", list_to_json(snapshot.controllers)},

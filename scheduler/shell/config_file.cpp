@@ -257,6 +257,14 @@ std::vector<std::string> keys_that_need_a_restart(const FileConfig& now, const F
     return false;
   };
   differs("controllers (name, url, user, token_file, ca_file)", access_differs());
+  // What a controller's line was opened with.
+  for (std::size_t i = 0; i < std::min(now.logic.controllers.size(), next.logic.controllers.size()); ++i) {
+    const ControllerConfig &a = now.logic.controllers[i], &b = next.logic.controllers[i];
+    if (a.name != b.name) continue;
+    differs("one_build or max_open_gates of a controller",
+            a.one_build != b.one_build || a.max_open_gates != b.max_open_gates);
+  }
+  differs("log", now.log_level != next.log_level || now.log_format != next.log_format);
   return keys;
 }
 

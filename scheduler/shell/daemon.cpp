@@ -1,6 +1,5 @@
 #include "scheduler/shell/daemon.h"
 
-#include <future>
 #include <random>
 
 #include "common/shell/clock.h"
@@ -73,6 +72,7 @@ Result<void> Daemon::start() {
 
   auto started = read_back();
   if (!started) return started.error();
+  loaded_at_ = shell::wall_now();
   strand_->start();
   post_event(std::move(*started));
   if (auto listening = server_->start(); !listening) return listening;
@@ -428,38 +428,6 @@ void Daemon::write_audit(const Audit& audit) {
                    "from the decision to launch until the controller shows it connected",
                    {{"template", audit.record.template_name.text}},
                    static_cast<double>(audit.coming_ms) / 1000.0, buckets);
-}
-
-Result<std::string> Daemon::reload(bool yes) {
-  auto next = load_config_file(config_file_);
-  if (!next) return next.error();
-  if (auto keys = keys_that_need_a_restart(config_, *next); !keys.empty()) {
-    std::string list;
-    for (const std::string& key : keys) list += (list.empty() ? "" : ", ") + key;
-    return Error::failed(ErrorCode::invalid_input,
-                         "not reloaded: a restart is needed for a change of " + list,
-                         "restart skep-scheduler; executors run on");
-  }
-  auto answer = std::make_shared<std::promise<Result<std::string>>>();
-  auto future = answer->get_future();
-  const bool is_posted = strand_->post([this, next = *next, yes, answer] {
-    const int retired = logic_->executors_retired_by(next.logic);
-    const auto all = static_cast<int>(logic_->status(shell::now(), shell::wall_now()).executors.size());
-    if (!yes && retired * 10 > all) {
-      answer->set_value(Error::failed(ErrorCode::conflict,
-                                      "not reloaded: it would retire " + std::to_string(retired) + " of " +
-                                          std::to_string(all) + " executors",
-                                      "skep config reload --yes does it all the same"));
-      return;
-    }
-    config_ = next;
-    handle(ConfigChanged{next.logic});
-    answer->set_value("reloaded; " + std::to_string(retired) + " executors are replaced");
-  });
-  if (!is_posted || future.wait_for(seconds(10)) != std::future_status::ready) {
-    return Error::unknown(ErrorCode::timed_out, "the scheduler did not answer to the reload");
-  }
-  return future.get();
 }
 
 }  // namespace skep::scheduler

@@ -12,6 +12,7 @@
 
 #include "common/http/http_server.h"
 #include "common/journal/state_store.h"
+#include "common/json/json.h"
 #include "common/log/log.h"
 #include "common/metrics/metrics.h"
 #include "common/shell/worker_pool.h"
@@ -95,9 +96,14 @@ class Daemon {
   /// Feeds an operator's event and answers with {"message"}.
   void order(http::Responder responder, Event event, std::string message);
   http::ServerReply metrics_reply(SchedulerLogic& logic);
+  /// On the strand: takes the configuration over, or says why not.
+  Result<std::string> apply_config(const FileConfig& next, bool yes);
+  json::Json configuration_status() const;
 
-  FileConfig config_;
+  FileConfig config_;  // once the strand runs, touched on it only
   std::string config_file_;
+  WallTime loaded_at_{}, refused_at_{};  // with refusal_: of the last reload; touched on the strand only
+  std::string refusal_;                  // empty: the last reload was taken over
   std::unique_ptr<journal::StateStore> store_;
   std::unique_ptr<SchedulerLogic> logic_;  // touched on the strand only
   std::unique_ptr<shell::Strand> strand_;
