@@ -12,10 +12,12 @@ namespace {
 
 /// {"error":{"code","message","hint"}} as our servers send it.
 Error error_of(const http::Reply& reply, const std::string& target) {
-  ErrorCode code = reply.status == 404   ? ErrorCode::not_found
-                   : reply.status == 401 ? ErrorCode::unauthenticated
-                   : reply.status == 409 ? ErrorCode::conflict
-                                         : ErrorCode::generic;
+  const ErrorCode code = reply.status == 404                          ? ErrorCode::not_found
+                         : reply.status == 401 || reply.status == 403 ? ErrorCode::unauthenticated
+                         : reply.status == 409                        ? ErrorCode::conflict
+                         : reply.status == 400                        ? ErrorCode::invalid_input
+                         : reply.status == 503                        ? ErrorCode::unavailable
+                                                                      : ErrorCode::generic;
   std::string message = "the scheduler answered " + std::to_string(reply.status) + " to " + target;
   std::string hint;
   if (const auto body = json::parse_strict(reply.body);
@@ -53,11 +55,12 @@ Result<Json> ApiClient::call(http::Request request) {
     options.total_timeout = options_.timeout;
     if (!options_.token_file.empty()) {
       auto token = shell::read_secret_file(options_.token_file);
-      if (!token) return token.error();
+      if (!token) return Error::failed(ErrorCode::invalid_input, token.error().message, token.error().hint);
       options.bearer_token = *token;
     }
     auto made = http::make_client(options);
-    if (!made) return made.error();
+    if (!made)
+      return Error::failed(ErrorCode::invalid_input, made.error().message, "check --server and --ca-file");
     client_ = std::move(*made);
   }
   const std::string target = request.target;
@@ -66,7 +69,7 @@ Result<Json> ApiClient::call(http::Request request) {
     Error error = reply.error();
     error.code = error.code == ErrorCode::timed_out ? ErrorCode::timed_out : ErrorCode::unavailable;
     error.message = "cannot reach the scheduler at " + options_.url + ": " + error.message;
-    error.hint = "is skep-scheduler running there? Give its address with --url or SKEP_URL";
+    error.hint = "is skep-scheduler running there? Give its address with --server or SKEP_SERVER";
     return error;
   }
   if (reply->status >= 300) return error_of(*reply, target);
@@ -74,15 +77,21 @@ Result<Json> ApiClient::call(http::Request request) {
   if (!parsed) {
     return Error::failed(ErrorCode::malformed_reply,
                          "what answers at " + options_.url + " is not a scheduler: " + parsed.error().message,
-                         "check --url");
+                         "check --server");
   }
   return parsed;
 }
 
-int report(const Error& error) {
-  std::cerr << "skep: " << error.message << "\n";
-  if (!error.hint.empty()) std::cerr << "  " << error.hint << "\n";
-  switch (error.code) {
+namespace {
+
+int say(int code, const std::string& message, const std::string& hint) {
+  std::cerr << "skep: " << message << "\n";
+  if (!hint.empty()) std::cerr << "  " << hint << "\n";
+  return code;
+}
+
+int exit_code_of(ErrorCode code) {
+  switch (code) {
     case ErrorCode::unavailable:
     case ErrorCode::timed_out:
     case ErrorCode::malformed_reply:
@@ -91,9 +100,25 @@ int report(const Error& error) {
       return exit_not_found;
     case ErrorCode::invalid_input:
       return exit_usage;
+    case ErrorCode::conflict:
+      return exit_refused;
     default:
       return exit_failed;
   }
+}
+
+}  // namespace
+
+int report(const Error& error) {
+  return say(exit_code_of(error.code), error.message, error.hint);
+}
+
+int report_usage(const std::string& message, const std::string& hint) {
+  return say(exit_usage, message, hint);
+}
+
+int report_refused(const std::string& message, const std::string& hint) {
+  return say(exit_refused, message, hint);
 }
 
 }  // namespace skep::cli

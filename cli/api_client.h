@@ -9,7 +9,7 @@
 
 namespace skep::cli {
 
-/// What `skep` ends with; documented in `skep --help` and docs/how-to/cli.md.
+/// What `skep` ends with; documented in `skep --help` and docs/operations/exit-codes.md.
 enum ExitCode {
   exit_ok = 0,
   exit_failed = 1,
@@ -17,7 +17,8 @@ enum ExitCode {
   exit_unreachable = 3,
   exit_not_found = 4,
   exit_timed_out = 5,
-  exit_invalid_config = 6
+  exit_invalid_config = 6,
+  exit_refused = 7
 };
 
 struct ConnectionOptions {
@@ -42,5 +43,9 @@ class ApiClient {
 
 /// Prints "skep: message" and the hint to stderr; returns the exit code that fits.
 int report(const Error& error);
+/// Something was typed wrongly: exit_usage.
+int report_usage(const std::string& message, const std::string& hint = {});
+/// Nothing was done because it destroys much and --yes was not said.
+int report_refused(const std::string& message, const std::string& hint);
 
 }  // namespace skep::cli

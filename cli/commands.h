@@ -19,11 +19,17 @@ struct Context {
   ApiClient client() const { return ApiClient(connection); }
 };
 
+bool is_stdout_terminal();
 std::size_t terminal_width();  // 0 when stdout is no terminal
+/// Colours are for terminals, and for people who did not set NO_COLOR (no-color.org).
+bool has_colours();
 
-void add_views(CLI::App& app, Context& context);       // status hosts executors queue explain history
+void add_status(CLI::App& app, Context& context);      // status
+void add_views(CLI::App& app, Context& context);       // hosts executors queue explain history
 void add_operations(CLI::App& app, Context& context);  // drain undrain hold retire pause resume
 void add_labels(CLI::App& app, Context& context);      // labels
-void add_config(CLI::App& app, Context& context);      // config check|show|reload, version, completion
+void add_config(CLI::App& app, Context& context);      // config check|show|reload, version
+/// Last: it completes what was added before it.
+void add_completion(CLI::App& app, Context& context);
 
 }  // namespace skep::cli

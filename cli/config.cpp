@@ -1,7 +1,9 @@
 #include <iostream>
+#include <sstream>
 
 #include "agentd/shell/config_file.h"
-#include "cli/commands.h"
+#include "cli/reply.h"
+#include "cli/view.h"
 #include "core/version.h"
 #include "scheduler/shell/config_file.h"
 
@@ -14,9 +16,10 @@ namespace {
 int print_check(const Context& context, const std::string& file, const Result<void>& verdict,
                 const std::string& summary) {
   if (context.wants_json()) {
-    std::cout << json::dump(Json{{"file", file},
-                                 {"valid", verdict.has_value()},
-                                 {"problems", verdict ? "" : verdict.error().message}})
+    Json problems = Json::array();
+    std::istringstream lines(verdict ? "" : verdict.error().message);
+    for (std::string line; std::getline(lines, line);) problems.push_back(line);
+    std::cout << json::dump(Json{{"file", file}, {"valid", verdict.has_value()}, {"problems", problems}})
               << "\n";
   } else if (verdict) {
     std::cout << file << ": good, " << summary << "\n";
@@ -41,22 +44,6 @@ int check(const Context& context, const std::string& file, bool is_agentd) {
                          std::to_string(config->logic.templates.size()) + " templates");
 }
 
-constexpr const char* bash_completion = R"BASH(_skep() {
-  local words="status hosts executors queue explain history labels drain undrain hold retire pause resume config version completion"
-  local options="--url --token-file --ca-file --output --help"
-  local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}"
-  case "$previous" in
-    --output|-o) COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
-    --token-file|--ca-file|check) COMPREPLY=($(compgen -f -- "$current")); return ;;
-    config) COMPREPLY=($(compgen -W "check show reload" -- "$current")); return ;;
-    drain|undrain) COMPREPLY=($(compgen -W "$(skep hosts -o json 2>/dev/null | grep -o '"host":"[^"]*"' | cut -d'"' -f4)" -- "$current")); return ;;
-    hold|retire) COMPREPLY=($(compgen -W "$(skep executors -o json 2>/dev/null | grep -o '"id":"[^"]*"' | cut -d'"' -f4)" -- "$current")); return ;;
-  esac
-  if [[ "$current" == -* ]]; then COMPREPLY=($(compgen -W "$options" -- "$current")); else COMPREPLY=($(compgen -W "$words" -- "$current")); fi
-}
-complete -F _skep skep
-)BASH";
-
 }  // namespace
 
 void add_config(CLI::App& app, Context& context) {
@@ -77,21 +64,35 @@ void add_config(CLI::App& app, Context& context) {
   check_command->callback(
       [options, &context] { context.exit_code = check(context, options->file, options->is_agentd); });
 
-  config->add_subcommand("show", "what the scheduler runs with; no secrets")->callback([&context] {
-    ApiClient client = context.client();
-    const auto reply = client.get("v1/config");
-    if (reply) std::cout << reply->dump(context.wants_json() ? -1 : 2) << "\n";
-    context.exit_code = reply ? exit_ok : report(reply.error());
+  CLI::App* show_command = config->add_subcommand("show", "what the scheduler runs with; no secrets");
+  show_command->footer("Example:\n  skep config show --output json");
+  show_command->callback([&context] {
+    context.exit_code = show(context, "v1/config", [](const Json& running) {
+      std::cout << running.dump(2, ' ', false, Json::error_handler_t::replace) << "\n";
+      return exit_ok;
+    });
   });
   CLI::App* reload =
       config->add_subcommand("reload", "make the scheduler read its file again; a bad file changes nothing");
+  reload->alias("apply");
   reload->add_flag("--yes", options->yes, "even if more than a tenth of the farm is retired");
+  reload->footer(
+      "A busy executor finishes its build before it goes. kill -HUP does the same without --yes.\n"
+      "Examples:\n  skep config check /etc/skep/scheduler.yaml && skep config reload\n"
+      "  skep config reload --yes");
   reload->callback([options, &context] {
     ApiClient client = context.client();
     const auto reply = client.post("v1/config/reload", Json{{"yes", options->yes}});
-    if (reply)
-      std::cout << (context.wants_json() ? json::dump(*reply) : reply->value("message", "reloaded")) << "\n";
-    context.exit_code = reply ? exit_ok : report(reply.error());
+    if (reply) {
+      std::cout << (context.wants_json() ? json::dump(*reply) : text_of(*reply, "message")) << "\n";
+      context.exit_code = exit_ok;
+      return;
+    }
+    Error error = reply.error();
+    error.message = "not reloaded, the old configuration stays: " + error.message;
+    const bool is_bad_file = error.code == ErrorCode::invalid_input;
+    const int code = report(error);
+    context.exit_code = is_bad_file ? exit_invalid_config : code;
   });
 
   app.add_subcommand("version", "version of skep")->callback([&context] {
@@ -99,11 +100,6 @@ void add_config(CLI::App& app, Context& context) {
                                        : std::string("skep ") + skep_version)
               << "\n";
   });
-  auto shell = std::make_shared<std::string>("bash");
-  CLI::App* completion = app.add_subcommand("completion", "print a completion script");
-  completion->add_option("shell", *shell, "bash")->check(CLI::IsMember({"bash"}))->capture_default_str();
-  completion->footer("Example:\n  skep completion bash > /etc/bash_completion.d/skep");
-  completion->callback([] { std::cout << bash_completion; });
 }
 
 }  // namespace skep::cli

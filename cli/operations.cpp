@@ -1,9 +1,13 @@
+// What changes the farm: chosen by names and filters, said before it is done (--dry-run), waited for
+// (--wait).
 #include <algorithm>
 #include <chrono>
 #include <iostream>
+#include <map>
 #include <thread>
 
-#include "cli/commands.h"
+#include "cli/reply.h"
+#include "cli/selection.h"
 #include "cli/table.h"
 #include "common/http/http_types.h"
 #include "common/shell/clock.h"
@@ -15,95 +19,53 @@ using json::Json;
 
 namespace {
 
-/// What a command acts on: names or globs, narrowed by filters. Nothing given selects nothing.
-struct Selection {
-  std::vector<std::string> names;
-  bool all = false;
-  std::string template_name, host, state;
-  bool is_empty() const {
-    return names.empty() && !all && template_name.empty() && host.empty() && state.empty();
-  }
-};
-
 struct Operation {
+  const char* verb = "";
+  std::string done;  // what people read of one: "draining"
+  std::string next;  // what to do next; may be empty
   Selection selection;
   std::string reason;
   std::string for_time = "1h";
-  bool wait = false;
-  std::string wait_limit = "30m";
-  bool dry_run = false;
+  bool waits = false;
+  std::string timeout = "30m";
+  bool is_dry = false;
   bool even_if_busy = false;
+  bool yes = false;
 };
 
-bool is_selected(const Selection& selection, const Json& object, const char* name_key) {
-  const std::string name = object.value(name_key, "");
-  const bool by_name = selection.names.empty() ||
-                       std::any_of(selection.names.begin(), selection.names.end(),
-                                   [&](const std::string& pattern) { return matches_glob(pattern, name); });
-  return by_name &&
-         (selection.template_name.empty() || selection.template_name == object.value("template", "")) &&
-         (selection.host.empty() || matches_glob(selection.host, object.value("host", ""))) &&
-         (selection.state.empty() || selection.state == object.value("state", ""));
+struct Outcome {
+  std::vector<std::string> changed;
+  std::vector<std::pair<std::string, Error>> failed;
+};
+
+/// What still has to happen, as text; "" when nothing.
+using WhatIsLeft = std::function<Result<std::string>(ApiClient&)>;
+
+bool may_pass(const Error& error) {
+  return error.code == ErrorCode::unavailable || error.code == ErrorCode::timed_out;
 }
 
-/// Names of what is selected; an error when a plain name (no glob) selects nothing.
-Result<std::vector<std::string>> select(ApiClient& client, const Selection& selection, const char* target,
-                                        const char* name_key, const char* noun) {
-  if (selection.is_empty()) {
-    return Error::failed(ErrorCode::invalid_input,
-                         std::string("say which ") + noun + ": names (with *), a filter, or --all");
-  }
-  auto list = client.get(target);
-  if (!list) return list.error();
-  std::vector<std::string> found;
-  for (const Json& object : *list) {
-    if (is_selected(selection, object, name_key) && object.value("state", "") != "gone")
-      found.push_back(object.value(name_key, ""));
-  }
-  for (const std::string& name : selection.names) {
-    const bool is_there =
-        std::any_of(found.begin(), found.end(), [&](const std::string& f) { return matches_glob(name, f); });
-    if (!is_there)
-      return Error::failed(ErrorCode::not_found, std::string("no ") + noun + " is called " + name,
-                           std::string("see skep ") + noun + "s");
-  }
-  return found;
-}
-
-void print_result(const Context& context, const std::vector<std::string>& names, const std::string& done,
-                  bool dry_run) {
-  if (context.wants_json()) {
-    std::cout << json::dump(Json{{"changed", dry_run ? Json::array() : Json(names)},
-                                 {"selected", names},
-                                 {"dry_run", dry_run}})
-              << "\n";
-    return;
-  }
-  for (const std::string& name : names)
-    std::cout << (dry_run ? "would be " : "") << done << ": " << name << "\n";
-  if (names.empty()) std::cout << "nothing is selected\n";
-}
-
-/// Polls until `is_done`, with progress on stderr; exit_timed_out after the limit.
-int wait_for(const Context& context, const std::string& limit,
-             const std::function<Result<std::string>(ApiClient&)>& what_is_left) {
-  const auto allowed = parse_duration(limit);
-  if (!allowed) return report(allowed.error());
+/// Polls until nothing is left, with progress on stderr; exit_timed_out after the limit. A scheduler that is
+/// away for a while is waited for, too.
+int wait_until_done(const Context& context, const std::string& timeout, const WhatIsLeft& what_is_left) {
+  const auto allowed = parse_duration(timeout);
+  if (!allowed) return report_usage("--timeout: " + allowed.error().message, "such as 90s or 30m");
   const Instant give_up = shell::now() + *allowed;
   ApiClient client = context.client();
   std::string last;
   for (;;) {
-    const auto left = what_is_left(client);
-    if (!left) return report(left.error());
-    if (left->empty()) return exit_ok;
-    if (*left != last) std::cerr << "waiting: " << *left << "\n";
-    last = *left;
+    auto left = what_is_left(client);
+    if (!left && !may_pass(left.error())) return report(left.error());
+    const std::string text = left ? *left : left.error().message;
+    if (text.empty()) return exit_ok;
+    if (text != last) std::cerr << "waiting: " << text << std::endl;
+    last = text;
     if (shell::now() >= give_up) {
-      std::cerr << "skep: still waiting after " << limit << ": " << *left
+      std::cerr << "skep: still waiting after " << timeout << ": " << text
                 << "\n  nothing was undone; it goes on without this command\n";
       return exit_timed_out;
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
   }
 }
 
@@ -112,8 +74,7 @@ Result<std::string> executors_left(ApiClient& client, const std::function<bool(c
   if (!executors) return executors.error();
   std::map<std::string, int> states;
   for (const Json& e : *executors) {
-    const std::string state = e.value("state", "");
-    if (state != "gone" && state != "held" && counts(e)) ++states[state];
+    if (counts(e)) ++states[text_of(e, "state")];
   }
   std::string text;
   for (const auto& [state, count] : states)
@@ -121,44 +82,145 @@ Result<std::string> executors_left(ApiClient& client, const std::function<bool(c
   return text;
 }
 
-int run_hosts(const Context& context, const Operation& op, const char* verb, const std::string& done) {
-  ApiClient client = context.client();
-  const auto hosts = select(client, op.selection, "v1/hosts", "host", "host");
-  if (!hosts) return report(hosts.error());
-  if (!op.dry_run) {
-    for (const std::string& host : *hosts) {
-      const auto reply =
-          client.post("v1/hosts/" + http::percent_encode(host) + "/" + verb, Json{{"reason", op.reason}});
-      if (!reply) return report(reply.error());
+bool is_left(const Json& executor) {
+  const std::string state = text_of(executor, "state");
+  return state != "gone" && state != "held";
+}
+
+Outcome post_to_each(ApiClient& client, const Kind& kind, const Operation& op,
+                     const std::vector<std::string>& names, const Json& body) {
+  Outcome out;
+  for (const std::string& name : names) {
+    const auto reply =
+        client.post(std::string(kind.target) + "/" + http::percent_encode(name) + "/" + op.verb, body);
+    const bool is_gone_already =
+        !reply && reply.error().code == ErrorCode::not_found && std::string(op.verb) == "retire";
+    if (reply || is_gone_already) {
+      out.changed.push_back(name);
+    } else {
+      out.failed.emplace_back(name, reply.error());
+      if (may_pass(reply.error())) break;  // the others would only wait for the same
     }
   }
-  print_result(context, *hosts, done, op.dry_run);
-  if (!op.wait || op.dry_run) return exit_ok;
-  return wait_for(context, op.wait_limit, [&](ApiClient& c) {
-    return executors_left(c, [&](const Json& e) {
-      return std::find(hosts->begin(), hosts->end(), e.value("host", "")) != hosts->end();
-    });
+  return out;
+}
+
+void print_names(const Operation& op, const std::vector<std::string>& names) {
+  for (const std::string& name : names)
+    std::cout << (op.is_dry ? "would be " : "") << op.done << ": " << name << "\n";
+  if (names.empty()) std::cout << "nothing is selected\n";
+  if (!names.empty() && !op.is_dry && !op.next.empty()) std::cout << op.next << "\n";
+  std::cout << std::flush;
+}
+
+void print_json(const Operation& op, const std::vector<std::string>& selected, const Outcome& outcome,
+                const Json& is_done) {
+  Json failed = Json::array();
+  for (const auto& [name, error] : outcome.failed)
+    failed.push_back({{"name", name}, {"message", error.message}});
+  std::cout << json::dump(Json{{"selected", selected},
+                               {"changed", outcome.changed},
+                               {"failed", failed},
+                               {"dry_run", op.is_dry},
+                               {"is_done", is_done}})
+            << "\n";
+}
+
+/// Posts to all that are selected, says so, and waits. One that fails does not keep the others from it.
+int run_on(const Context& context, ApiClient& client, const Kind& kind, const Operation& op,
+           const std::vector<std::string>& names, const Json& body, const WhatIsLeft& what_is_left) {
+  const bool is_waiting = op.waits && !op.is_dry && !names.empty();
+  const Outcome outcome = op.is_dry ? Outcome{} : post_to_each(client, kind, op, names, body);
+  if (!context.wants_json()) print_names(op, op.is_dry ? names : outcome.changed);
+  int code = exit_ok;
+  for (const auto& [name, error] : outcome.failed)
+    code = report({error.code, error.outcome, name + ": " + error.message, error.hint});
+  if (is_waiting && code == exit_ok) code = wait_until_done(context, op.timeout, what_is_left);
+  if (context.wants_json()) {
+    print_json(op, names, outcome, is_waiting ? Json(code == exit_ok) : Json(nullptr));
+  } else if (is_waiting && code == exit_ok) {
+    std::cout << "done\n";
+  }
+  return code;
+}
+
+Result<std::vector<Json>> select(ApiClient& client, const Selection& selection, const Kind& kind) {
+  if (selection.is_empty()) {
+    return Error::failed(ErrorCode::invalid_input,
+                         std::string("say which ") + kind.noun + "s: names (with *), a filter, or --all",
+                         "--dry-run shows what would be done");
+  }
+  const auto list = client.get(kind.target);
+  if (!list) return list.error();
+  auto chosen = choose(client, selection, kind, *list);
+  if (!chosen) return chosen.error();
+  std::erase_if(*chosen, [](const Json& object) { return text_of(object, "state") == "gone"; });
+  return chosen;
+}
+
+std::vector<std::string> names_of(const std::vector<Json>& objects, const Kind& kind) {
+  std::vector<std::string> names;
+  for (const Json& object : objects) names.push_back(text_of(object, kind.name_key));
+  return names;
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+int run_hosts(const Context& context, const Operation& op, bool destroys) {
+  ApiClient client = context.client();
+  const auto hosts = select(client, op.selection, host_kind);
+  if (!hosts) return report(hosts.error());
+  const std::vector<std::string> names = names_of(*hosts, host_kind);
+  if (destroys && op.selection.all && !op.selection.has_filter() && !op.yes && !op.is_dry)
+    return report_refused(
+        "not done: no host would be left that takes work (" + std::to_string(names.size()) + " selected)",
+        "add --yes to do it, or --dry-run to see what would be done");
+  return run_on(context, client, host_kind, op, names, Json{{"reason", op.reason}}, [&](ApiClient& c) {
+    return executors_left(c,
+                          [&](const Json& e) { return is_left(e) && contains(names, text_of(e, "host")); });
   });
 }
 
-int run_executors(const Context& context, const Operation& op, const char* verb, const std::string& done,
-                  const Json& body) {
+int run_retire(const Context& context, const Operation& op) {
   ApiClient client = context.client();
-  const auto executors = select(client, op.selection, "v1/executors", "id", "executor");
+  const auto executors = select(client, op.selection, executor_kind);
   if (!executors) return report(executors.error());
-  if (!op.dry_run) {
-    for (const std::string& id : *executors) {
-      const auto reply = client.post("v1/executors/" + http::percent_encode(id) + "/" + verb, body);
-      if (!reply) return report(reply.error());
-    }
+  const std::vector<std::string> names = names_of(*executors, executor_kind);
+  const auto busy = std::count_if(executors->begin(), executors->end(),
+                                  [](const Json& e) { return text_of(e, "state") == "busy"; });
+  if (!op.yes && !op.is_dry) {
+    if (op.even_if_busy && busy > 0)
+      return report_refused("not done: it would end " + std::to_string(busy) + " running builds",
+                            "add --yes to do it, or --dry-run to see which");
+    if (op.selection.all && !op.selection.has_filter())
+      return report_refused("not done: it would retire all " + std::to_string(names.size()) + " executors",
+                            "add --yes to do it, or --dry-run to see which");
   }
-  print_result(context, *executors, done, op.dry_run);
-  if (!op.wait || op.dry_run) return exit_ok;
-  return wait_for(context, op.wait_limit, [&](ApiClient& c) {
-    return executors_left(c, [&](const Json& e) {
-      return std::find(executors->begin(), executors->end(), e.value("id", "")) != executors->end();
-    });
-  });
+  Operation said = op;
+  if (busy > 0 && !op.even_if_busy)
+    said.next = std::to_string(busy) + " of them are busy and go at the end of their build";
+  return run_on(context, client, executor_kind, said, names,
+                Json{{"reason", op.reason}, {"even_if_busy", op.even_if_busy}}, [&](ApiClient& c) {
+                  return executors_left(
+                      c, [&](const Json& e) { return is_left(e) && contains(names, text_of(e, "id")); });
+                });
+}
+
+int run_hold(const Context& context, const Operation& op) {
+  const auto time = parse_duration(op.for_time);
+  if (!time || *time < seconds(1) || *time > hours(24 * 30))
+    return report_usage("--for: \"" + op.for_time + "\" is no time from 1s to 30 days", "such as 30m or 2h");
+  ApiClient client = context.client();
+  const auto executors = select(client, op.selection, executor_kind);
+  if (!executors) return report(executors.error());
+  const std::vector<std::string> names = names_of(*executors, executor_kind);
+  return run_on(context, client, executor_kind, op, names,
+                Json{{"for_ms", to_ms(*time)}, {"reason", op.reason}}, [&](ApiClient& c) {
+                  return executors_left(
+                      c, [&](const Json& e) { return is_left(e) && contains(names, text_of(e, "id")); });
+                });
 }
 
 int run_pause(const Context& context, const char* verb, const std::string& reason, const char* done) {
@@ -169,82 +231,104 @@ int run_pause(const Context& context, const char* verb, const std::string& reaso
   return exit_ok;
 }
 
-void add_wait(CLI::App* command, Operation& op) {
-  command->add_flag("--wait", op.wait, "wait until it is done, with progress on stderr");
-  command->add_option("--wait-limit", op.wait_limit, "give up waiting after this long")
+void add_reason(CLI::App* command, std::string& reason) {
+  command->add_option("--reason", reason, "shown to everybody who looks");
+}
+
+void add_wait(CLI::App* command, Operation& op, const char* until) {
+  command->add_flag("--wait", op.waits, std::string("wait until ") + until + ", with progress on stderr");
+  command->add_option("--timeout", op.timeout, "give up waiting after this long (exit code 5)")
       ->capture_default_str();
 }
 
-void add_executor_selection(CLI::App* command, Operation& op) {
-  command->add_option("executor", op.selection.names, "names; * stands for anything");
-  command->add_option("--template", op.selection.template_name, "only of this template");
-  command->add_option("--host", op.selection.host, "only on this host; * stands for anything");
-  command->add_option("--state", op.selection.state, "only in this state");
-  command->add_flag("--all", op.selection.all, "all executors");
-  command->add_flag("--dry-run", op.dry_run, "show what would be done, change nothing");
+void add_dry_run(CLI::App* command, Operation& op) {
+  command->add_flag("--dry-run", op.is_dry, "show what would be done, change nothing");
 }
 
-void add_host_operation(CLI::App& app, Context& context, const char* verb, const char* help, const char* done,
-                        bool can_wait) {
-  auto op = std::make_shared<Operation>();
-  CLI::App* command = app.add_subcommand(verb, help);
-  command->add_option("host", op->selection.names, "names; * stands for anything");
-  command->add_flag("--all", op->selection.all, "all hosts");
-  command->add_option("--reason", op->reason, "shown to everybody who looks");
-  command->add_flag("--dry-run", op->dry_run, "show what would be done, change nothing");
-  if (can_wait) add_wait(command, *op);
-  command->footer(std::string("Example:\n  skep ") + verb + " hv-07" +
-                  (can_wait ? " --reason 'new disks' --wait" : ""));
-  command->callback([=, &context] { context.exit_code = run_hosts(context, *op, verb, done); });
+void add_host_operations(CLI::App& app, Context& context) {
+  auto drain = std::make_shared<Operation>();
+  drain->verb = "drain";
+  drain->done = "draining";
+  drain->next = "busy executors finish first: skep executors shows them; skep undrain takes it back";
+  CLI::App* drain_command = app.add_subcommand("drain", "no new work on these hosts; busy executors finish");
+  add_host_filters(drain_command, drain->selection);
+  drain_command->add_flag("--all", drain->selection.all, "all hosts (needs --yes)");
+  add_reason(drain_command, drain->reason);
+  add_wait(drain_command, *drain, "no executor is left on them (held ones stay)");
+  add_dry_run(drain_command, *drain);
+  drain_command->add_flag("--yes", drain->yes, "even all hosts at once");
+  drain_command->footer(
+      "Examples:\n  skep drain hv-07 --reason 'new disks' --wait --timeout 2h\n"
+      "  skep drain 'rack2-*' --dry-run");
+  drain_command->callback([drain, &context] { context.exit_code = run_hosts(context, *drain, true); });
+
+  auto undrain = std::make_shared<Operation>();
+  undrain->verb = "undrain";
+  undrain->done = "taking work again";
+  CLI::App* undrain_command = app.add_subcommand("undrain", "these hosts take work again");
+  add_host_filters(undrain_command, undrain->selection);
+  undrain_command->add_flag("--all", undrain->selection.all, "all hosts");
+  add_dry_run(undrain_command, *undrain);
+  undrain_command->footer("Examples:\n  skep undrain hv-07\n  skep undrain --state draining --dry-run");
+  undrain_command->callback([undrain, &context] { context.exit_code = run_hosts(context, *undrain, false); });
+}
+
+void add_hold(CLI::App& app, Context& context) {
+  auto hold = std::make_shared<Operation>();
+  hold->verb = "hold";
+  CLI::App* command =
+      app.add_subcommand("hold", "keep executors for debugging until a time; they take no further build");
+  add_executor_filters(command, hold->selection);
+  command->add_flag("--all", hold->selection.all, "all executors");
+  command->add_option("--for", hold->for_time, "how long, such as 30m or 2h")->capture_default_str();
+  add_reason(command, hold->reason);
+  add_wait(command, *hold, "they are held: a busy one after its build");
+  add_dry_run(command, *hold);
+  command->footer(
+      "skep retire ends a hold.\nExamples:\n  skep hold skep-linux-7-1f --for 2h --reason 'flaky test'\n"
+      "  skep hold --template linux --state busy --wait");
+  command->callback([hold, &context] {
+    hold->done = "held for " + hold->for_time;
+    hold->next = "skep retire ends a hold before its time";
+    context.exit_code = run_hold(context, *hold);
+  });
+}
+
+void add_retire(CLI::App& app, Context& context) {
+  auto retire = std::make_shared<Operation>();
+  retire->verb = "retire";
+  retire->done = "retired";
+  CLI::App* command =
+      app.add_subcommand("retire", "destroy executors: idle ones now, busy ones at the end of their build");
+  add_executor_filters(command, retire->selection);
+  command->add_flag("--all", retire->selection.all, "all executors (needs --yes)");
+  add_reason(command, retire->reason);
+  command->add_flag("--even-if-busy", retire->even_if_busy, "end running builds too (needs --yes)");
+  add_wait(command, *retire, "they are gone");
+  add_dry_run(command, *retire);
+  command->add_flag("--yes", retire->yes, "even if all executors go, or running builds are ended");
+  command->footer(
+      "Examples:\n  skep retire --template linux --state idle --dry-run\n"
+      "  skep retire skep-linux-7-1f --even-if-busy --yes --reason 'hangs' --wait");
+  command->callback([retire, &context] { context.exit_code = run_retire(context, *retire); });
 }
 
 }  // namespace
 
 void add_operations(CLI::App& app, Context& context) {
-  add_host_operation(app, context, "drain", "no new work on these hosts; busy executors finish", "draining",
-                     true);
-  add_host_operation(app, context, "undrain", "these hosts take work again", "takes work again", false);
-
-  auto hold = std::make_shared<Operation>();
-  CLI::App* hold_command =
-      app.add_subcommand("hold", "keep executors for debugging until a time; they take no further build");
-  add_executor_selection(hold_command, *hold);
-  hold_command->add_option("--for", hold->for_time, "how long, such as 30m or 2h")->capture_default_str();
-  hold_command->add_option("--reason", hold->reason, "shown to everybody who looks");
-  hold_command->footer("Example:\n  skep hold skep-linux-7-1f --for 2h --reason 'flaky test'");
-  hold_command->callback([hold, &context] {
-    const auto time = parse_duration(hold->for_time);
-    context.exit_code = time ? run_executors(context, *hold, "hold", "held for " + hold->for_time,
-                                             Json{{"for_ms", to_ms(*time)}, {"reason", hold->reason}})
-                             : report(time.error());
+  add_host_operations(app, context);
+  add_hold(app, context);
+  add_retire(app, context);
+  auto reason = std::make_shared<std::string>();
+  CLI::App* pause = app.add_subcommand("pause", "launch nothing new; what runs goes on");
+  add_reason(pause, *reason);
+  pause->footer("Example:\n  skep pause --reason 'controller upgrade'");
+  pause->callback([reason, &context] {
+    context.exit_code = run_pause(context, "pause", *reason, "launching is paused; skep resume ends it");
   });
-
-  auto retire = std::make_shared<Operation>();
-  CLI::App* retire_command =
-      app.add_subcommand("retire", "destroy executors: idle ones now, busy ones at the end of their build");
-  add_executor_selection(retire_command, *retire);
-  retire_command->add_option("--reason", retire->reason, "shown to everybody who looks");
-  retire_command->add_flag("--even-if-busy", retire->even_if_busy, "end running builds too");
-  add_wait(retire_command, *retire);
-  retire_command->footer(
-      "Examples:\n  skep retire --template linux --state idle --dry-run\n  skep retire skep-linux-7-1f "
-      "--even-if-busy --reason 'hangs'");
-  retire_command->callback([retire, &context] {
-    context.exit_code =
-        run_executors(context, *retire, "retire", "retired",
-                      Json{{"reason", retire->reason}, {"even_if_busy", retire->even_if_busy}});
-  });
-
-  auto pause = std::make_shared<Operation>();
-  CLI::App* pause_command = app.add_subcommand("pause", "launch nothing new; what runs goes on");
-  pause_command->add_option("--reason", pause->reason, "shown to everybody who looks");
-  pause_command->callback([pause, &context] {
-    context.exit_code =
-        run_pause(context, "pause", pause->reason, "launching is paused; skep resume ends it");
-  });
-  app.add_subcommand("resume", "launch again")->callback([&context] {
-    context.exit_code = run_pause(context, "resume", "", "launching goes on");
-  });
+  CLI::App* resume = app.add_subcommand("resume", "launch again");
+  resume->footer("Example:\n  skep resume");
+  resume->callback([&context] { context.exit_code = run_pause(context, "resume", "", "launching goes on"); });
 }
 
 }  // namespace skep::cli

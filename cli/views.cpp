@@ -1,9 +1,10 @@
 #include <iostream>
 
-#include "cli/commands.h"
-#include "cli/table.h"
+#include "cli/reply.h"
+#include "cli/selection.h"
+#include "cli/view.h"
 #include "common/http/http_types.h"
-#include "core/resources.h"
+#include "core/nearest_name.h"
 
 namespace skep::cli {
 
@@ -11,241 +12,244 @@ using json::Json;
 
 namespace {
 
-std::string text_of(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return "";
-  return found->is_string() ? found->get<std::string>() : json::dump(*found);
-}
-
-std::int64_t number_of(const Json& object, const char* key, std::int64_t fallback = 0) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_number_integer() ? found->get<std::int64_t>() : fallback;
-}
-
-bool flag_of(const Json& object, const char* key) {
-  const auto found = object.find(key);
-  return found != object.end() && found->is_boolean() && found->get<bool>();
-}
-
-std::string joined(const Json& list) {
-  std::string out;
-  for (const Json& item : list) out += (out.empty() ? "" : ",") + item.get<std::string>();
-  return out;
-}
-
-Resources resources_of(const Json& in) {
-  Resources out;
-  out.cpu_millis = number_of(in, "cpu_millis");
-  out.memory_bytes = number_of(in, "memory_bytes");
-  out.disk_bytes = number_of(in, "disk_bytes");
-  if (in.contains("countable") && in["countable"].is_object()) {
-    for (const auto& [name, count] : in["countable"].items()) {
-      if (count.is_number_integer()) out.countable[name] = count.get<std::int64_t>();
-    }
-  }
-  return out;
-}
-
-/// Shape errors of a peer's reply are an answer, not a crash.
-int guarded(const Context& context, const std::string& target, const std::function<int(const Json&)>& print) {
-  ApiClient client = context.client();
-  const auto reply = client.get(target);
-  if (!reply) return report(reply.error());
-  if (context.wants_json()) {
-    std::cout << json::dump(*reply) << "\n";
-    return exit_ok;
-  }
-  try {
-    return print(*reply);
-  } catch (const std::exception& e) {
-    return report(Error::failed(ErrorCode::malformed_reply,
-                                "the scheduler's answer to " + target + " is not understood: " + e.what(),
-                                "is skep of the same release as the scheduler?"));
-  }
-}
-
-void print_controllers(const Json& controllers) {
-  Table table({"CONTROLLER", "STATE", "VERSION", "ONE BUILD BY", "KICK", "QUEUE", "SEEN", "PROBLEM"});
-  for (const Json& c : controllers) {
-    table.add({text_of(c, "controller"), flag_of(c, "is_known") ? "ok" : "UNKNOWN", text_of(c, "version"),
-               text_of(c, "one_build"), text_of(c, "kick"), std::to_string(number_of(c, "items")),
-               ago_text(number_of(c, "queue_age_ms", -1)), text_of(c, "problem")});
-  }
-  std::cout << table.to_text(terminal_width());
-  for (const Json& c : controllers) {
-    const std::string name = text_of(c, "controller");
-    if (c.contains("missing_permissions") && !c["missing_permissions"].empty()) {
-      std::cout << "! " << name << ": the account lacks " << joined(c["missing_permissions"])
-                << "; grant it in Jenkins\n";
-    }
-    if (c.contains("extra_permissions") && !c["extra_permissions"].empty()) {
-      std::cout << "! " << name << ": the account has more than it needs: " << joined(c["extra_permissions"])
-                << "\n";
-    }
-    if (c.contains("foreign_offline") && !c["foreign_offline"].empty()) {
-      std::cout << "! " << name
-                << ": set offline by somebody else, left alone: " << joined(c["foreign_offline"]) << "\n";
-    }
-  }
-}
-
-std::map<std::string, int> count_states(const Json& executors) {
-  std::map<std::string, int> states;
-  for (const Json& e : executors) ++states[text_of(e, "state")];
-  return states;
-}
-
-int print_status(const Json& s) {
-  std::cout << "farm " << text_of(s, "farm") << ", epoch " << number_of(s, "epoch");
-  if (flag_of(s, "is_paused"))
-    std::cout << ", LAUNCHING PAUSED: " << text_of(s, "pause_reason") << " (skep resume)";
-  std::cout << "\n\n";
-  print_controllers(s.at("controllers"));
-  int unknown_hosts = 0, draining = 0;
-  for (const Json& h : s.at("hosts")) {
-    unknown_hosts += flag_of(h, "is_known") ? 0 : 1;
-    draining += flag_of(h, "is_draining") ? 1 : 0;
-  }
-  std::cout << "\nhosts       " << s["hosts"].size() << " (" << draining << " draining, " << unknown_hosts
-            << " unknown)\n";
-  if (s.contains("registry")) {
-    const std::string problem = text_of(s["registry"], "problem");
-    std::cout << "registry    " << text_of(s["registry"], "type")
-              << (problem.empty() ? "" : ", UNREACHABLE, known hosts stay: " + problem) << "\n";
-  }
-  std::cout << "executors  ";
-  for (const auto& [state, count] : count_states(s.at("executors")))
-    std::cout << " " << count << " " << state;
-  if (s["executors"].empty()) std::cout << " none";
-  std::cout << "\nwaiting    ";
-  std::map<std::string, int> reasons;
-  for (const Json& q : s.at("queue")) ++reasons[text_of(q, "reason")];
-  for (const auto& [reason, count] : reasons) std::cout << " " << count << " " << reason;
-  if (reasons.empty()) std::cout << " nothing";
-  const Json& c = s.at("counters");
-  std::cout << "\nso far      " << number_of(c, "builds_seen") << " builds on "
-            << number_of(c, "executors_used") << " executors, " << number_of(c, "violations")
-            << " second builds, " << number_of(c, "launch_failures") << " failed launches, "
-            << number_of(c, "orphans_swept") << " orphans swept\n";
-  return exit_ok;
-}
-
 int print_hosts(const Json& hosts) {
   Table table({"HOST", "STATE", "OS", "DRIVERS", "EXECUTORS", "FREE", "SEEN", "NOTE"});
   for (const Json& h : hosts) {
     std::string state = flag_of(h, "is_known") ? "ok" : "UNKNOWN";
     if (flag_of(h, "is_draining")) state += ",draining";
     std::string note = flag_of(h, "is_draining") ? text_of(h, "drain_reason") : text_of(h, "unseen_reason");
-    if (h.contains("open_breakers") && !h["open_breakers"].empty())
-      note += (note.empty() ? "" : "; ") + joined(h["open_breakers"]);
+    if (!list_of(h, "open_breakers").empty())
+      note += (note.empty() ? "" : "; ") + joined(list_of(h, "open_breakers"));
     table.add(
-        {text_of(h, "host"), state, text_of(h, "os"), joined(h.value("drivers", Json::array())),
+        {text_of(h, "host"), state, text_of(h, "os"), joined(list_of(h, "drivers")),
          std::to_string(number_of(h, "executors")) + "/" + std::to_string(number_of(h, "max_executors")),
          to_string(resources_of(h.value("free", Json::object()))), ago_text(number_of(h, "seen_ms_ago", -1)),
          note});
   }
-  std::cout << table.to_text(terminal_width());
-  if (hosts.empty()) std::cout << "no host has announced itself; start skep-agentd on one\n";
+  print_table(table);
+  if (hosts.empty()) std::cout << "no host here; one announces itself when skep-agentd runs on it\n";
   return exit_ok;
 }
 
 int print_executors(const Json& executors) {
   Table table({"EXECUTOR", "TEMPLATE", "HOST", "STATE", "FOR", "GATE", "BUILD", "NOTE"});
   for (const Json& e : executors) {
+    const std::string detail = text_of(e, text_of(e, "state") == "held" ? "hold_reason" : "detail");
     table.add({text_of(e, "id"), text_of(e, "template"), text_of(e, "host"), text_of(e, "state"),
                ago_text(number_of(e, "in_state_ms", -1)), text_of(e, "gate"), text_of(e, "build"),
-               text_of(e, "state") == "held" ? text_of(e, "hold_reason") : text_of(e, "detail")});
+               detail == text_of(e, "build") ? "" : detail});
   }
-  std::cout << table.to_text(terminal_width());
-  if (executors.empty()) std::cout << "no executors\n";
+  print_table(table);
+  if (executors.empty()) std::cout << "no executors (--all shows those that ended lately, too)\n";
   return exit_ok;
 }
 
+std::string starts_text(const Json& item) {
+  const std::int64_t starts = number_of(item, "starts_in_ms", -1);
+  return starts < 0 ? "" : duration_to_text(milliseconds(starts));
+}
+
 int print_queue(const Json& queue) {
-  Table table({"ITEM", "NAME", "LABEL", "WAITS", "REASON", "STARTS IN", "WHY"});
+  // A sentence does not fit beside the rest on a small terminal; its reason in one word does.
+  constexpr std::size_t room_for_sentences = 120;
+  const std::size_t width = terminal_width();
+  const bool has_sentences = width == 0 || width >= room_for_sentences;
+  std::vector<std::string> header{"ITEM", "NAME", "LABEL", "WAITS", "REASON", "STARTS IN"};
+  if (has_sentences) header.emplace_back("WHY");
+  Table table(std::move(header));
   for (const Json& q : queue) {
-    const std::int64_t starts = number_of(q, "starts_in_ms", -1);
     table.add({std::to_string(number_of(q, "item")), text_of(q, "name"),
                text_of(q, "label").empty() ? "(any)" : text_of(q, "label"),
-               ago_text(number_of(q, "waiting_ms", -1)), text_of(q, "reason"),
-               starts < 0 ? "" : duration_to_text(milliseconds(starts)), text_of(q, "text")});
+               ago_text(number_of(q, "waiting_ms", -1)), text_of(q, "reason"), starts_text(q),
+               has_sentences ? text_of(q, "text") : ""});
   }
-  std::cout << table.to_text(terminal_width());
-  if (queue.empty()) std::cout << "nothing waits\n";
+  print_table(table);
+  std::cout << (queue.empty() ? "nothing waits\n"
+                              : "skep explain ITEM says why, and what would unblock it\n");
   return exit_ok;
+}
+
+void print_line(const char* title, const std::string& text) {
+  if (!text.empty()) std::cout << "  " << title << text << "\n";
 }
 
 int print_explanation(const Json& q) {
   std::cout << "item " << number_of(q, "item") << " of " << text_of(q, "controller") << ": "
             << text_of(q, "name") << "\n";
-  std::cout << "  label      " << (text_of(q, "label").empty() ? "(any node)" : text_of(q, "label")) << "\n";
-  std::cout << "  waits      " << ago_text(number_of(q, "waiting_ms", -1)) << "\n";
-  std::cout << "  because    " << text_of(q, "text") << "\n";
-  if (!text_of(q, "unblock").empty()) std::cout << "  to unblock " << text_of(q, "unblock") << "\n";
-  const std::int64_t starts = number_of(q, "starts_in_ms", -1);
-  if (starts >= 0) std::cout << "  starts in  about " << duration_to_text(milliseconds(starts)) << "\n";
-  if (!text_of(q, "executor").empty()) std::cout << "  executor   " << text_of(q, "executor") << "\n";
-  if (q.contains("matching_templates") && !q["matching_templates"].empty())
-    std::cout << "  templates  " << joined(q["matching_templates"]) << "\n";
+  print_line("label      ", text_of(q, "label").empty() ? "(any node)" : text_of(q, "label"));
+  print_line("waits      ", ago_text(number_of(q, "waiting_ms", -1)));
+  print_line("because    ", text_of(q, "text"));
+  print_line("to unblock ", text_of(q, "unblock"));
+  print_line("starts in  ", !starts_text(q).empty()         ? "about " + starts_text(q)
+                            : text_of(q, "unblock").empty() ? "not known: its controller decides"
+                                                            : "not known before that changes");
+  print_line("executor   ", text_of(q, "executor"));
+  print_line("templates  ", joined(list_of(q, "matching_templates")));
   if (q.contains("refusals") && !q["refusals"].empty()) {
-    std::cout << "  hosts that refuse:";
+    std::string text;
     for (const auto& [filter, count] : q["refusals"].items())
-      std::cout << " " << json::dump(count) << " by " << filter;
-    std::cout << "\n";
+      text += (text.empty() ? "" : ", ") + printable(filter) + " " + json::dump(count);
+    print_line("refusing   ", text + " (hosts by what refuses them)");
   }
-  if (!text_of(q, "nearest_miss").empty()) std::cout << "  nearest    " << text_of(q, "nearest_miss") << "\n";
+  print_line("nearest    ", text_of(q, "nearest_miss"));
   return exit_ok;
 }
 
 int print_history(const Json& entries) {
-  Table table({"EXECUTOR", "TEMPLATE", "HOST", "END", "BUILD", "GATE OPEN", "BUSY", "SECOND BUILD"});
+  Table table({"EXECUTOR", "TEMPLATE", "HOST", "END", "BUILD", "OPEN", "BUSY", "SECOND"});
   for (const Json& e : entries) {
     table.add({text_of(e, "id"), text_of(e, "template"), text_of(e, "host"), text_of(e, "end"),
                text_of(e, "build"), duration_to_text(milliseconds(number_of(e, "gate_open_ms"))),
                duration_to_text(milliseconds(number_of(e, "busy_ms"))),
                flag_of(e, "is_violation") ? "YES" : "no"});
   }
-  std::cout << table.to_text(terminal_width());
+  print_table(table);
   if (entries.empty()) std::cout << "no executor has ended yet\n";
   return exit_ok;
 }
 
-void add_view(CLI::App& app, Context& context, const char* name, const char* help, const char* target,
-              int (*print)(const Json&)) {
-  app.add_subcommand(name, help)->callback([=, &context] {
-    context.exit_code = guarded(context, target, print);
+Json array_of(const std::vector<Json>& values) {
+  Json out = Json::array();
+  for (const Json& value : values) out.push_back(value);
+  return out;
+}
+
+/// A list with the filters of `kind`; `hides_gone`: what ended is shown with --all or by its state only.
+int show_chosen(const Context& context, const Selection& selection, const Kind& kind, const Print& print,
+                bool hides_gone) {
+  ApiClient client = context.client();
+  return show(context, kind.target, print, [&](const Json& list) -> Result<Json> {
+    auto chosen = choose(client, selection, kind, list);
+    if (!chosen) return chosen.error();
+    if (hides_gone && !selection.all && selection.states.empty() && selection.names.empty())
+      std::erase_if(*chosen, [](const Json& e) { return text_of(e, "state") == "gone"; });
+    return array_of(*chosen);
+  });
+}
+
+void add_lists(CLI::App& app, Context& context) {
+  auto hosts = std::make_shared<Selection>();
+  CLI::App* host_command = app.add_subcommand("hosts", "hosts, their room and state");
+  add_host_filters(host_command, *hosts);
+  host_command->footer(
+      "Examples:\n  skep hosts\n  skep hosts 'hv-0*' --state draining\n  skep hosts --output json");
+  host_command->callback(
+      [hosts, &context] { context.exit_code = show_chosen(context, *hosts, host_kind, print_hosts, false); });
+
+  auto executors = std::make_shared<Selection>();
+  CLI::App* executor_command = app.add_subcommand("executors", "executors and what they do");
+  add_executor_filters(executor_command, *executors);
+  executor_command->add_flag("--all", executors->all, "those that ended lately, too");
+  executor_command->footer(
+      "Examples:\n  skep executors --state busy --host hv-07\n  skep executors --label 'linux && !docker'\n"
+      "  skep executors --all --template linux     why did they fail?");
+  executor_command->callback([executors, &context] {
+    context.exit_code = show_chosen(context, *executors, executor_kind, print_executors, true);
+  });
+}
+
+struct QueueFilter {
+  std::vector<std::string> names;
+  std::string reason, controller;
+};
+
+/// "team-a » nightly" is what Jenkins shows, "team-a/nightly" what people type.
+std::string path_of(std::string name) {
+  const std::string arrow = " » ";
+  for (std::size_t at = name.find(arrow); at != std::string::npos; at = name.find(arrow, at))
+    name.replace(at, arrow.size(), "/");
+  return name;
+}
+
+bool fits(const QueueFilter& filter, const Json& item) {
+  const std::string path = path_of(text_of(item, "name"));
+  const bool by_name = filter.names.empty() ||
+                       std::any_of(filter.names.begin(), filter.names.end(),
+                                   [&](const auto& name) { return matches_glob(path_of(name), path); });
+  return by_name && (filter.reason.empty() || filter.reason == text_of(item, "reason")) &&
+         (filter.controller.empty() || filter.controller == text_of(item, "controller"));
+}
+
+Json chosen_items(const QueueFilter& filter, const Json& queue) {
+  Json out = Json::array();
+  for (const Json& item : queue) {
+    if (fits(filter, item)) out.push_back(item);
+  }
+  return out;
+}
+
+void add_queue(CLI::App& app, Context& context) {
+  auto filter = std::make_shared<QueueFilter>();
+  CLI::App* queue = app.add_subcommand("queue", "what waits, and why");
+  queue->add_option("job", filter->names, "jobs by name; * stands for anything");
+  queue->add_option("--reason", filter->reason, "only what waits for this reason, such as no_room");
+  queue->add_option("--controller", filter->controller, "only of this controller");
+  queue->footer(
+      "Examples:\n  skep queue\n  skep queue 'team-a/*' --reason no_template\n  skep queue -o json");
+  queue->callback([filter, &context] {
+    context.exit_code = show(context, "v1/queue", print_queue,
+                             [&](const Json& list) -> Result<Json> { return chosen_items(*filter, list); });
+  });
+}
+
+/// A job's name instead of a number: everything of it that waits.
+int explain_job(const Context& context, const std::string& name, const std::string& controller) {
+  ApiClient client = context.client();
+  const auto queue = client.get("v1/queue");
+  if (!queue) return report(queue.error());
+  const Json items = chosen_items({{name}, "", controller}, *queue);
+  if (items.empty()) {
+    std::vector<std::string> known;
+    for (const Json& item : *queue) known.push_back(path_of(text_of(item, "name")));
+    const std::string nearest = nearest_name(name, known);
+    return report(Error::failed(ErrorCode::not_found, "no item of " + name + " waits in the queue",
+                                (nearest.empty() ? "" : "did you mean " + nearest + "? ") +
+                                    std::string("it may have started; see skep queue")));
+  }
+  return show_answer(context, items, [](const Json& list) {
+    for (const Json& item : list) print_explanation(item);
+    return exit_ok;
+  });
+}
+
+void add_explain(CLI::App& app, Context& context) {
+  struct Item {
+    std::string item;
+    std::string controller;
+  };
+  auto item = std::make_shared<Item>();
+  CLI::App* explain =
+      app.add_subcommand("explain", "why an item waits, what would unblock it, when it starts");
+  explain
+      ->add_option("item", item->item, "the item's number (see skep queue), or a job's name (* is anything)")
+      ->required();
+  explain->add_option("--controller", item->controller, "which controller, where there are several");
+  explain->footer("Examples:\n  skep explain 4711\n  skep explain 'team-a/nightly*'");
+  explain->callback([item, &context] {
+    const bool is_number = !item->item.empty() && item->item.size() < 19 &&
+                           item->item.find_first_not_of("0123456789") == std::string::npos;
+    if (!is_number) {
+      context.exit_code = explain_job(context, item->item, item->controller);
+      return;
+    }
+    std::string target = "v1/queue/" + item->item;
+    if (!item->controller.empty()) target += "?controller=" + http::percent_encode(item->controller);
+    context.exit_code = show(context, target, print_explanation);
   });
 }
 
 }  // namespace
 
 void add_views(CLI::App& app, Context& context) {
-  add_view(app, context, "status", "the farm on one screen", "v1/status", print_status);
-  add_view(app, context, "hosts", "hypervisor hosts, their room and state", "v1/hosts", print_hosts);
-  add_view(app, context, "executors", "every executor and what it does", "v1/executors", print_executors);
-  add_view(app, context, "queue", "what waits, and why", "v1/queue", print_queue);
+  add_lists(app, context);
+  add_queue(app, context);
+  add_explain(app, context);
   auto limit = std::make_shared<int>(50);
   CLI::App* history = app.add_subcommand("history", "audit records of executors that ended, newest first");
   history->add_option("-n,--limit", *limit, "how many")->check(CLI::Range(1, 10000))->capture_default_str();
+  history->footer("Examples:\n  skep history\n  skep history --limit 1000 --output json");
   history->callback([limit, &context] {
-    context.exit_code = guarded(context, "v1/history?limit=" + std::to_string(*limit), print_history);
-  });
-
-  struct Item {
-    std::int64_t id = 0;
-    std::string controller;
-  };
-  auto item = std::make_shared<Item>();
-  CLI::App* explain =
-      app.add_subcommand("explain", "why an item waits, what would unblock it, when it starts");
-  explain->add_option("item", item->id, "the item's number in the controller's queue (see skep queue)")
-      ->required();
-  explain->add_option("--controller", item->controller, "which controller, where there are several");
-  explain->footer("Example:\n  skep explain 4711");
-  explain->callback([item, &context] {
-    std::string target = "v1/queue/" + std::to_string(item->id);
-    if (!item->controller.empty()) target += "?controller=" + http::percent_encode(item->controller);
-    context.exit_code = guarded(context, target, print_explanation);
+    context.exit_code = show(context, "v1/history?limit=" + std::to_string(*limit), print_history);
   });
 }
 

@@ -5,9 +5,13 @@
 
 namespace skep::cli {
 
+bool is_stdout_terminal() {
+  return isatty(STDOUT_FILENO) != 0;
+}
+
 std::size_t terminal_width() {
   winsize size{};
-  if (isatty(STDOUT_FILENO) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
+  if (!is_stdout_terminal() || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
   return size.ws_col;
 }
 
