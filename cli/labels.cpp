@@ -68,9 +68,7 @@ bool read_line(std::istream& in, std::size_t limit, std::string& line, bool& is_
 
 /// One answer a line, at once, so that it can be talked to through a pipe. A bad line is said on stderr with
 /// its number and has no answer; the others are answered all the same.
-int run_stdin(const Context& context, const std::vector<NamedSet>& sets) {
-  if (!context.wants_json())
-    return report_usage("--stdin prints one JSON object a line", "say --output json with it");
+int run_stdin(const std::vector<NamedSet>& sets) {
   constexpr std::size_t longest = 1 << 20;
   int bad = 0;
   std::string line;
@@ -120,8 +118,10 @@ void print_label(const Json& label, const std::vector<NamedSet>& sets) {
 int run_labels(const LabelsOptions& options, const Context& context) {
   if (options.texts.empty() == !options.from_stdin)
     return report_usage("give label texts, or --stdin, but not both", "skep labels 'linux && !arm'");
+  if (options.from_stdin && !context.wants_json())
+    return report_usage("--stdin prints one JSON object a line", "say --output json with it");
   const auto sets = sets_of(options, context);
-  if (options.from_stdin) return sets ? run_stdin(context, *sets) : report(sets.error());
+  if (options.from_stdin) return sets ? run_stdin(*sets) : report(sets.error());
   const std::vector<NamedSet> none;
   for (const std::string& text : options.texts) {
     const Json label = read_label(text, sets ? *sets : none);

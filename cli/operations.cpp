@@ -107,7 +107,7 @@ Outcome post_to_each(ApiClient& client, const Kind& kind, const Operation& op,
 
 void print_names(const Operation& op, const std::vector<std::string>& names) {
   for (const std::string& name : names)
-    std::cout << (op.is_dry ? "would be " : "") << op.done << ": " << name << "\n";
+    std::cout << (op.is_dry ? std::string("would ") + op.verb : op.done) << ": " << name << "\n";
   if (names.empty()) std::cout << "nothing is selected\n";
   if (!names.empty() && !op.is_dry && !op.next.empty()) std::cout << op.next << "\n";
   std::cout << std::flush;

@@ -1,4 +1,5 @@
 // `skep status`: the farm on one screen, what is wrong with it first, each with what to do about it.
+#include <algorithm>
 #include <chrono>
 #include <iomanip>
 #include <iostream>
@@ -29,6 +30,18 @@ std::string time_text(std::int64_t ms_since_epoch) {
        << std::setw(2) << unsigned(date.day()) << " " << std::setw(2) << clock.hours().count() << ":"
        << std::setw(2) << clock.minutes().count() << ":" << std::setw(2) << clock.seconds().count() << " UTC";
   return text.str();
+}
+
+void look_at_configuration(const Json& configuration, std::vector<Trouble>& out) {
+  const auto found = configuration.is_object() ? configuration.find("refused") : configuration.end();
+  if (found == configuration.end() || !found->is_string()) return;
+  const std::string text = found->get<std::string>();
+  const auto more = std::count(text.begin(), text.end(), '\n');
+  out.push_back({"configuration: reload refused at " + time_text(number_of(configuration, "refused_at_ms")) +
+                     ": " + printable(text.substr(0, text.find('\n'))) +
+                     (more > 0 ? " (and " + std::to_string(more) + " more)" : ""),
+                 "the old configuration stays; skep config check " + text_of(configuration, "file") +
+                     ", then skep config reload"});
 }
 
 void look_at_controllers(const Json& controllers, std::vector<Trouble>& out) {
@@ -74,11 +87,7 @@ std::vector<Trouble> troubles_of(const Json& s) {
         {"launching is paused: " +
              (text_of(s, "pause_reason").empty() ? "no reason was given" : text_of(s, "pause_reason")),
          "skep resume"});
-  if (s.contains("configuration") && !text_of(s["configuration"], "refused").empty())
-    out.push_back({"configuration: reload refused at " +
-                       time_text(number_of(s["configuration"], "refused_at_ms")) + ": " +
-                       text_of(s["configuration"], "refused"),
-                   "the old configuration stays; skep config check FILE, then skep config reload"});
+  if (s.contains("configuration")) look_at_configuration(s["configuration"], out);
   look_at_controllers(s.at("controllers"), out);
   look_at_hosts(s.at("hosts"), out);
   const std::int64_t violations = number_of(s.at("counters"), "violations");

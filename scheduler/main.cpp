@@ -57,7 +57,6 @@ int run(const std::string& config_file, const std::string& listen, bool prints_u
     std::cerr << config.error().message << "\n";
     return exit_config;
   }
-  if (!listen.empty()) config->listen = listen;
   skep::log::initialize(config->log_level, config->log_format);
   skep::posix_host::SignalWaiter signals;
   std::unique_ptr<LeaderLock> lock;
@@ -67,7 +66,7 @@ int run(const std::string& config_file, const std::string& listen, bool prints_u
     lock = std::move(*made);
     if (!stand_by(*lock, signals)) return 0;
   }
-  skep::scheduler::Daemon daemon(std::move(*config), config_file);
+  skep::scheduler::Daemon daemon(std::move(*config), config_file, listen);
   daemon.on_failure([&signals] { signals.interrupt(); });
   if (lock) daemon.claim_epoch_with([&lock](skep::Epoch at_least) { return lock->claim_epoch(at_least); });
   if (auto started = daemon.start(); !started) return fail(started.error());

@@ -428,13 +428,19 @@ const std::vector<Problem>& ConfigDocument::problems() const {
 
 Result<void> ConfigDocument::verdict() const {
   if (impl_->problems.empty()) return {};
+  // From top to bottom, as somebody who mends the file goes through it.
+  std::vector<Problem> problems = impl_->problems;
+  std::stable_sort(problems.begin(), problems.end(),
+                   [](const Problem& a, const Problem& b) { return a.line < b.line; });
   std::ostringstream out;
-  for (std::size_t i = 0; i < std::min(impl_->problems.size(), max_problems); ++i)
-    out << (i == 0 ? "" : "\n") << impl_->problems[i].to_text();
-  if (impl_->problems.size() > max_problems) {
-    const Problem& next = impl_->problems[max_problems];
-    out << "\n"
-        << next.file << ":" << next.line << ": " << impl_->problems.size() - max_problems
+  for (std::size_t i = 0; i < std::min(problems.size(), max_problems); ++i)
+    out << (i == 0 ? "" : "
+") << problems[i].to_text();
+  if (problems.size() > max_problems) {
+    const Problem& next = problems[max_problems];
+    out << "
+"
+        << next.file << ":" << next.line << ": " << problems.size() - max_problems
         << " more problems from here on";
   }
   return Error::failed(ErrorCode::invalid_input, out.str(), "correct the file; nothing was changed");

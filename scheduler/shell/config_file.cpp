@@ -83,7 +83,7 @@ void read_controller(ConfigSection& section, FileConfig& out) {
                     "both or none");
   }
   // What executors join may differ from what the scheduler calls (another network, a proxy).
-  logic.url = section.url("join_url", logic.url, true);
+  if (section.has("join_url")) logic.url = section.url("join_url", {}, true);
   logic.poll_interval = section.duration("poll_interval", logic.poll_interval, milliseconds(200), minutes(5));
   logic.idle_poll_interval =
       section.duration("idle_poll_interval", std::max(logic.idle_poll_interval, logic.poll_interval),

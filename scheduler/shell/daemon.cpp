@@ -40,8 +40,10 @@ log::Level to_log_level(Level level) {
 
 }  // namespace
 
-Daemon::Daemon(FileConfig config, std::string config_file)
-    : config_(std::move(config)), config_file_(std::move(config_file)) {}
+Daemon::Daemon(FileConfig config, std::string config_file, std::string listen)
+    : config_(std::move(config)), config_file_(std::move(config_file)), listen_(std::move(listen)) {
+  if (!listen_.empty()) config_.listen = listen_;
+}
 
 Daemon::~Daemon() {
   stop();

@@ -26,7 +26,8 @@ namespace skep::scheduler {
 
 class Daemon {
  public:
-  Daemon(FileConfig config, std::string config_file);
+  /// `listen`, when not empty, stands instead of what the file says, also of what it says later.
+  Daemon(FileConfig config, std::string config_file, std::string listen = {});
   ~Daemon();
 
   /// Asked for the number of a new term, which must be `at_least`. Without it, the durable state alone counts
@@ -102,6 +103,7 @@ class Daemon {
 
   FileConfig config_;  // once the strand runs, touched on it only
   std::string config_file_;
+  std::string listen_;
   WallTime loaded_at_{}, refused_at_{};  // with refusal_: of the last reload; touched on the strand only
   std::string refusal_;                  // empty: the last reload was taken over
   std::unique_ptr<journal::StateStore> store_;

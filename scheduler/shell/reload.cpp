@@ -37,6 +37,7 @@ int live_executors(const StatusSnapshot& status) {
 
 Result<std::string> Daemon::reload(bool yes) {
   auto next = load_config_file(config_file_);
+  if (next && !listen_.empty()) next->listen = listen_;
   auto answer = std::make_shared<std::promise<Result<std::string>>>();
   auto future = answer->get_future();
   const bool is_posted = strand_->post([this, next = std::move(next), yes, answer] {
