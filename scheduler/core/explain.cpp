@@ -100,9 +100,14 @@ std::string breaker_reason(const LogicState& s, const Template& value, const Hos
   return breaker == host->second.breakers.end() ? "unknown" : breaker->second.reason;
 }
 
+// Boot deadlines are generous: a tenth is what a start usually takes.
+Duration usual_boot(const Template& value) {
+  return value.boot_deadline / 10;
+}
+
 void explain_coming(const LogicState& s, const Executor& e, Explanation& x, Instant at) {
   x.executor = e.id();
-  const Duration boot = e.spec ? e.spec->boot_deadline : Duration(seconds(60));
+  const Duration usual = e.spec ? usual_boot(*e.spec) : Duration(seconds(6));
   if (e.offer || e.gate == Gate::opening || e.gate == Gate::open) {
     x.reason = WaitReason::gate_opening;
     x.text = "executor " + e.id().text + " is being offered to it";
@@ -131,7 +136,30 @@ void explain_coming(const LogicState& s, const Executor& e, Explanation& x, Inst
   x.text = "executor " + e.id().text + " is on its way on host " + e.record.host.text + " (" +
            std::string(to_string(e.state())) + ")";
   const Duration gone_by = at > e.planned_at ? at - e.planned_at : Duration::zero();
-  x.starts_in = gone_by < boot / 10 ? boot / 10 - gone_by : Duration(seconds(1));
+  x.starts_in = gone_by < usual ? usual - gone_by : Duration(seconds(1));
+}
+
+std::string advice_for_unresolved(const Controller& c) {
+  const std::string controller = quoted(c.config.name.text);
+  if (c.profile && c.profile->can_script)
+    return "nothing yet: its label is asked for again at the next look at the queue of controller " +
+           controller;
+  if (c.config.sentinel_node.empty())
+    return "set sentinel_node of controller " + controller +
+           ": a controller without agents names no label; or let the account run scripts "
+           "(Overall/Administer)";
+  return "let the account of controller " + controller +
+         " run scripts (Overall/Administer), or give the job a plain label; texts in another language than "
+         "English (Locale plugin) cannot be read";
+}
+
+std::string advice_for_frozen(const LogicState& s, const Controller& c) {
+  const std::string controller = quoted(c.config.name.text);
+  if (!s.fenced_by.empty()) return "stop the other scheduler of this farm, then restart this one";
+  if (c.profile && !c.profile->missing_permissions.empty())
+    return "grant " + c.profile->missing_permissions.front() + " to the account on controller " + controller;
+  if (!c.profile && c.profile_problem.empty()) return "nothing: it is being looked at for the first time";
+  return "make controller " + controller + " reachable and readable; see skep status";
 }
 
 void explain_no_room(const LogicState& s, const Template& value, Explanation& x) {
@@ -252,7 +280,8 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
     return answer(WaitReason::stopping, "its controller is quieting down and starts nothing",
                   "cancel the quiet-down of controller " + quoted(c.config.name.text));
   if (item.stage == ItemStage::blocked)
-    return answer(WaitReason::blocked, "its controller holds it back: " + item.why);
+    return answer(WaitReason::blocked, "its controller holds it back: " + item.why,
+                  "wait until that ends, or end it in the controller; no executor is missing");
 
   if (demand_class != nullptr && demand_class->expression && demand_class->expression->is_atom()) {
     const std::string& name = demand_class->name;
@@ -281,16 +310,11 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
                   "it is in its quiet period for " + duration_to_text(milliseconds(left)));
   }
   if (entry.demand_class == nullptr) {
-    const std::string hint =
-        c.profile && c.profile->can_script ? ""
-        : c.config.sentinel_node.empty()
-            ? "set sentinel_node of controller " + quoted(c.config.name.text)
-            : "let the account run scripts (Overall/Administer), or give the job a plain label";
     return answer(
         WaitReason::label_unresolved,
         "its label could not be learned from its controller, and it is not guessed; Jenkins says: " +
             item.why,
-        hint);
+        advice_for_unresolved(c));
   }
   if (c.elsewhere.contains(item.id))
     return answer(WaitReason::served_elsewhere, "an idle node that is not ours can take it");
@@ -317,7 +341,7 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
   }
   if (!frozen.empty())
     return answer(WaitReason::frozen, "nothing is decided for its controller: " + frozen,
-                  "make controller " + quoted(c.config.name.text) + " reachable and readable");
+                  advice_for_frozen(*this, c));
   if (item.stage == ItemStage::pending) {
     x.starts_in = Duration(seconds(1));
     return answer(WaitReason::gate_opening, "its controller has chosen an executor and starts it");
@@ -337,7 +361,8 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
       return answer(
           WaitReason::template_limit,
           "template " + quoted(value.name.text) + " has its maximum of " + times(value.maximum, "executor"),
-          "raise maximum of template " + quoted(value.name.text));
+          "raise maximum of template " + quoted(value.name.text) +
+              ", or wait until one of its executors ends");
     case WaitReason::backoff: {
       const auto retry = c.launch_retries.find(value.name);
       const int failures = retry == c.launch_retries.end() ? 1 : retry->second.failures;
@@ -353,6 +378,7 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
       explain_no_room(*this, value, x);
       return x;
     default:
+      if (!x.starts_in) x.starts_in = usual_boot(value);
       return answer(WaitReason::executor_coming,
                     "an executor of template " + quoted(value.name.text) + " is ordered next; at most " +
                         std::to_string(config.max_creations_per_second) + " a second are");
