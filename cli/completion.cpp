@@ -72,8 +72,10 @@ _skep() {
   esac
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="${COMP_WORDS[i]}"
-    case " @COMMANDS@ " in *" ${path:+$path }$word "*) path="${path:+$path }$word" ;; esac
-    case "$path" in config) case "$word" in @CONFIG@) path="config $word" ;; esac ;; esac
+    case "$path" in
+      "") case " @COMMANDS@ " in *" $word "*) path="$word" ;; esac ;;
+      config) case "$word" in @CONFIG@) path="config $word" ;; esac ;;
+    esac
   done
   case "$path" in
 )SH";
@@ -104,8 +106,10 @@ _skep() {
   local i=2
   while (( i < CURRENT )); do
     word="${words[i]}"
-    case " @COMMANDS@ " in *" ${path_:+$path_ }$word "*) path_="${path_:+$path_ }$word" ;; esac
-    case "$path_" in config) case "$word" in @CONFIG@) path_="config $word" ;; esac ;; esac
+    case "$path_" in
+      "") case " @COMMANDS@ " in *" $word "*) path_="$word" ;; esac ;;
+      config) case "$word" in @CONFIG@) path_="config $word" ;; esac ;;
+    esac
     (( i++ ))
   done
   local words_
@@ -120,7 +124,7 @@ constexpr const char* zsh_after = R"SH(  esac
     *) compadd -- ${=words_} ;;
   esac
 }
-compdef _skep skep
+if [ "$funcstack[1]" = "_skep" ]; then _skep "$@"; else compdef _skep skep; fi
 )SH";
 
 std::string replaced(std::string text, const std::string& what, const std::string& with) {
