@@ -47,12 +47,15 @@ void look_at_configuration(const Json& configuration, std::vector<Trouble>& out)
 void look_at_controllers(const Json& controllers, std::vector<Trouble>& out) {
   for (const Json& c : controllers) {
     const std::string name = "controller " + text_of(c, "controller");
-    if (!flag_of(c, "is_known"))
+    if (!list_of(c, "missing_permissions").empty()) {
+      out.push_back({name + " gets nothing: the account lacks " + joined(list_of(c, "missing_permissions")),
+                     "grant it in Jenkins (docs/how-to/real-jenkins.md)"});
+    } else if (!flag_of(c, "is_known")) {
+      const bool is_refused = text_of(c, "problem").find("(401)") != std::string::npos;
       out.push_back({name + " is not seen: " + text_of(c, "problem"),
-                     "nothing is launched or removed for it meanwhile; builds that run go on"});
-    if (!list_of(c, "missing_permissions").empty())
-      out.push_back({name + ": the account lacks " + joined(list_of(c, "missing_permissions")),
-                     "grant it in Jenkins (docs/how-to/real-jenkins.md); it is noticed without a restart"});
+                     is_refused ? "check user and token_file of this controller, then restart skep-scheduler"
+                                : "nothing is launched or removed for it meanwhile; builds that run go on"});
+    }
     if (!list_of(c, "foreign_offline").empty())
       out.push_back({name + ": set offline by somebody else: " + joined(list_of(c, "foreign_offline")),
                      "left alone; bring the node online in Jenkins, or skep retire it"});
@@ -110,6 +113,9 @@ void print_controllers(const Json& controllers) {
       std::cout << "  " << text_of(c, "controller")
                 << ": the account has more than it needs: " << joined(list_of(c, "extra_permissions"))
                 << "\n";
+    for (const Json& warning : list_of(c, "warnings"))
+      std::cout << "  " << text_of(c, "controller") << ": "
+                << printable(warning.is_string() ? warning.get<std::string>() : "") << "\n";
   }
 }
 

@@ -89,6 +89,7 @@ Json to_json(const ControllerStatus& controller) {
     out["can_script"] = controller.profile->can_script;
     out["missing_permissions"] = controller.profile->missing_permissions;
     out["extra_permissions"] = controller.profile->extra_permissions;
+    out["warnings"] = controller.profile->warnings;
   }
   return out;
 }

@@ -1,57 +1,9 @@
 #!/usr/bin/env python3
 """Changes of the scheduler's configuration while builds run: taken over whole, or refused and said."""
 import json
-import signal
 import sys
 
-from support import Failure, Farm, checks, expect, skep, wait_for
-
-
-class ReloadFarm(Farm):
-    """A farm whose configuration is written again."""
-
-    def write_config(self, change):
-        text = change(self.scheduler_config())
-        self.write("scheduler.yaml", text)
-
-    def hang_up(self):
-        self.scheduler.process.send_signal(signal.SIGHUP)
-
-    def reload(self, *flags):
-        return skep(self.scheduler.url, "config", "reload", *flags)
-
-    def configuration(self):
-        return self.api("v1/status")["configuration"]
-
-    def idle(self):
-        return [e for e in self.api("v1/executors") if e["state"] == "idle"]
-
-    def busy(self):
-        return [e for e in self.api("v1/executors") if e["state"] == "busy"]
-
-    def log(self):
-        return (self.folder / "scheduler.log").read_text(errors="replace")
-
-    def built(self, job):
-        return [b for b in self.sim("truth")["builds"] if b["job"] == job and b["ended_at_ms"] is not None]
-
-
-def with_farm(check):
-    """Names the check, gives it a farm that is known, and shows the log of what failed."""
-    def run():
-        farm = ReloadFarm(one_build="gate", **getattr(check, "options", {}))
-        try:
-            farm.start()
-            wait_for(lambda: any(host["is_known"] for host in farm.api("v1/hosts")), "the host is known", 30)
-            wait_for(lambda: farm.api("v1/status")["controllers"][0]["is_known"], "the controller is known", 30)
-            check(farm)
-        except (AssertionError, Failure):
-            print(farm.scheduler.tail(), flush=True)
-            raise
-        finally:
-            farm.end()
-    run.__name__ = check.__name__
-    return run
+from support import LookingFarm, checks, expect, skep, wait_for, with_farm
 
 
 ARM = """  - name: arm
@@ -67,7 +19,7 @@ def add_template(text):
     return text + ARM + command + "\n"
 
 
-@with_farm
+@with_farm()
 def a_new_template_is_used_at_once(farm):
     farm.sim("jobs", "POST", {"path": "cross", "label": "arm64", "duration_ms": 300})
     item = farm.sim("schedule", "POST", {"path": "cross"})["ids"][0]
@@ -81,7 +33,7 @@ def a_new_template_is_used_at_once(farm):
     expect("the configuration was read again" in farm.log(), "it is not in the log")
 
 
-@with_farm
+@with_farm()
 def a_bad_file_changes_nothing_and_is_said(farm):
     before = farm.api("v1/templates")
     farm.write_config(lambda text: text.replace("maximum:", "maximmu:").replace("poll_interval: 500ms", "poll_interval: soon"))
@@ -117,6 +69,7 @@ def without_tools(text):
     return text[:text.index("  - name: tools")]
 
 
+@with_farm(minimum_idle=2)
 def a_large_retirement_needs_a_yes(farm):
     wait_for(lambda: len(farm.idle()) == 4, "all are idle", 60)
     farm.write_config(without_tools)
@@ -136,9 +89,7 @@ def a_large_retirement_needs_a_yes(farm):
     expect(code == 7 and "would retire 2 of 2" in err, f"{code} {err}")
 
 
-a_large_retirement_needs_a_yes.options = {"minimum_idle": 2}
-
-
+@with_farm(minimum_idle=1)
 def a_busy_executor_finishes_before_it_goes(farm):
     wait_for(lambda: len(farm.idle()) == 2, "all are idle", 60)
     farm.sim("jobs", "POST", {"path": "long", "label": "linux && !docker", "duration_ms": 8000})
@@ -158,11 +109,8 @@ def a_busy_executor_finishes_before_it_goes(farm):
     wait_for(lambda: worker not in farm.nodes(), "it is gone after its build", 30)
 
 
-a_busy_executor_finishes_before_it_goes.options = {"minimum_idle": 1}
-
-
 def a_scheduler_with_listen_on_its_command_line_reloads():
-    farm = ReloadFarm(one_build="gate")
+    farm = LookingFarm(one_build="gate")
     try:
         farm.start()
         farm.scheduler.end()
@@ -174,5 +122,5 @@ def a_scheduler_with_listen_on_its_command_line_reloads():
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run([a_new_template_is_used_at_once, a_bad_file_changes_nothing_and_is_said, with_farm(a_large_retirement_needs_a_yes),
-                         with_farm(a_busy_executor_finishes_before_it_goes), a_scheduler_with_listen_on_its_command_line_reloads]))
+    sys.exit(checks.run([a_new_template_is_used_at_once, a_bad_file_changes_nothing_and_is_said, a_large_retirement_needs_a_yes,
+                         a_busy_executor_finishes_before_it_goes, a_scheduler_with_listen_on_its_command_line_reloads]))

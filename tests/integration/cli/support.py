@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -129,3 +130,58 @@ class ScriptedScheduler:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+
+class LookingFarm(Farm):
+    """A farm whose configuration is written again, and at which tests look closely."""
+
+    def write_config(self, change):
+        text = change(self.scheduler_config())
+        self.write("scheduler.yaml", text)
+
+    def hang_up(self):
+        self.scheduler.process.send_signal(signal.SIGHUP)
+
+    def reload(self, *flags):
+        return skep(self.scheduler.url, "config", "reload", *flags)
+
+    def configuration(self):
+        return self.api("v1/status")["configuration"]
+
+    def idle(self):
+        return [e for e in self.api("v1/executors") if e["state"] == "idle"]
+
+    def busy(self):
+        return [e for e in self.api("v1/executors") if e["state"] == "busy"]
+
+    def log(self):
+        return (self.folder / "scheduler.log").read_text(errors="replace")
+
+    def built(self, job):
+        return [b for b in self.sim("truth")["builds"] if b["job"] == job and b["ended_at_ms"] is not None]
+
+    def is_ready(self):
+        return any(host["is_known"] for host in self.api("v1/hosts")) and self.api("v1/status")["controllers"][0]["is_known"]
+
+    def status(self):
+        return skep(self.scheduler.url, "status")[1]
+
+
+def with_farm(kind=LookingFarm, waits=True, **options):
+    """Gives a check a farm of its own that is ready, and shows the scheduler's log when it fails."""
+    def decorate(check):
+        def run():
+            farm = kind(**{"one_build": "gate", **options})
+            try:
+                farm.start()
+                if waits:
+                    wait_for(farm.is_ready, "host and controller are known", 40)
+                check(farm)
+            except (AssertionError, Failure):
+                print(farm.scheduler.tail(), flush=True)
+                raise
+            finally:
+                farm.end()
+        run.__name__ = check.__name__
+        return run
+    return decorate
