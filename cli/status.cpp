@@ -83,8 +83,10 @@ void look_at_hosts(const Json& hosts, std::vector<Trouble>& out) {
 std::vector<Trouble> troubles_of(const Json& s) {
   std::vector<Trouble> out;
   if (!text_of(s, "fenced_by").empty())
-    out.push_back({"this scheduler does nothing any more: " + text_of(s, "fenced_by"),
-                   "another scheduler leads this farm; stop one of them, then restart the other"});
+    out.push_back(
+        {"this scheduler does nothing any more: " + text_of(s, "fenced_by"),
+         "stop the other scheduler, then restart this one; if there is none, the state of this one was lost: "
+         "docs/operations/state-and-backup.md"});
   if (flag_of(s, "is_paused"))
     out.push_back(
         {"launching is paused: " +

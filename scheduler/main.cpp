@@ -51,7 +51,7 @@ void serve(skep::scheduler::Daemon& daemon, const LeaderLock* lock, skep::posix_
   }
 }
 
-int run(const std::string& config_file, const std::string& listen, bool prints_url) {
+int run(const std::string& config_file, const std::string& listen, skep::Epoch least_epoch, bool prints_url) {
   auto config = skep::scheduler::load_config_file(config_file);
   if (!config) {
     std::cerr << config.error().message << "\n";
@@ -69,7 +69,7 @@ int run(const std::string& config_file, const std::string& listen, bool prints_u
   skep::scheduler::Daemon daemon(std::move(*config), config_file, listen);
   daemon.on_failure([&signals] { signals.interrupt(); });
   if (lock) daemon.claim_epoch_with([&lock](skep::Epoch at_least) { return lock->claim_epoch(at_least); });
-  if (auto started = daemon.start(); !started) return fail(started.error());
+  if (auto started = daemon.start(least_epoch); !started) return fail(started.error());
   if (prints_url) std::cout << "{\"listening\":\"" << daemon.url() << "\"}" << std::endl;
   serve(daemon, lock.get(), signals);
   daemon.stop();
@@ -82,9 +82,11 @@ int main(int argc, char** argv) {
   CLI::App app{"skep-scheduler: watches Jenkins controllers and hosts, orders one-build executors"};
   std::string config_file = "/etc/skep/scheduler.yaml";
   std::string listen;
+  skep::Epoch least_epoch = 1;
   bool is_check = false, prints_url = false;
   app.add_option("-c,--config", config_file, "YAML configuration")->capture_default_str();
   app.add_option("--listen", listen, "host:port instead of the configured one; port 0: the system picks");
+  app.add_option("--least-epoch", least_epoch, "begin with at least this epoch: after the state was lost");
   app.add_flag("--check", is_check, "check the configuration and end");
   app.add_flag("--print-url", prints_url, "print {\"listening\":URL} to stdout when ready");
   app.set_version_flag("--version", skep::skep_version);
@@ -92,7 +94,7 @@ int main(int argc, char** argv) {
       "SIGHUP reads the configuration again; SIGTERM ends, executors run on under their leases.\n"
       "Example:\n  skep-scheduler --config /etc/skep/scheduler.yaml");
   CLI11_PARSE(app, argc, argv);
-  if (!is_check) return run(config_file, listen, prints_url);
+  if (!is_check) return run(config_file, listen, least_epoch, prints_url);
   const auto config = skep::scheduler::load_config_file(config_file);
   std::cerr << (config ? config_file + ": good" : config.error().message) << "\n";
   return config ? 0 : exit_config;

@@ -1,5 +1,6 @@
 #include "scheduler/shell/daemon.h"
 
+#include <algorithm>
 #include <random>
 
 #include "common/shell/clock.h"
@@ -53,7 +54,7 @@ std::string Daemon::url() const {
   return server_ ? server_->url() : "";
 }
 
-Result<void> Daemon::start() {
+Result<void> Daemon::start(Epoch least_epoch) {
   if (auto opened = open_store(); !opened) return opened;
   if (auto opened = open_controllers(); !opened) return opened;
   logic_ = std::make_unique<SchedulerLogic>(config_.logic, Prng(seed_from_system()));
@@ -72,7 +73,7 @@ Result<void> Daemon::start() {
   if (auto opened = open_registry(); !opened) return opened;
   add_routes();
 
-  auto started = read_back();
+  auto started = read_back(least_epoch);
   if (!started) return started.error();
   loaded_at_ = shell::wall_now();
   strand_->start();
@@ -105,11 +106,11 @@ Result<void> Daemon::open_store() {
   return {};
 }
 
-Result<LeaderStarted> Daemon::read_back() {
+Result<LeaderStarted> Daemon::read_back(Epoch least_epoch) {
   LeaderStarted started;
   auto stored = store_->get(table_meta, "epoch");
   if (!stored) return stored.error();
-  epoch_ = (*stored ? std::strtoull((*stored)->c_str(), nullptr, 10) : 0) + 1;
+  epoch_ = std::max<Epoch>((*stored ? std::strtoull((*stored)->c_str(), nullptr, 10) : 0) + 1, least_epoch);
   if (claim_epoch_) {
     const auto claimed = claim_epoch_(epoch_);
     if (!claimed) return claimed.error();

@@ -34,8 +34,9 @@ class Daemon {
   /// them.
   using ClaimEpoch = std::function<Result<Epoch>(Epoch at_least)>;
   void claim_epoch_with(ClaimEpoch claim) { claim_epoch_ = std::move(claim); }
-  /// Reads the durable state, begins a new epoch, opens the API. After an error nothing runs.
-  Result<void> start();
+  /// Reads the durable state, begins a new epoch, opens the API. After an error nothing runs. The epoch is at
+  /// least `least_epoch`: hosts refuse a lower one than they know, so a lost state needs a way back.
+  Result<void> start(Epoch least_epoch = 1);
   std::string url() const;
   /// Reads the file again; a bad one, or one that retires more than a tenth of the farm without `yes`,
   /// changes nothing. Answers with a sentence for people. Any thread but the strand.
@@ -62,7 +63,7 @@ class Daemon {
   };
 
   Result<void> open_store();
-  Result<LeaderStarted> read_back();
+  Result<LeaderStarted> read_back(Epoch least_epoch);
   Result<void> open_controllers();
   void add_routes();
   void add_read_routes();

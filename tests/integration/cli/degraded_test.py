@@ -101,6 +101,28 @@ def scheduler_away():
         farm.end()
 
 
+@with_farm(minimum_idle=1)
+def state_lost(farm):
+    """docs/operations/state-and-backup.md"""
+    for _ in range(3):
+        farm.scheduler.kill()
+        farm.start_scheduler()
+    wait_for(lambda: farm.is_ready() and len(farm.idle()) == 2, "both templates have an idle executor", 60)
+    epoch = farm.api("v1/status")["epoch"]
+    farm.scheduler.kill()
+    for path in (farm.folder / "scheduler").iterdir():
+        path.unlink()
+    farm.start_scheduler()
+    shows(farm, "! this scheduler does nothing any more: another leader with epoch", "docs/operations/state-and-backup.md")
+    farm.scheduler.kill()
+    farm.scheduler.argv += ["--least-epoch", str(epoch + 1)]
+    farm.scheduler.start()
+    wait_for(farm.is_ready, "it leads again", 60)
+    expect(farm.api("v1/status")["epoch"] == epoch + 1, f"{farm.api('v1/status')['epoch']}")
+    wait_for(lambda: len(farm.nodes()) == 2 and len(farm.idle()) == 2, "what no record knew is replaced", 60)
+    is_well_again(farm)
+
+
 class FewRights(LookingFarm):
     lacking = "Agent/Delete"
 
@@ -236,5 +258,5 @@ def two_schedulers():
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run([controller_away, agentd_away, scheduler_away, permission_missing, queue_hidden, token_refused, foreign_offline,
+    sys.exit(checks.run([controller_away, agentd_away, scheduler_away, state_lost, permission_missing, queue_hidden, token_refused, foreign_offline,
                          breaker_open, disk_full, gate_violation, two_schedulers]))
