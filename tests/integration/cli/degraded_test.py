@@ -109,6 +109,8 @@ def state_lost(farm):
         farm.start_scheduler()
     wait_for(lambda: farm.is_ready() and len(farm.idle()) == 2, "both templates have an idle executor", 60)
     epoch = farm.api("v1/status")["epoch"]
+    submit(farm, "long", label="linux && !docker", duration_ms=12_000)
+    wait_for(farm.busy, "the build runs", 60)
     farm.scheduler.kill()
     for path in (farm.folder / "scheduler").iterdir():
         path.unlink()
@@ -119,6 +121,8 @@ def state_lost(farm):
     farm.scheduler.start()
     wait_for(farm.is_ready, "it leads again", 60)
     expect(farm.api("v1/status")["epoch"] == epoch + 1, f"{farm.api('v1/status')['epoch']}")
+    wait_for(lambda: farm.built("long"), "the build that no record knows has ended", 60)
+    expect(farm.built("long")[0]["result"] == "SUCCESS", f"{farm.built('long')}")
     wait_for(lambda: len(farm.nodes()) == 2 and len(farm.idle()) == 2, "what no record knew is replaced", 60)
     is_well_again(farm)
 
