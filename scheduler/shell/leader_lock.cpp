@@ -144,6 +144,7 @@ Result<void> LeaderLock::keep_alive() {
 }
 
 Result<void> LeaderLock::try_acquire() {
+  pause_ = std::min<Duration>(ttl_ / 6, seconds(1));  // after an error
   if (session_.empty()) {
     auto session = client_->create_session(service_id_, service_id_, lock_delay);
     // The check is on its way from the agent to the catalogue at first.
@@ -152,9 +153,13 @@ Result<void> LeaderLock::try_acquire() {
   }
   const auto acquired = client_->acquire(key_, session_, holder_);
   if (!acquired) {
-    session_.clear();  // maybe Consul ended it
+    // Maybe Consul ended it, maybe it holds the key and we do not know: another one is clear, and none is
+    // left behind.
+    static_cast<void>(client_->destroy_session(session_).has_value());
+    session_.clear();
     return acquired.error();
   }
+  pause_ = Duration::zero();
   if (*acquired) {
     become(true, "");
     return {};
