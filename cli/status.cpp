@@ -93,6 +93,10 @@ std::vector<Trouble> troubles_of(const Json& s) {
              (text_of(s, "pause_reason").empty() ? "no reason was given" : text_of(s, "pause_reason")),
          "skep resume"});
   if (s.contains("configuration")) look_at_configuration(s["configuration"], out);
+  if (s.contains("registry") && !text_of(s["registry"], "problem").empty())
+    out.push_back({"registry " + text_of(s["registry"], "type") +
+                       " does not answer: " + text_of(s["registry"], "problem"),
+                   "the known hosts stay; new ones are seen when it answers again"});
   look_at_controllers(s.at("controllers"), out);
   look_at_hosts(s.at("hosts"), out);
   const std::int64_t violations = number_of(s.at("counters"), "violations");
@@ -145,7 +149,9 @@ void print_status(const Json& s) {
   }
   const Json& c = s.at("counters");
   std::cout << "\nhosts      " << s["hosts"].size() << " (" << draining << " draining, " << unknown_hosts
-            << " unknown)\nexecutors  " << counted(s.at("executors"), "state", "none") << "\nwaiting    "
+            << " unknown"
+            << (s.contains("registry") ? ", found by registry " + text_of(s["registry"], "type") : "")
+            << ")\nexecutors  " << counted(s.at("executors"), "state", "none") << "\nwaiting    "
             << counted(s.at("queue"), "reason", "nothing") << "\nso far     " << number_of(c, "builds_seen")
             << " builds on " << number_of(c, "executors_used") << " executors, " << number_of(c, "violations")
             << " second builds, " << number_of(c, "launch_failures") << " failed launches, "

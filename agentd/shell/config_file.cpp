@@ -1,8 +1,8 @@
 #include "agentd/shell/config_file.h"
 
 #include "common/config/config_reader.h"
-#include "common/config/url.h"
 #include "common/consul/consul_access.h"
+#include "core/url.h"
 
 namespace skep::agentd {
 namespace {
@@ -53,7 +53,7 @@ void check_advertised(ConfigSection& root, const AgentdConfig& config) {
     root.problem("advertise_url", "nothing, while agentd listens on every address",
                  "the address that the scheduler is to use, such as https://host1.example:7071/");
   }
-  if (!config.advertise_url.empty() && !config::split_url(config.advertise_url)) {
+  if (!config.advertise_url.empty() && !split_url(config.advertise_url)) {
     root.problem("advertise_url", "\"" + config.advertise_url + "\"",
                  "http:// or https://, a host and a port, without a user name");
   }

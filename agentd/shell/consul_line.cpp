@@ -1,9 +1,9 @@
 #include <utility>
 
 #include "agentd/shell/registry_line.h"
-#include "common/config/url.h"
 #include "common/consul/consul_client.h"
 #include "common/log/log.h"
+#include "core/url.h"
 
 namespace skep::agentd {
 namespace {
@@ -79,7 +79,7 @@ std::map<std::string, std::string> consul_metadata(const LogicConfig& logic,
 Result<std::unique_ptr<RegistryLine>> make_consul_line(const RegistryConfig& registry,
                                                        const HostAnnouncement& announcement,
                                                        std::map<std::string, std::string> metadata) {
-  const auto parts = config::split_url(announcement.agentd_url);
+  const auto parts = split_url(announcement.agentd_url);
   if (!parts || announcement.agentd_url.size() > consul::max_meta_value_bytes) {
     return Error::failed(ErrorCode::invalid_input,
                          "\"" + announcement.agentd_url + "\" is no address that Consul can hold",

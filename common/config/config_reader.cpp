@@ -8,10 +8,9 @@
 #include <set>
 #include <sstream>
 
-#include "common/config/url.h"
-#include "core/loopback.h"
 #include "core/nearest_name.h"
 #include "core/resources.h"
+#include "core/url.h"
 
 namespace skep::config {
 namespace {
@@ -434,12 +433,10 @@ Result<void> ConfigDocument::verdict() const {
                    [](const Problem& a, const Problem& b) { return a.line < b.line; });
   std::ostringstream out;
   for (std::size_t i = 0; i < std::min(problems.size(), max_problems); ++i)
-    out << (i == 0 ? "" : "
-") << problems[i].to_text();
+    out << (i == 0 ? "" : "\n") << problems[i].to_text();
   if (problems.size() > max_problems) {
     const Problem& next = problems[max_problems];
-    out << "
-"
+    out << "\n"
         << next.file << ":" << next.line << ": " << problems.size() - max_problems
         << " more problems from here on";
   }

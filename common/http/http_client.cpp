@@ -10,7 +10,7 @@
 
 #include "common/http/gunzip.h"
 #include "common/http/threads.h"
-#include "core/loopback.h"
+#include "core/url.h"
 
 namespace skep::http {
 namespace {
@@ -236,7 +236,7 @@ Result<std::unique_ptr<Client>> make_client(ClientOptions options) {
     initialize_threads();
     web::uri base(options.base_url);
     const bool is_http = base.scheme() == "http" || base.scheme() == "https";
-    if (!is_http || host_of_url(options.base_url).empty()) {
+    if (!is_http || !split_url(options.base_url)) {
       return Error::failed(ErrorCode::invalid_input,
                            "\"" + options.base_url + "\" is no http:// or https:// address");
     }

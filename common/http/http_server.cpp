@@ -12,7 +12,7 @@
 
 #include "common/http/threads.h"
 #include "common/shell/files.h"
-#include "core/loopback.h"
+#include "core/url.h"
 
 namespace skep::http {
 namespace {

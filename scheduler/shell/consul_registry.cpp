@@ -1,8 +1,8 @@
 #include "scheduler/shell/consul_registry.h"
+#include "core/url.h"
 
 #include <utility>
 
-#include "common/config/url.h"
 #include "common/shell/backoff.h"
 #include "common/shell/clock.h"
 #include "common/shell/worker_pool.h"
@@ -39,7 +39,7 @@ ListedHosts read_hosts(const std::vector<consul::Instance>& instances) {
     const HostId host(text_in(instance, "host"));
     if (!is_valid_name(host.text)) {
       out.refused.push_back("service " + instance.id.substr(0, 80) + " names no valid host in its metadata");
-    } else if (!config::split_url(text_in(instance, "url"))) {
+    } else if (!split_url(text_in(instance, "url"))) {
       out.refused.push_back("host " + host.text + " has no usable url in its metadata");
     } else if (auto [place, is_new] = best.try_emplace(host, &instance);
                !is_new && is_better(instance, *place->second)) {

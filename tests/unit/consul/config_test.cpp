@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "agentd/shell/config_file.h"
-#include "common/config/url.h"
+#include "core/url.h"
 #include "scheduler/shell/config_file.h"
 
 using namespace skep;
@@ -96,7 +96,7 @@ TEST_CASE("addresses are split as they are meant", "[unit][consul]") {
        {Case{"http://127.0.0.1:8500/", "127.0.0.1", 8500}, Case{"https://h1.example", "h1.example", 443},
         Case{"http://h1/x:9/", "h1", 80}, Case{"http://[::1]:7071/", "::1", 7071}}) {
     INFO(c.url);
-    const auto parts = config::split_url(c.url);
+    const auto parts = split_url(c.url);
     REQUIRE(parts);
     CHECK(parts->host == c.host);
     CHECK(parts->port == c.port);
@@ -105,7 +105,7 @@ TEST_CASE("addresses are split as they are meant", "[unit][consul]") {
                           "http://h1:65536/", "http://h1:/", "http://h1:8x/", "http://[::1/",
                           "http://h1:123456789/", "http://h1/a b", "http://h1/\n"}) {
     INFO(url);
-    CHECK_FALSE(config::split_url(url));
+    CHECK_FALSE(split_url(url));
   }
 }
 

@@ -1,10 +1,12 @@
-// Addresses in configurations: what may stand there, and where they lead. Pure; thread-safe.
+// Addresses: their parts, and which hosts mean this machine. Pure; nothing is looked up, so that a name
+// cannot pass itself off as local. Thread-safe.
 #pragma once
 
 #include <optional>
 #include <string>
+#include <string_view>
 
-namespace skep::config {
+namespace skep {
 
 struct UrlParts {
   std::string scheme;  // "http" or "https"
@@ -15,4 +17,7 @@ struct UrlParts {
 /// nullopt: not http:// or https://, no host, a user name, or a port that is none.
 std::optional<UrlParts> split_url(const std::string& url);
 
-}  // namespace skep::config
+/// "localhost", "[::1]" or "::1", and 127.a.b.c; "127.evil.example" is none.
+bool is_loopback_host(std::string_view host);
+
+}  // namespace skep

@@ -1,8 +1,9 @@
-#include "common/config/url.h"
+#include "core/url.h"
 
 #include <algorithm>
 
-namespace skep::config {
+namespace skep {
+
 std::optional<UrlParts> split_url(const std::string& url) {
   UrlParts parts;
   const auto is_odd = [](unsigned char c) { return c <= 0x20 || c == 0x7f; };
@@ -36,4 +37,18 @@ std::optional<UrlParts> split_url(const std::string& url) {
   return parts;
 }
 
-}  // namespace skep::config
+bool is_loopback_host(std::string_view host) {
+  if (host == "localhost" || host == "[::1]" || host == "::1") return true;
+  if (host.substr(0, 4) != "127.") return false;
+  int points = 0;
+  char last = 'x';
+  for (const char c : host.substr(3)) {
+    const bool is_digit = c >= '0' && c <= '9';
+    if (!is_digit && (c != '.' || last == '.')) return false;
+    points += is_digit ? 0 : 1;
+    last = c;
+  }
+  return points == 3 && last != '.';
+}
+
+}  // namespace skep
