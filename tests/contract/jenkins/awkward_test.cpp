@@ -143,6 +143,80 @@ std::vector<Awkward> joined(std::vector<Awkward> a, const std::vector<Awkward>& 
   return a;
 }
 
+struct FaultRow {
+  FaultKind kind;
+  std::int64_t value;
+  bool is_read_right;
+};
+
+using Farm = Adapter<ModelClient>;
+
+/// The next request to this address meets the fault.
+void fail_once(Farm& farm, const FaultRow& row, const std::string& path) {
+  farm.client.model().misbehave({path, row.kind, row.value, 1});
+}
+
+void check_reads(Farm& farm, const FaultRow& row) {
+  fail_once(farm, row, "queue/api");
+  const auto queue = farm.controller.read_queue();
+  CHECK(queue.has_value() == row.is_read_right);
+  if (!queue) CHECK(queue.error().outcome == Outcome::unknown);
+  const auto again = farm.controller.read_queue();
+  REQUIRE(again);
+  CHECK(again->items.size() == 1);
+
+  fail_once(farm, row, "computer/api");
+  const auto nodes = farm.controller.read_nodes();
+  CHECK(nodes.has_value() == row.is_read_right);
+  if (!nodes) CHECK(nodes.error().outcome == Outcome::unknown);
+  CHECK(farm.controller.read_nodes());
+}
+
+/// An order: what is called failed or try_again must not have happened, what is called done must have.
+void check_creation(Farm& farm, const FaultRow& row) {
+  CreateNode order;
+  order.node = ExecutorId("farm-a");
+  order.labels = "linux";
+  fail_once(farm, row, "plugin/swarm");
+  const auto created = farm.controller.create_node(order);
+  const auto names = farm.client.model().node_names();
+  const bool is_there = std::find(names.begin(), names.end(), "farm-a") != names.end();
+  if (created) {
+    CHECK(is_there);
+  } else if (created.error().outcome != Outcome::unknown) {
+    CHECK_FALSE(is_there);
+  }
+  if (!is_there) REQUIRE(farm.controller.create_node(order));
+}
+
+void check_gate(Farm& farm, const FaultRow& row) {
+  for (const bool closes : {true, false}) {
+    if (!closes) REQUIRE(farm.controller.close_gate("farm-a", "gate"));
+    fail_once(farm, row, "computer/farm-a");
+    const auto done =
+        closes ? farm.controller.close_gate("farm-a", "gate") : farm.controller.open_gate("farm-a", false);
+    const auto state = farm.controller.poll_node("farm-a");
+    REQUIRE((state && state->has_value()));
+    if (done) {
+      CHECK((*state)->is_temporarily_offline == closes);
+    } else if (done.error().outcome != Outcome::unknown) {
+      CHECK((*state)->is_temporarily_offline != closes);
+    }
+    if (closes && (*state)->is_temporarily_offline) REQUIRE(farm.controller.open_gate("farm-a", false));
+  }
+}
+
+void check_deletion(Farm& farm, const FaultRow& row) {
+  fail_once(farm, row, "computer/farm-a");
+  const auto deleted = farm.controller.delete_node("farm-a");
+  const auto left = farm.client.model().node_names();
+  const bool is_left = std::find(left.begin(), left.end(), "farm-a") != left.end();
+  const bool says_gone =
+      row.kind == FaultKind::status && row.value == 404;  // a Jenkins that says so is believed
+  if (deleted && !says_gone) CHECK_FALSE(is_left);
+  if (!deleted && deleted.error().outcome != Outcome::unknown) CHECK(is_left);
+}
+
 }  // namespace
 
 TEST_CASE("reading the queue between two good answers", "[contract]") {
@@ -195,12 +269,7 @@ TEST_CASE("looking at one node between two good answers", "[contract]") {
 
 TEST_CASE("every fault of the stand-in: a read is unknown or right, and the next one is right",
           "[contract]") {
-  struct Row {
-    FaultKind kind;
-    std::int64_t value;
-    bool is_read_right;
-  };
-  const Row rows[] = {
+  const FaultRow rows[] = {
       {FaultKind::status, 500, false},          {FaultKind::status, 503, false},
       {FaultKind::status, 429, false},          {FaultKind::status, 404, false},
       {FaultKind::status, 403, false},          {FaultKind::delay, 10, true},
@@ -211,7 +280,7 @@ TEST_CASE("every fault of the stand-in: a read is unknown or right, and the next
       {FaultKind::refuse_request, 0, false},
   };
   for (const char* core : {"2.479.3", "2.528.3"}) {
-    for (const Row& row : rows) {
+    for (const FaultRow& row : rows) {
       INFO(core << ", fault " << static_cast<int>(row.kind) << " " << row.value);
       Options options;
       options.core_version = core;
@@ -228,61 +297,10 @@ TEST_CASE("every fault of the stand-in: a read is unknown or right, and the next
       model.create_job(job);
       model.schedule("one", adapter.client.now());
       adapter.client.pass(milliseconds(50));
-      const auto faulty = [&](const std::string& path) { model.misbehave({path, row.kind, row.value, 1}); };
-
-      faulty("queue/api");
-      const auto queue = adapter.controller.read_queue();
-      CHECK(queue.has_value() == row.is_read_right);
-      if (!queue) CHECK(queue.error().outcome == Outcome::unknown);
-      const auto again = adapter.controller.read_queue();
-      REQUIRE(again);
-      CHECK(again->items.size() == 1);
-
-      faulty("computer/api");
-      const auto nodes = adapter.controller.read_nodes();
-      CHECK(nodes.has_value() == row.is_read_right);
-      if (!nodes) CHECK(nodes.error().outcome == Outcome::unknown);
-      CHECK(adapter.controller.read_nodes());
-
-      // An order: what is called failed or try_again must not have happened, what is called done must have.
-      CreateNode order;
-      order.node = ExecutorId("farm-a");
-      order.labels = "linux";
-      faulty("plugin/swarm");
-      const auto created = adapter.controller.create_node(order);
-      const auto names = model.node_names();
-      const bool is_there = std::find(names.begin(), names.end(), "farm-a") != names.end();
-      if (created) {
-        CHECK(is_there);
-      } else if (created.error().outcome != Outcome::unknown) {
-        CHECK_FALSE(is_there);
-      }
-      if (!is_there) REQUIRE(adapter.controller.create_node(order));
-
-      for (const bool closes : {true, false}) {
-        if (!closes) REQUIRE(adapter.controller.close_gate("farm-a", "gate"));
-        faulty("computer/farm-a");
-        const auto done = closes ? adapter.controller.close_gate("farm-a", "gate")
-                                 : adapter.controller.open_gate("farm-a", false);
-        const auto state = adapter.controller.poll_node("farm-a");
-        REQUIRE((state && state->has_value()));
-        if (done) {
-          CHECK((*state)->is_temporarily_offline == closes);
-        } else if (done.error().outcome != Outcome::unknown) {
-          CHECK((*state)->is_temporarily_offline != closes);
-        }
-        if (closes && (*state)->is_temporarily_offline)
-          REQUIRE(adapter.controller.open_gate("farm-a", false));
-      }
-
-      faulty("computer/farm-a");
-      const auto deleted = adapter.controller.delete_node("farm-a");
-      const auto left = model.node_names();
-      const bool is_left = std::find(left.begin(), left.end(), "farm-a") != left.end();
-      const bool says_gone =
-          row.kind == FaultKind::status && row.value == 404;  // a Jenkins that says so is believed
-      if (deleted && !says_gone) CHECK_FALSE(is_left);
-      if (!deleted && deleted.error().outcome != Outcome::unknown) CHECK(is_left);
+      check_reads(adapter, row);
+      check_creation(adapter, row);
+      check_gate(adapter, row);
+      check_deletion(adapter, row);
     }
   }
 }

@@ -137,6 +137,63 @@ CreateNode creation(const std::string& node, const std::string& labels) {
   return order;
 }
 
+/// Created once, closed before its agent comes.
+void create_behind_gate(JenkinsController& controller, ModelClient& client) {
+  const auto secret = controller.create_node(creation("farm-a", "g1"));
+  REQUIRE(secret);
+  CHECK(*secret == client.model().secret_of("farm-a"));
+  const auto twice = controller.create_node(creation("farm-a", "g1"));
+  REQUIRE_FALSE(twice);
+  CHECK(twice.error().code == ErrorCode::conflict);
+  REQUIRE(controller.close_gate("farm-a", "gate"));
+  client.connect("farm-a");
+  const auto closed = controller.poll_node("farm-a");
+  REQUIRE((closed && closed->has_value()));
+  CHECK((*closed)->is_connected);
+  CHECK((*closed)->is_temporarily_offline);
+  CHECK((*closed)->offline_reason == "skep: gate");
+  CHECK((*closed)->is_idle);
+}
+
+/// What the gate's poll does: until the build is seen.
+void open_for_one_build(JenkinsController& controller, ModelClient& client) {
+  const Instant opened_at = client.now();
+  REQUIRE(controller.open_gate("farm-a", true));
+  NodeFact seen;
+  while (true) {  // what the gate's poll does
+    const auto polled = controller.poll_node("farm-a");
+    REQUIRE((polled && polled->has_value()));
+    seen = **polled;
+    CHECK_FALSE(seen.is_temporarily_offline);
+    if (!seen.builds.empty()) break;
+    REQUIRE(client.now() - opened_at < milliseconds(60));  // a kick that works; the tick takes up to 5 s
+    client.pass(milliseconds(2));
+  }
+  CHECK(seen.builds.size() == 1);
+  CHECK(seen.builds[0].find("job/one/") == 0);
+}
+
+/// What an account that may configure is told while its rights are found out.
+http::Reply configuring_account(const http::Request& request) {
+  const auto& permissions = recordings::of("jenkins-2.479.3/14-permissions.json");
+  const auto& configs = recordings::of("jenkins-2.528.3/10-node-config.json");
+  if (request.target.find("whoAmI") == 0)
+    return reply_of(recordings::of("jenkins-2.479.3/01-authentication.json").step("right token"));
+  if (request.target == "scriptText") return reply_of(permissions.step("script console"));
+  if (request.target.find("computer/api") == 0) return reply_of(permissions.step("computers"));
+  if (request.target.find("createSlave") != std::string::npos) {
+    http::Reply reply =
+        reply_of(recordings::of("jenkins-2.479.3/03-why-texts.json").step("create node n1, not connected"));
+    const std::string name = request.body.substr(5, request.body.find('&') - 5);
+    reply.body.replace(reply.body.find("name=n1"), 7, "name=" + name);
+    return reply;
+  }
+  if (request.target.find("config.xml") != std::string::npos)
+    return reply_of(configs.step(request.method == "GET" ? "read" : "write it back"));
+  if (request.target.find("api/json") == 0) return json_reply(R"({"jobs":[{"name":"x"}]})");
+  return reply_of(permissions.step("delete"));  // 302, as all orders
+}
+
 }  // namespace
 
 TEST_CASE("one executor from its creation to its end, on both cores, with each account", "[contract]") {
@@ -171,35 +228,8 @@ TEST_CASE("one executor from its creation to its end, on both cores, with each a
       REQUIRE(queue->items.size() == 3);
       for (const QueueItem& item : queue->items) CHECK(item.label == "g1");
 
-      const auto secret = controller.create_node(creation("farm-a", "g1"));
-      REQUIRE(secret);
-      CHECK(*secret == client.model().secret_of("farm-a"));
-      const auto twice = controller.create_node(creation("farm-a", "g1"));
-      REQUIRE_FALSE(twice);
-      CHECK(twice.error().code == ErrorCode::conflict);
-      REQUIRE(controller.close_gate("farm-a", "gate"));
-      client.connect("farm-a");
-      const auto closed = controller.poll_node("farm-a");
-      REQUIRE((closed && closed->has_value()));
-      CHECK((*closed)->is_connected);
-      CHECK((*closed)->is_temporarily_offline);
-      CHECK((*closed)->offline_reason == "skep: gate");
-      CHECK((*closed)->is_idle);
-
-      const Instant opened_at = client.now();
-      REQUIRE(controller.open_gate("farm-a", true));
-      NodeFact seen;
-      while (true) {  // what the gate's poll does
-        const auto polled = controller.poll_node("farm-a");
-        REQUIRE((polled && polled->has_value()));
-        seen = **polled;
-        CHECK_FALSE(seen.is_temporarily_offline);
-        if (!seen.builds.empty()) break;
-        REQUIRE(client.now() - opened_at < milliseconds(60));  // a kick that works; the tick takes up to 5 s
-        client.pass(milliseconds(2));
-      }
-      CHECK(seen.builds.size() == 1);
-      CHECK(seen.builds[0].find("job/one/") == 0);
+      create_behind_gate(controller, client);
+      open_for_one_build(controller, client);
       REQUIRE(controller.close_gate("farm-a", "busy"));
       REQUIRE(controller.close_gate("farm-a", "busy"));  // idempotent
       const auto& builds = client.model().builds();
@@ -346,8 +376,6 @@ TEST_CASE("opening by the configuration is believed only when the node is open",
   };
   for (const Row& row : rows) {
     INFO(row.what);
-    const auto& created =
-        recordings::of("jenkins-2.479.3/03-why-texts.json").step("create node n1, not connected");
     auto next = row.script.begin();
     bool is_profile = true;
     Adapter<RuleClient> adapter([&](const http::Request& request) -> Result<http::Reply> {
@@ -356,20 +384,7 @@ TEST_CASE("opening by the configuration is believed only when the node is open",
         REQUIRE(next != row.script.end());
         return *next++;
       }
-      if (request.target.find("whoAmI") == 0)
-        return reply_of(recordings::of("jenkins-2.479.3/01-authentication.json").step("right token"));
-      if (request.target == "scriptText") return reply_of(permissions.step("script console"));
-      if (request.target.find("computer/api") == 0) return reply_of(permissions.step("computers"));
-      if (request.target.find("createSlave") != std::string::npos) {
-        http::Reply reply = reply_of(created);
-        const std::string name = request.body.substr(5, request.body.find('&') - 5);
-        reply.body.replace(reply.body.find("name=n1"), 7, "name=" + name);
-        return reply;
-      }
-      if (request.target.find("config.xml") != std::string::npos)
-        return request.method == "GET" ? config : written;
-      if (request.target.find("api/json") == 0) return json_reply(R"({"jobs":[{"name":"x"}]})");
-      return done;
+      return configuring_account(request);
     });
     const auto found = adapter.controller.profile();
     REQUIRE(found);
