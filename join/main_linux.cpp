@@ -376,7 +376,7 @@ int main(int argc, char** argv) {
   options.work_dir = ".";
   std::uint32_t linger_s = 600;
   std::string ca_file;
-  std::uint32_t connect_s = 180;
+  std::uint32_t connect_s = 180, grace_s = 5;
   app.add_option("--ticket", ticket,
                  "ticket file, written by agentd; or a named pipe; or - for standard input")
       ->required();
@@ -387,6 +387,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--connect-limit", connect_s,
                  "seconds after which an agent is ended that tries to connect in vain")
+      ->capture_default_str();
+  app.add_option("--stop-grace", grace_s, "seconds from asking the agent to end until it is killed")
       ->capture_default_str();
   app.add_option(
          "--ca-file", ca_file,
@@ -413,6 +415,7 @@ int main(int argc, char** argv) {
   options.work_dir = fs::absolute(options.work_dir).string();
   options.linger = skep::seconds(linger_s);
   options.connect_limit = skep::seconds(connect_s);
+  options.stop_grace = skep::seconds(grace_s);
   if (!is_standard_input) ticket = fs::absolute(ticket).string();
   return skep::join::Shell(options, {ticket, fs::absolute(status).string(), ca_file}).run();
 }

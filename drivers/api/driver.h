@@ -5,6 +5,8 @@
 //   used twice.
 //   - destroy(id) of something that is not there succeeds; after it succeeded, inspect says absent and
 //   nothing is left.
+//   - an id that is no valid name is refused by every verb (invalid_input): it may become a path.
+//   - what cannot be seen (no descriptor left, no right to look) is an error, never "absent" or "exited".
 //   - an Error with Outcome::unknown means: the caller must inspect before anything else.
 //   - list() names exactly what carries our owner tag; it never touches what it does not own.
 //   - instances outlive the process that made them; recover(handle) finds them again.

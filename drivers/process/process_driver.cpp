@@ -362,7 +362,9 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
                    "--agent-jar",
                    (control / "agent.jar").string(),
                    "--linger",
-                   std::to_string(std::chrono::ceil<seconds>(options_.linger).count())};
+                   std::to_string(std::chrono::ceil<seconds>(options_.linger).count()),
+                   "--stop-grace",
+                   std::to_string(std::chrono::ceil<seconds>(request.spec.stop_grace).count())};
     if (!request.spec.agent_command.empty()) {
       launch.argv.emplace_back("--");
       launch.argv.insert(launch.argv.end(), request.spec.agent_command.begin(),

@@ -248,7 +248,7 @@ def an_agent_that_tries_for_ever_is_ended():
     refused = "echo hudson.remoting.Launcher >&2; trap '' TERM; while :; do sleep 1; done"
     deleted = f"echo hudson.remoting.Launcher >&2; {CONNECTED} echo INFO: Terminated >&2; while :; do sleep 1; done"
     for script in (refused, deleted):
-        with executor("--linger", "1", "--connect-limit", "1", command=["sh", "-c", script], ticket=ticket_to("http://h/")) as one:
+        with executor("--linger", "1", "--connect-limit", "1", "--stop-grace", "1", command=["sh", "-c", script], ticket=ticket_to("http://h/")) as one:
             expect(one.start().ends() == 6, f"exit code 6: {one.log()}")
             expect("without a connection" in one.status()["message"], f"{one.status()}")
     with executor("--connect-limit", "0", command=["sh", "-c", "echo my own log; sleep 3; " + CONNECTED + "sleep 1000"], ticket=ticket_to("http://h/")) as one:
@@ -300,7 +300,7 @@ def a_build_goes_on_over_a_restart_of_the_controller():
 def sigterm_ends_agent_and_whatever_the_build_left():
     left = "(setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' >/dev/null 2>&1 &) ; (env -i setsid sh -c 'sleep 1000; : {work_dir}' >/dev/null 2>&1 &) ; "
     script = left + CONNECTED + "trap '' TERM; while :; do sleep 1; done"
-    with executor(command=["sh", "-c", script], ticket=ticket_to("http://h/")) as one:
+    with executor("--stop-grace", "1", command=["sh", "-c", script], ticket=ticket_to("http://h/")) as one:
         one.start().reaches("connected")
         one.process.send_signal(signal.SIGTERM)
         expect(one.ends() == 0, "exit code 0 after the agent was killed")
