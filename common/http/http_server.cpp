@@ -252,10 +252,9 @@ ServerRequest read_head(const web::http::http_request& message) {
 
 void receive(const std::shared_ptr<Shared>& shared, const web::http::http_request& message) {
   const auto pending = std::make_shared<Pending>(message);
-  if (!shared->add(pending))
-    return pending->answer(error_reply(503, "unavailable", "this daemon is stopping"));
   ServerRequest request;
   std::optional<ServerReply> refusal = refusal_of(*shared, message);
+  if (!shared->add(pending)) refusal = error_reply(503, "unavailable", "this daemon is stopping");
   try {
     if (!refusal) request = read_head(message);
   } catch (const std::exception& e) {
