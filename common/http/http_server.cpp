@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -19,6 +21,8 @@ namespace {
 
 using web::http::experimental::listener::http_listener;
 using web::http::experimental::listener::http_listener_config;
+
+constexpr auto answers_may_take = std::chrono::seconds(1);  // of a stop
 
 std::string json_text(const std::string& text) {
   std::string out = "\"";
@@ -62,19 +66,25 @@ class Pending {
       response.headers().add("Cache-Control", "no-store");
       response.set_body(reply.body, reply.content_type);
       // The peer may be gone: nobody is left to tell.
-      request_.reply(response).then([](pplx::task<void> sent) {
+      request_.reply(response).then([over = over_](pplx::task<void> sent) {
         try {
           sent.get();
         } catch (const std::exception&) {
         }
+        over->set_value();
       });
     } catch (const std::exception&) {
+      over_->set_value();
     }
   }
+
+  /// Until the answer is out, or cannot be delivered.
+  void wait_until_sent(std::chrono::steady_clock::time_point end) { over_->get_future().wait_until(end); }
 
  private:
   web::http::http_request request_;
   std::atomic<bool> is_answered_{false};
+  std::shared_ptr<std::promise<void>> over_ = std::make_shared<std::promise<void>>();
 };
 
 std::vector<std::string> split_path(const std::string& path) {
@@ -329,6 +339,9 @@ class CpprestServer : public Server {
     }
     for (const auto& request : pending)
       request->answer(error_reply(503, "unavailable", "this daemon is stopping"));
+    // Closing cuts what is under way; who does not read is not waited for.
+    const auto end = std::chrono::steady_clock::now() + answers_may_take;
+    for (const auto& request : pending) request->wait_until_sent(end);
     pending.clear();
     if (!listener_) return;
     try {
