@@ -53,6 +53,7 @@ SANITIZERS = {
 # Clang builds the fuzz targets with the same sanitizers: one build serves both stages.
 FUZZ_PRESET = "asan-ubsan"
 CANARY = "canary_fuzz"
+LEAKS_OF_OTHERS = f"suppressions={tree.TOP / 'scripts' / 'house' / 'lsan.supp'}:print_suppressions=0"
 
 
 class Run:
@@ -166,10 +167,7 @@ def sanitizer_env(preset):
         suppressions = tree.TOP / "scripts" / "house" / f"{kind}.supp"
         if suppressions.exists():
             env[name] += f":suppressions={suppressions}"
-    leaks = tree.TOP / "scripts" / "house" / "lsan.supp"
-    if leaks.exists() and "ASAN_OPTIONS" in env:
-        env["LSAN_OPTIONS"] = f"suppressions={leaks}:print_suppressions=0"
-    return env, reports
+    return {**env, "LSAN_OPTIONS": LEAKS_OF_OTHERS}, reports
 
 
 def sanitizer_stages(run, preset, exclude=()):
@@ -194,7 +192,8 @@ def fuzz_one(target, wrapper):
     log.unlink(missing_ok=True)
     argv = [*wrapper, str(target), f"-max_total_time={FUZZ_SECONDS}", "-timeout=10", "-rss_limit_mb=2048",
             f"-artifact_prefix={artifacts}/", str(work)] + ([str(seeds)] if seeds.is_dir() else [])
-    status, timed_out = processes.run(argv, FUZZ_SECONDS * 10, env=build.environment(), log=log)
+    env = {**build.environment(), "LSAN_OPTIONS": LEAKS_OF_OTHERS}
+    status, timed_out = processes.run(argv, FUZZ_SECONDS * 10, env=env, log=log)
     return name, status == 0 and not timed_out, log, any(artifacts.iterdir())
 
 
