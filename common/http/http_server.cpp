@@ -56,7 +56,7 @@ bool is_equal_in_constant_time(const std::string& a, const std::string& b) {
 /// pending.
 class Pending {
  public:
-  explicit Pending(web::http::http_request request) : request_(std::move(request)) {}
+  explicit Pending(const web::http::http_request& request) : request_(request) {}
 
   void answer(const ServerReply& reply) noexcept {
     if (is_answered_.exchange(true)) return;
@@ -276,8 +276,7 @@ void receive(const std::shared_ptr<Shared>& shared, const web::http::http_reques
     shared->remove(pending);
     return;
   }
-  web::http::http_request copy = message;
-  copy.extract_vector().then(
+  message.extract_vector().then(
       [shared, pending, request = std::move(request)](pplx::task<std::vector<unsigned char>> body) mutable {
         try {
           const std::vector<unsigned char> bytes = body.get();
