@@ -209,6 +209,7 @@ static Result<FileConfig> read_document(Result<ConfigDocument> document) {
   ConfigSection agentd = root.section("agentd");
   out.agentd_token_file = agentd.text("token_file");
   out.agentd_ca_file = agentd.text("ca_file");
+  out.agentd_may_be_plain = agentd.flag("allow_http", false);
   agentd.done();
   read_registry(root.section("registry"), out.registry);
   read_leader_lock(root, out);
@@ -245,7 +246,8 @@ std::vector<std::string> keys_that_need_a_restart(const FileConfig& now, const F
                           now.registry.consul_service != next.registry.consul_service);
   differs("leader_lock", now.leader_lock != next.leader_lock);
   differs("agentd",
-          now.agentd_token_file != next.agentd_token_file || now.agentd_ca_file != next.agentd_ca_file);
+          now.agentd_token_file != next.agentd_token_file || now.agentd_ca_file != next.agentd_ca_file ||
+              now.agentd_may_be_plain != next.agentd_may_be_plain);
   const auto access_differs = [&] {
     if (now.access.size() != next.access.size()) return true;
     for (std::size_t i = 0; i < now.access.size(); ++i) {

@@ -44,6 +44,7 @@ struct FileConfig {
   std::string state_dir;
   std::string agentd_token_file;
   std::string agentd_ca_file;
+  bool agentd_may_be_plain = false;  // our token may go over http:// to another machine
   std::string log_level = "info";
   std::string log_format = "text";
 };

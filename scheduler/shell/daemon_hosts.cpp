@@ -3,6 +3,7 @@
 
 #include "common/shell/clock.h"
 #include "common/shell/files.h"
+#include "core/url.h"
 #include "scheduler/shell/daemon.h"
 
 namespace skep::scheduler {
@@ -22,7 +23,12 @@ void Daemon::on_host(const HostEndpoint& endpoint) {
                       "too many hosts"});
   }
   auto link = open_host(endpoint);
-  if (!link) return log::write_error("cannot talk to host " + endpoint.host.text, link.error());
+  if (!link) {
+    return write_log({Level::error,
+                      "cannot talk to a host: " + link.error().message + "; nothing is launched there",
+                      {{"host", endpoint.host.text}, {"hint", link.error().hint}},
+                      "cannot talk to " + endpoint.host.text});
+  }
   log::write(log::Level::info, "a host is known",
              {{"host", endpoint.host.text}, {"agentd", endpoint.agentd_url}});
   HostLine& line = hosts_[endpoint.host];
@@ -33,6 +39,13 @@ void Daemon::on_host(const HostEndpoint& endpoint) {
 Result<std::unique_ptr<HostLink>> Daemon::open_host(const HostEndpoint& endpoint) {
   HostLinkOptions options{endpoint.host, endpoint.agentd_url, "", config_.agentd_ca_file};
   if (!config_.agentd_token_file.empty()) {
+    const auto address = split_url(endpoint.agentd_url);
+    const bool is_safe = address && (address->scheme == "https" || is_loopback_host(address->host));
+    if (!is_safe && !config_.agentd_may_be_plain) {
+      return Error::failed(ErrorCode::invalid_input,
+                           endpoint.agentd_url + " would get our token unprotected",
+                           "give that agentd tls, or say agentd.allow_http: true");
+    }
     auto token = shell::read_secret_file(config_.agentd_token_file);
     if (!token) return token.error();
     options.bearer_token = *token;

@@ -19,6 +19,7 @@ CODE = (".h", ".cpp", ".py", ".sh", ".js", ".cmake", ".json", ".yaml", ".yml", "
 # Written in two halves, so that this file passes its own check.
 OPEN_WORK = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "HA" + "CK", "XX" + "X", "NO" + "MERGE"]) + r")\b")
 EXCUSE = re.compile(r"\b(not " + "implemented yet|" + "st" + r"ubbed out)\b", re.IGNORECASE)
+CONFLICT = re.compile(r"^(<{7} |>{7} |={7}$)")
 ISSUE_NUMBER = re.compile(r"(?<![\w#/-])issue #?\d{1,3}\b", re.IGNORECASE)
 
 
@@ -69,6 +70,8 @@ def check_bytes(name, data, words):
             found.append(f"work left open: '{OPEN_WORK.search(line)[0]}'")
         if is_code and EXCUSE.search(line):
             found.append(f"an excuse: '{EXCUSE.search(line)[0]}'")
+        if CONFLICT.match(line):
+            found.append("a conflict that was not resolved")
         if ISSUE_NUMBER.search(line):
             found.append(f"the number of an issue: '{ISSUE_NUMBER.search(line)[0]}' (say what it was about)")
         if name.endswith(tree.CPP_SUFFIXES + (".py",)) and "\t" in line:
@@ -93,6 +96,8 @@ def self_test():
         ("core/a.cpp", b"mktemp /tmp/x.XXXXXX\n", False),
         ("docs/a.md", b"as asked in issue " + b"12\n", True),
         ("docs/a.md", b"JENKINS-12345\n", False),
+        ("docs/a.md", b"<<<<<<" + b"< ours\n", True),
+        ("docs/a.md", b"a heading\n========\n", False),
         ("core/a.cpp", b"int x;\r\n", True),
         ("core/a.cpp", b"int x;", True),
         ("core/a.cpp", b"\tint x;\n", True),

@@ -49,7 +49,7 @@ class ProcessSubject final : public Subject {
   /// A request whose agent is this shell script; it runs in its work directory.
   drivers::StartRequest script_request(const std::string& id, const std::string& script);
   std::string root() const { return folder.path("executors"); }
-  std::string work(const std::string& id) const { return root() + "/" + id + "/work"; }
+  std::string work(const std::string& id) const { return root() + '/' + id + "/" + "work"; }
   std::vector<std::string> cgroup_folders(const std::string& owner, const std::string& id) const;
   /// Command lines of living processes that belong to this machine's executors, by environment or command
   /// line.

@@ -116,6 +116,13 @@ def check_doors(farm):
         expect("CERTIFICATE_VERIFY_FAILED" in str(error), str(error))
 
 
+def check_token_is_not_sent_in_the_open(farm):
+    """Whoever may announce a host must not get agentd's token by naming a plain address."""
+    farm.api("v1/hosts/stranger", "PUT", {"host": "stranger", "agentd_url": "http://stranger.example:1/", "ttl_ms": 3000})
+    wait_for(lambda: "would get our token unprotected" in farm.scheduler.tail(), "the refusal is logged", 20)
+    expect([h["host"] for h in farm.api("v1/hosts")] == [f"{farm.tag}-host"], "the stranger became a host")
+
+
 def check_cli(farm):
     def skep(*arguments):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SKEP_")}
@@ -169,6 +176,7 @@ def builds_run_wholly_over_tls():
         expect(seen_marks(farm) == [str(decoy)], f"the search finds its decoy, and nothing else: {seen_marks(farm)}")
         decoy.unlink()
         check_doors(farm)
+        check_token_is_not_sent_in_the_open(farm)
         check_cli(farm)
         truth = wait_for(lambda: (t := farm.sim("truth")) and sum(1 for b in t["builds"] if b["ended_at_ms"]) >= BUILDS and t,
                          "every build has run", 120, 0.2)
