@@ -1,6 +1,7 @@
 #include "scheduler/core/demand.h"
 
 #include <algorithm>
+#include <set>
 
 #include "core/check.h"
 
@@ -29,6 +30,24 @@ Ref buildable_ref(const QueueItem& item) {
 }
 Ref waiting_ref(const QueueItem& item) {
   return {item.quiet_until->ms_since_epoch, item.id};
+}
+
+/// A controller lists its newest items first, so they mostly are in order already, read backwards.
+std::vector<const QueueItem*> by_id(const QueueSnapshot& snapshot) {
+  std::vector<const QueueItem*> sorted;
+  sorted.reserve(snapshot.items.size());
+  const auto is_before = [](const QueueItem* a, const QueueItem* b) { return a->id < b->id; };
+  bool is_falling = true;
+  for (const QueueItem& item : snapshot.items) {
+    is_falling = is_falling && (sorted.empty() || item.id < sorted.back()->id);
+    sorted.push_back(&item);
+  }
+  if (is_falling) {
+    std::reverse(sorted.begin(), sorted.end());
+  } else {
+    std::stable_sort(sorted.begin(), sorted.end(), is_before);
+  }
+  return sorted;
 }
 
 bool is_label_known(const QueueItem& item) {
@@ -102,19 +121,15 @@ DemandClass& DemandBook::class_like(const TemplateName& name, const TemplateInde
 }
 
 DemandClass& DemandBook::class_of(const std::string& label, const TemplateIndex& templates) {
-  const auto known = names_.find(label);
-  if (known != names_.end()) {
-    const auto found = classes_.find(known->second);
-    if (found != classes_.end()) return found->second;
-  }
+  if (const auto known = names_.find(label); known != names_.end()) return *known->second;
   std::optional<LabelExpression> expression;
   if (!is_any_node_text(label)) expression = LabelExpression::from_job(label);
   // The key is the quoted form: an atom `a&&b` (in quotes) is not the expression a&&b.
   const std::string key = expression ? expression->expression() : std::string();
   if (names_.size() >= max_cached_texts) names_.clear();
-  names_[label] = key;
   const auto [place, is_new] = classes_.try_emplace(key);
   DemandClass& result = place->second;
+  names_[label] = &result;
   if (is_new) {
     result.key = key;
     result.name = expression ? expression->name() : std::string();
@@ -130,7 +145,11 @@ void DemandBook::join(Entry& entry, const TemplateIndex& templates, Instant now)
   entry.demand_class = is_label_known(item) ? &class_of(*item.label, templates)
                        : entry.like         ? &class_like(*entry.like, templates)
                                             : nullptr;
-  if (item.stage == ItemStage::buildable && entry.buildable_seen == Instant{}) entry.buildable_seen = now;
+  if (item.stage == ItemStage::buildable && entry.buildable_seen == Instant{}) {
+    entry.buildable_seen = now;
+    forget_arrivals(now);
+    arrivals_.emplace_back(now, item.id);
+  }
   if (item.is_stopping || is_quieting_down_) return;
   const bool is_buildable = item.stage == ItemStage::buildable;
   const bool is_waiting = item.stage == ItemStage::waiting && item.quiet_until;
@@ -157,6 +176,26 @@ void DemandBook::leave(Entry& entry) {
     erase_sorted(entry.demand_class->waiting, waiting_ref(entry.item));
   }
   entry.kind = Kind::none;
+}
+
+void DemandBook::forget_arrivals(Instant now) {
+  while (!arrivals_.empty() && now - arrivals_.front().first >= recent_for) arrivals_.pop_front();
+}
+
+std::vector<const DemandBook::Entry*> DemandBook::recent(Instant now) {
+  forget_arrivals(now);
+  std::vector<const Entry*> found;
+  for (const auto& [seen, id] : arrivals_) {
+    const Entry* entry = find(id);
+    const bool is_it = entry != nullptr && entry->buildable_seen == seen && entry->kind == Kind::classed &&
+                       entry->item.stage == ItemStage::buildable;
+    if (is_it) found.push_back(entry);
+  }
+  std::sort(found.begin(), found.end(), [](const Entry* a, const Entry* b) {
+    if (a->demand_class != b->demand_class) return a->demand_class->key < b->demand_class->key;
+    return buildable_ref(a->item) < buildable_ref(b->item);
+  });
+  return found;
 }
 
 void DemandBook::upsert(const QueueItem& item, const TemplateIndex& templates, Instant now) {
@@ -199,14 +238,8 @@ bool DemandBook::update(const QueueSnapshot& snapshot, const TemplateIndex& temp
     is_quieting_down_ = snapshot.is_quieting_down;
     is_changed = true;
   }
-  std::vector<const QueueItem*> sorted;
-  sorted.reserve(snapshot.items.size());
-  for (const QueueItem& item : snapshot.items) sorted.push_back(&item);
-  std::stable_sort(sorted.begin(), sorted.end(),
-                   [](const QueueItem* a, const QueueItem* b) { return a->id < b->id; });
-
   auto known = items_.begin();
-  for (const QueueItem* item : sorted) {
+  for (const QueueItem* item : by_id(snapshot)) {
     while (known != items_.end() && known->first < item->id) {
       leave(known->second);
       known = items_.erase(known);
@@ -246,12 +279,12 @@ const DemandBook::Entry* DemandBook::find(std::int64_t id) const {
 }
 
 void DemandBook::drop_empty_classes() {
-  std::map<const DemandClass*, int> used;
+  std::set<const DemandClass*> used;
   for (const auto& [id, entry] : items_) {
-    if (entry.demand_class != nullptr) used[entry.demand_class] = 1;
+    if (entry.demand_class != nullptr) used.insert(entry.demand_class);
   }
+  std::erase_if(names_, [&used](const auto& pair) { return !used.contains(pair.second); });
   std::erase_if(classes_, [&used](const auto& pair) { return !used.contains(&pair.second); });
-  std::erase_if(names_, [this](const auto& pair) { return !classes_.contains(pair.second); });
 }
 
 std::optional<std::int64_t> DemandBook::item_for_node(const std::string& name) const {

@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/time.h"
@@ -83,6 +85,12 @@ class DemandBook {
   /// After a change of configuration: match every class again.
   void rematch(const TemplateIndex& templates);
 
+  /// How long an item counts as one that was just seen to be buildable.
+  static constexpr Duration recent_for = seconds(7);
+  /// Buildable members of classes that were first seen so not longer ago; ordered by class key, then oldest
+  /// first.
+  std::vector<const Entry*> recent(Instant now);
+
   const Entry* find(std::int64_t id) const;
   const std::map<std::int64_t, Entry>& items() const { return items_; }
   /// By quoted label expression; classes without members stay until `drop_empty_classes`.
@@ -100,12 +108,14 @@ class DemandBook {
   void match(DemandClass& demand_class, const TemplateIndex& templates) const;
   void join(Entry& entry, const TemplateIndex& templates, Instant now);
   void leave(Entry& entry);
+  void forget_arrivals(Instant now);
 
   ControllerId controller_;
   bool is_quieting_down_ = false;
   std::map<std::int64_t, Entry> items_;
   std::map<std::string, DemandClass> classes_;
-  std::map<std::string, std::string> names_;  // label text -> class key: parsed once
+  std::map<std::string, DemandClass*> names_;              // by label text: parsed once
+  std::deque<std::pair<Instant, std::int64_t>> arrivals_;  // buildable_seen, item; in this order
   std::size_t classed_items_ = 0;
 };
 

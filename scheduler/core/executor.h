@@ -46,6 +46,8 @@ struct Offer {
   bool was_assigned = false;
 };
 
+struct Host;
+
 struct Executor {
   ExecutorRecord record;
   std::shared_ptr<const Template> spec;  // as it was when planned; nullptr: template unknown (adopted)
@@ -123,6 +125,11 @@ struct Executor {
   std::optional<Instant> gone_at;
 
   std::optional<Instant> wake;
+
+  // Kept by the table
+  const Host* on = nullptr;  // its host, as long as that is in the farm
+  static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
+  std::size_t place_in_play = nowhere;  // in LogicState::in_play
 
   const ExecutorId& id() const { return record.id; }
   ExecutorState state() const { return record.state; }

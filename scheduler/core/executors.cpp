@@ -12,6 +12,24 @@ bool is_under_way(ExecutorState state) {
   return state != ExecutorState::idle && state != ExecutorState::held && state != ExecutorState::gone;
 }
 
+/// Whether a pass over demand must look at it. May say so for too many, never for too few.
+bool is_for_passes(const Executor& e) {
+  if (e.took_item_at) return true;  // covers an item until the next read of the queue: plan.cpp lets it go
+  switch (e.state()) {
+    case ExecutorState::busy:
+    case ExecutorState::failed:
+    case ExecutorState::destroying:
+    case ExecutorState::gone:
+      return false;
+    case ExecutorState::finished:
+    case ExecutorState::held:
+    case ExecutorState::unknown:
+      return !e.record.was_used;
+    default:
+      return true;
+  }
+}
+
 }  // namespace
 
 bool is_foreign_offline(const NodeFact& node) {
@@ -45,6 +63,22 @@ bool LogicState::is_host_known(const HostId& id) const {
   return found != hosts.end() && found->second.is_known;
 }
 
+void LogicState::follow(Executor& e) {
+  if (!is_for_passes(e)) return unfollow(e);
+  if (e.place_in_play != Executor::nowhere) return;
+  e.place_in_play = in_play.size();
+  in_play.push_back(&e);
+}
+
+void LogicState::unfollow(Executor& e) {
+  if (e.place_in_play == Executor::nowhere) return;
+  Executor* const last = in_play.back();
+  in_play[e.place_in_play] = last;
+  last->place_in_play = e.place_in_play;
+  in_play.pop_back();
+  e.place_in_play = Executor::nowhere;
+}
+
 Executor& LogicState::insert(Executor e) {
   const ExecutorId id = e.id();
   on_host[e.record.host].insert(id);
@@ -53,9 +87,14 @@ Executor& LogicState::insert(Executor e) {
   if (c != nullptr && is_under_way(e.state())) ++c->under_way;
   const auto [place, is_new] = executors.insert_or_assign(id, std::move(e));
   SKEP_ASSERT(is_new);
-  touch(place->second);
+  Executor& kept = place->second;
+  const auto host = hosts.find(kept.record.host);
+  kept.on = host == hosts.end() ? nullptr : &host->second;
+  if (kept.state() == ExecutorState::busy) ++busy_of[kept.record.template_name];
+  follow(kept);
+  touch(kept);
   replan();
-  return place->second;
+  return kept;
 }
 
 void LogicState::set_state(Executor& e, ExecutorState to) {
@@ -64,8 +103,11 @@ void LogicState::set_state(Executor& e, ExecutorState to) {
   SKEP_ASSERT(is_legal_step(from, to));
   Controller* c = controller_of(e);
   if (c != nullptr) c->under_way += static_cast<int>(is_under_way(to)) - static_cast<int>(is_under_way(from));
+  if (from == ExecutorState::busy) --busy_of[e.record.template_name];
+  if (to == ExecutorState::busy) ++busy_of[e.record.template_name];
   e.record.state = to;
   e.state_since = now;
+  follow(e);
   dirty_hosts.insert(e.record.host);
   touch(e);
   replan();
@@ -106,6 +148,7 @@ void LogicState::advance(Executor& e) {
       if (now < forget_at) return wake(e, forget_at);
       emit(ForgetExecutor{e.id()});
       on_host[e.record.host].erase(e.id());
+      unfollow(e);
       executors.erase(e.id());
       return;
     }

@@ -252,7 +252,32 @@ void explain_no_room(const LogicState& s, const Template& value, Explanation& x)
   }
 }
 
+/// The executor that the last pass meant for the item; nullptr: none.
+const ExecutorId* covering(const Controller& c, std::int64_t item) {
+  const auto found = std::lower_bound(c.cover.begin(), c.cover.end(), item,
+                                      [](const auto& pair, std::int64_t id) { return pair.first < id; });
+  return found != c.cover.end() && found->first == item ? &found->second : nullptr;
+}
+
 }  // namespace
+
+// Of several templates the one that is nearest to a launch.
+Blocked LogicState::why_blocked(const Controller& c, const DemandClass& demand_class) const {
+  const auto weight = [](WaitReason reason) {
+    return reason == WaitReason::executor_coming ? 3
+           : reason == WaitReason::no_room       ? 2
+           : reason == WaitReason::backoff       ? 1
+                                                 : 0;
+  };
+  const std::size_t first = demand_class.templates.front();
+  if (is_paused) return Blocked{WaitReason::paused, first, {}, {}};
+  std::optional<Blocked> best;
+  for (const std::size_t index : demand_class.templates) {
+    if (index >= c.blocked.size() || !c.blocked[index]) continue;
+    if (!best || weight(c.blocked[index]->reason) > weight(best->reason)) best = c.blocked[index];
+  }
+  return best.value_or(Blocked{WaitReason::executor_coming, first, {}, {}});
+}
 
 Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entry& entry, Instant at,
                                      WallTime wall_at) const {
@@ -303,8 +328,7 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
   if (item.stage == ItemStage::waiting && item.quiet_until && entry.kind != DemandBook::Kind::unresolved) {
     const std::int64_t left =
         std::max<std::int64_t>(0, item.quiet_until->ms_since_epoch - wall_at.ms_since_epoch);
-    const auto covered = c.cover.find(item.id);
-    if (covered != c.cover.end()) x.executor = covered->second;
+    if (const ExecutorId* covered = covering(c, item.id)) x.executor = *covered;
     x.starts_in = milliseconds(left);
     return answer(WaitReason::quiet_period,
                   "it is in its quiet period for " + duration_to_text(milliseconds(left)));
@@ -331,9 +355,8 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
     return answer(WaitReason::no_template, what, advice_for_label(expression, templates, c.config.name));
   }
   const std::string frozen = freeze_reason(c);
-  const auto covered = c.cover.find(item.id);
-  if (covered != c.cover.end()) {
-    const Executor* e = find(covered->second);
+  if (const ExecutorId* covered = covering(c, item.id)) {
+    const Executor* e = find(*covered);
     if (e != nullptr) {
       explain_coming(*this, *e, x, at);
       return x;
@@ -346,10 +369,7 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
     x.starts_in = Duration(seconds(1));
     return answer(WaitReason::gate_opening, "its controller has chosen an executor and starts it");
   }
-  const auto found = c.blocked.find(demand_class->key);
-  const Blocked blocked = found != c.blocked.end()
-                              ? found->second
-                              : Blocked{WaitReason::executor_coming, demand_class->templates.front(), {}, {}};
+  const Blocked blocked = why_blocked(c, *demand_class);
   const Template& value = *templates[std::min(blocked.template_index, templates.size() - 1)];
   if (blocked.retry_at && *blocked.retry_at > at) x.starts_in = *blocked.retry_at - at;
   switch (blocked.reason) {

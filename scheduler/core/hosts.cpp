@@ -19,9 +19,19 @@ bool LogicState::is_draining(const HostId& id) const {
   return found != hosts.end() && found->second.report.is_draining;
 }
 
+bool LogicState::is_draining(const Executor& e) const {
+  return (!drains.empty() && drains.contains(e.record.host)) || (e.on != nullptr && e.on->report.is_draining);
+}
+
 void LogicState::on_host_reported(const HostReported& event) {
   const HostReport& report = event.report;
-  Host& host = hosts[report.host];
+  const auto [place, is_new] = hosts.try_emplace(report.host);
+  Host& host = place->second;
+  if (is_new) {
+    for (const ExecutorId& id : on_host[report.host]) {
+      if (Executor* e = find(id)) e->on = &host;
+    }
+  }
   if (!host.is_known) host.is_lease_due = true;
   const bool is_new_boot = host.report.boot_id != report.boot_id;
   host.report = report;
@@ -229,6 +239,7 @@ void LogicState::on_host_departed(const HostDeparted& event) {
   for (const ExecutorId& id : std::set<ExecutorId>(on_host[event.host])) {
     Executor* e = find(id);
     if (e != nullptr) missing_on_host(*e, "its host left the farm");
+    if (e != nullptr) e->on = nullptr;
   }
   hosts.erase(event.host);
   broken_hosts.erase(event.host);
@@ -299,7 +310,11 @@ void LogicState::on_leases_renewed(const LeasesRenewed& event) {
 
 std::size_t LogicState::rebuild_view(const HostId& id) {
   const auto [place, is_new] = view_of.try_emplace(id, views.size());
-  if (is_new) views.emplace_back();
+  if (is_new) {
+    views.emplace_back();
+    placements.reset();
+  }
+  placements.note(place->second);
   HostView& view = views[place->second];
   const auto found = hosts.find(id);
   const auto drained = drains.find(id);
@@ -310,17 +325,24 @@ std::size_t LogicState::rebuild_view(const HostId& id) {
     view.is_draining = host.report.is_draining || drained != drains.end();
     view.drain_reason = drained != drains.end() ? drained->second : host.report.drain_reason;
     view.os = host.report.os;
-    if (view.drivers != host.report.drivers) view.drivers = host.report.drivers;
-    if (view.images != host.report.images) view.images = host.report.images;
-    if (view.attributes != host.report.attributes) view.attributes = host.report.attributes;
+    const bool is_same = view.drivers == host.report.drivers && view.images == host.report.images &&
+                         view.attributes == host.report.attributes;
+    if (!is_same) {
+      view.drivers = host.report.drivers;
+      view.images = host.report.images;
+      view.attributes = host.report.attributes;
+      ++view.revision;
+    }
     view.capacity = host.report.capacity;
     view.max_executors = host.report.max_executors;
     view.free = view.capacity - host.foreign_use;
     view.executors = host.foreign_count;
   } else {
+    const std::uint32_t revision = view.revision + 1;
     view = HostView{};
     view.host = id;
     view.is_known = false;
+    view.revision = revision;
   }
   view.coming = 0;
   for (const ExecutorId& executor : on_host[id]) {
@@ -343,6 +365,7 @@ void LogicState::refresh_views() {
     const std::size_t index = view_of[id];
     view_of.erase(id);
     on_host.erase(id);
+    placements.reset();
     if (index + 1 != views.size()) {
       views[index] = std::move(views.back());
       view_of[views[index].host] = index;

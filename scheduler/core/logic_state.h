@@ -23,7 +23,7 @@
 #include "scheduler/core/executor.h"
 #include "scheduler/core/logic.h"
 #include "scheduler/core/pacing.h"
-#include "scheduler/core/placement.h"
+#include "scheduler/core/placement_queue.h"
 
 namespace skep::scheduler {
 
@@ -45,6 +45,12 @@ struct Blocked {
   std::size_t template_index = 0;
   std::optional<Instant> retry_at;
   std::string text;
+};
+
+/// An idle node that is not ours.
+struct ForeignNode {
+  ExecutorId name;
+  LabelSet labels;
 };
 
 struct Controller {
@@ -74,9 +80,13 @@ struct Controller {
   std::map<std::int64_t, ExecutorId>
       consumed;  // items whose executor was just used: until a later queue read
   std::map<std::int64_t, Instant> consumed_at;
-  std::map<std::int64_t, ExecutorId> cover;   // of the last pass
-  std::set<std::int64_t> elsewhere;           // of the last pass: a foreign idle node can take it
-  std::map<std::string, Blocked> blocked;     // class key -> reason, of the last pass
+  // Of the last pass: by item, who covers it; items that a foreign idle node can take; per template, why no
+  // further one of it is launched.
+  std::vector<std::pair<std::int64_t, ExecutorId>> cover;
+  std::set<std::int64_t> elsewhere;
+  std::vector<std::optional<Blocked>> blocked;
+  std::vector<ForeignNode> free_foreign;  // of the node list that was sent at:
+  std::optional<Instant> free_foreign_of;
   int open_gates = 0;                         // offers under way
   int under_way = 0;                          // executors that are neither idle nor held nor gone
   OneBuildMeans means = OneBuildMeans::gate;  // as last profiled
@@ -129,6 +139,8 @@ class LogicState {
   void fail(Executor& e, const std::string& why, bool is_hosts_fault);
   void finish(Executor& e, const std::string& end);
   bool is_host_known(const HostId& id) const;
+  void follow(Executor& e);
+  void unfollow(Executor& e);
   bool is_unused(const Executor& e) const { return !e.record.was_used && !e.offer; }
   void forget_secret(Executor& e) { e.secret.clear(); }
 
@@ -222,6 +234,7 @@ class LogicState {
   std::size_t rebuild_view(const HostId& id);
   void refresh_views();
   bool is_draining(const HostId& id) const;
+  bool is_draining(const Executor& e) const;
 
   // plan.cpp
   void plan();
@@ -240,6 +253,7 @@ class LogicState {
   // explain.cpp, status.cpp
   Explanation explain_item(const Controller& c, const DemandBook::Entry& entry, Instant at,
                            WallTime wall_at) const;
+  Blocked why_blocked(const Controller& c, const DemandClass& demand_class) const;
   StatusSnapshot status(Instant at, WallTime wall_at) const;
 
   SchedulerConfig config;
@@ -259,8 +273,13 @@ class LogicState {
   std::map<HostId, std::string> drains;
   std::map<ExecutorId, Executor> executors;
   std::map<HostId, std::set<ExecutorId>> on_host;
-  std::vector<HostView> views;  // by host id; kept in step by rebuild_view
+  /// Those that a pass must look at: on their way, idle, or ended unused; not the many that run a build. In
+  /// no order.
+  std::vector<Executor*> in_play;
+  std::map<TemplateName, int> busy_of;  // executors in state busy
+  std::vector<HostView> views;          // by host id; kept in step by rebuild_view
   std::map<HostId, std::size_t> view_of;
+  Placements placements;  // over `views`
   std::set<HostId> dirty_hosts;
   std::set<HostId> broken_hosts;  // with a breaker that is or was open
 

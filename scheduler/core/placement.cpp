@@ -91,15 +91,15 @@ std::int64_t room_left(const Template& wanted, const HostView& host) {
   return least;
 }
 
-}  // namespace
-
-std::optional<Filter> refusing_filter(const Template& wanted, const HostView& host,
-                                      const PlacementPolicy& policy) {
-  if (!host.is_known) return Filter::host_unknown;
-  if (host.is_draining) return Filter::draining;
+/// The filters whose answer changes with a host's report only.
+std::optional<Filter> unsuitable(const Template& wanted, const HostView& host) {
   if (!contains(host.drivers, wanted.driver)) return Filter::driver;
   if (!wanted.image.empty() && !contains(host.images, wanted.image)) return Filter::image;
   if (!has_attributes(wanted, host)) return Filter::attributes;
+  return std::nullopt;
+}
+
+std::optional<Filter> too_full(const Template& wanted, const HostView& host, const PlacementPolicy& policy) {
   if (host.executors >= host.max_executors) return Filter::executors_limit;
   if (wanted.resources.cpu_millis > host.free.cpu_millis) return Filter::cpu;
   if (wanted.resources.memory_bytes > host.free.memory_bytes) return Filter::memory;
@@ -108,6 +108,18 @@ std::optional<Filter> refusing_filter(const Template& wanted, const HostView& ho
   if (host.coming >= policy.max_coming_per_host) return Filter::pace;
   if (host.is_breaker_open) return Filter::breaker;
   return std::nullopt;
+}
+
+constexpr std::int64_t refused_score = -1;
+
+}  // namespace
+
+std::optional<Filter> refusing_filter(const Template& wanted, const HostView& host,
+                                      const PlacementPolicy& policy) {
+  if (!host.is_known) return Filter::host_unknown;
+  if (host.is_draining) return Filter::draining;
+  if (const auto filter = unsuitable(wanted, host)) return filter;
+  return too_full(wanted, host, policy);
 }
 
 std::int64_t placement_score(const Template& wanted, const HostView& host, const PlacementPolicy& policy) {
@@ -157,35 +169,100 @@ PlacementQueue::PlacementQueue(const Template& wanted, std::span<const HostView>
                                const PlacementPolicy& policy)
     : wanted_(wanted), hosts_(hosts), policy_(policy) {
   SKEP_ASSERT(policy.spread);
-  heap_.reserve(hosts.size());
+  while (leaves_ < hosts.size()) leaves_ *= 2;
+  entries_.reserve(hosts.size());
   for (std::size_t i = 0; i < hosts.size(); ++i) {
-    if (refusing_filter(wanted_, hosts_[i], policy_)) continue;
-    heap_.push_back({placement_score(wanted_, hosts_[i], policy_), i});
+    entries_.push_back({refused_score, hosts[i].revision, !unsuitable(wanted_, hosts[i])});
+    entries_.back().score = score_of(i);
   }
-  std::make_heap(heap_.begin(), heap_.end(),
-                 [this](const Entry& a, const Entry& b) { return is_worse(a, b); });
+  tree_.assign(leaves_, 0);
+  for (std::size_t match = leaves_ - 1; match >= 1; --match) {
+    const auto player = [&](std::size_t child) {
+      return child < leaves_ ? tree_[child] : static_cast<std::uint32_t>(child - leaves_);
+    };
+    const std::uint32_t left = player(2 * match), right = player(2 * match + 1);
+    tree_[match] = wins(right, left) ? right : left;
+  }
 }
 
-bool PlacementQueue::is_worse(const Entry& a, const Entry& b) const {
-  if (a.score != b.score) return a.score < b.score;
-  return hosts_[b.index].host < hosts_[a.index].host;
+// Indices beyond the hosts fill the tree up; they lose against everybody.
+bool PlacementQueue::wins(std::uint32_t a, std::uint32_t b) const {
+  if (a >= entries_.size() || b >= entries_.size()) return a < b;
+  if (entries_[a].score != entries_[b].score) return entries_[a].score > entries_[b].score;
+  return entries_[a].score != refused_score && hosts_[a].host < hosts_[b].host;
+}
+
+std::int64_t PlacementQueue::score_of(std::size_t index) {
+  const HostView& host = hosts_[index];
+  Entry& entry = entries_[index];
+  if (!host.is_known || host.is_draining || host.executors >= host.max_executors) return refused_score;
+  if (entry.revision != host.revision) {
+    entry.revision = host.revision;
+    entry.is_suitable = !unsuitable(wanted_, host);
+  }
+  if (!entry.is_suitable || too_full(wanted_, host, policy_)) return refused_score;
+  return placement_score(wanted_, host, policy_);
+}
+
+void PlacementQueue::replay(std::size_t index) {
+  std::uint32_t winner = static_cast<std::uint32_t>(index);
+  for (std::size_t node = leaves_ + index; node > 1; node /= 2) {
+    const std::size_t other = node ^ 1U;
+    const std::uint32_t rival = other < leaves_ ? tree_[other] : static_cast<std::uint32_t>(other - leaves_);
+    if (wins(rival, winner)) winner = rival;
+    tree_[node / 2] = winner;
+  }
+}
+
+void PlacementQueue::touch(std::size_t index) {
+  const std::int64_t score = score_of(index);
+  if (score == entries_[index].score) return;
+  entries_[index].score = score;
+  replay(index);
 }
 
 std::optional<std::size_t> PlacementQueue::best() {
-  const auto worse = [this](const Entry& a, const Entry& b) { return is_worse(a, b); };
-  while (!heap_.empty()) {
-    const Entry top = heap_.front();
-    const HostView& host = hosts_[top.index];
-    const bool is_refused = refusing_filter(wanted_, host, policy_).has_value();
-    const std::int64_t score = is_refused ? 0 : placement_score(wanted_, host, policy_);
-    if (!is_refused && score == top.score) return top.index;
-    std::pop_heap(heap_.begin(), heap_.end(), worse);
-    heap_.pop_back();
-    if (is_refused) continue;
-    heap_.push_back({score, top.index});
-    std::push_heap(heap_.begin(), heap_.end(), worse);
+  if (entries_.empty()) return std::nullopt;
+  for (;;) {
+    const std::size_t top = leaves_ > 1 ? tree_[1] : 0;
+    const std::int64_t before = entries_[top].score;
+    if (before == refused_score) return std::nullopt;
+    touch(top);
+    if (entries_[top].score == before) return top;
   }
-  return std::nullopt;
+}
+
+void Placements::note(std::size_t index) {
+  if (kept_.empty()) return;
+  changed_.push_back(static_cast<std::uint32_t>(index));
+}
+
+void Placements::reset() {
+  kept_.clear();
+  forgotten_ += changed_.size();
+  changed_.clear();
+}
+
+PlacementQueue& Placements::queue(std::size_t template_index, const std::shared_ptr<const Template>& wanted,
+                                  std::span<const HostView> hosts, const PlacementPolicy& policy) {
+  // Whoever is that far behind is made anew at no higher cost.
+  if (changed_.size() > 2 * hosts.size()) {
+    forgotten_ += changed_.size();
+    changed_.clear();
+  }
+  const std::uint64_t newest = forgotten_ + changed_.size();
+  auto found = kept_.find(template_index);
+  const bool is_usable = found != kept_.end() && found->second.wanted == wanted &&
+                         found->second.policy == policy && found->second.seen >= forgotten_;
+  if (!is_usable) {
+    if (found != kept_.end()) kept_.erase(found);
+    found = kept_.emplace(template_index, Kept{wanted, policy, {*wanted, hosts, policy}, newest}).first;
+  }
+  Kept& kept = found->second;
+  kept.queue.rebind(hosts);
+  for (; kept.seen < newest; ++kept.seen)
+    kept.queue.touch(changed_[static_cast<std::size_t>(kept.seen - forgotten_)]);
+  return kept.queue;
 }
 
 }  // namespace skep::scheduler

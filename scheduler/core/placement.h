@@ -25,6 +25,7 @@ struct HostView {
   std::vector<std::string> drivers;
   std::vector<std::string> images;
   std::map<std::string, std::string> attributes;
+  std::uint32_t revision = 0;  // another one when drivers, images or attributes changed
   Resources capacity;
   Resources free;
   std::int64_t max_executors = 0;
@@ -74,6 +75,7 @@ using PlacementDecision = std::variant<Placed, NotPlaced>;
 struct PlacementPolicy {
   int max_coming_per_host = 8;
   bool spread = true;  // prefer the host with the most room; false: pack
+  friend bool operator==(const PlacementPolicy&, const PlacementPolicy&) = default;
 };
 
 PlacementDecision decide_placement(const Template& wanted, std::span<const HostView> hosts,

@@ -1,10 +1,12 @@
-// Many placements of one template in one pass: the same choices as decide_placement for each, at O(log hosts)
-// after the first. Sound because within a pass a host only gets fuller, so its score only falls (spread) and
-// a refusal stays one. Pure; looks at the hosts again each time, so other templates may place on them in
-// between.
+// Many placements of one template: the same choices as decide_placement for each, without a look at all
+// hosts. A tournament over the hosts' scores: a host that changed is played again (O(log hosts)), the best
+// one is at the top. Who changes a host says so (touch), but for one case: a host that only got fuller is
+// noticed by best(). Pure.
 #pragma once
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -25,17 +27,48 @@ class PlacementQueue {
   PlacementQueue(const Template& wanted, std::span<const HostView> hosts, const PlacementPolicy& policy);
   /// Index of the host that decide_placement would choose now; nullopt: none can take one.
   std::optional<std::size_t> best();
+  void touch(std::size_t index);
+  /// The same hosts at another address.
+  void rebind(std::span<const HostView> hosts) { hosts_ = hosts; }
 
  private:
   struct Entry {
-    std::int64_t score;
-    std::size_t index;
+    std::int64_t score;      // refused: below every score
+    std::uint32_t revision;  // of the host, when is_suitable was found out
+    bool is_suitable;        // by what rarely changes: driver, image, attributes
   };
-  bool is_worse(const Entry& a, const Entry& b) const;
+  bool wins(std::uint32_t a, std::uint32_t b) const;
+  std::int64_t score_of(std::size_t index);
+  void replay(std::size_t index);
+
   const Template& wanted_;
   std::span<const HostView> hosts_;
   PlacementPolicy policy_;
-  std::vector<Entry> heap_;
+  std::vector<Entry> entries_;
+  std::vector<std::uint32_t> tree_;  // winner of each match; the root is 1, leaves are not stored
+  std::size_t leaves_ = 1;
+};
+
+/// The queues of all templates over one list of hosts, kept from pass to pass.
+class Placements {
+ public:
+  /// The host at this index changed.
+  void note(std::size_t index);
+  /// The list of hosts changed: an index means another host now.
+  void reset();
+  PlacementQueue& queue(std::size_t template_index, const std::shared_ptr<const Template>& wanted,
+                        std::span<const HostView> hosts, const PlacementPolicy& policy);
+
+ private:
+  struct Kept {
+    std::shared_ptr<const Template> wanted;
+    PlacementPolicy policy;
+    PlacementQueue queue;
+    std::uint64_t seen;  // so many changes are in it
+  };
+  std::map<std::size_t, Kept> kept_;
+  std::vector<std::uint32_t> changed_;  // in the order of their changes; the first has number forgotten_
+  std::uint64_t forgotten_ = 0;
 };
 
 }  // namespace skep::scheduler

@@ -1,8 +1,9 @@
 // One pass over demand: who is covered by what exists or comes, what is opened, what is launched. Oldest item
-// first. Cost: the items that something can be done for, the classes, and per template that launches one look
-// at all hosts.
+// first. Cost: the items that something can be done for, the classes, the executors without a build, and per
+// template that is asked for the hosts that changed since.
 #include <algorithm>
 #include <queue>
+#include <set>
 
 #include "core/check.h"
 #include "core/lifecycle/lifecycle.h"
@@ -12,12 +13,12 @@
 namespace skep::scheduler {
 namespace {
 
-constexpr Duration elsewhere_grace = seconds(7);  // Jenkins gives an item to an idle node within its 5 s tick
-constexpr Duration unseen_grace = seconds(10);    // then what comes on an unseen host no longer covers demand
+// Jenkins gives an item to an idle node within its 5 s tick.
+constexpr Duration elsewhere_grace = DemandBook::recent_for;
+constexpr Duration unseen_grace = seconds(10);  // then what comes on an unseen host no longer covers demand
 
 struct Cursor {
   DemandClass* demand_class;
-  const std::string* key;
   std::size_t next = 0;  // first buildable, then the waiting ones that are due
   std::size_t count = 0;
   DemandClass::Ref ref() const {
@@ -49,13 +50,19 @@ class PlanPass {
 
  private:
   void gather();
+  void gather_one(Executor& e);
+  std::optional<std::size_t> index_of(const Template* spec) const;
+  void find_free_foreign();
   void find_elsewhere();
   void cover_demand();
   bool cover_item(Cursor& cursor);
+  void cover(std::int64_t item, const ExecutorId& by) { c_.cover.emplace_back(item, by); }
   void keep_minimum();
   void recycle();
-  std::optional<Blocked> try_launch(const std::vector<std::size_t>& candidates);
-  std::optional<Blocked> try_template(std::size_t index);
+  bool try_launch(const std::vector<std::size_t>& candidates);
+  bool try_template(std::size_t index);
+  std::optional<Blocked> refuse_template(std::size_t index);
+  std::optional<std::size_t> choose_host(std::size_t index);
   void wake_plan(Instant when) {
     if (!s_.plan_wake_ || when < *s_.plan_wake_) s_.plan_wake_ = when;
   }
@@ -64,47 +71,72 @@ class PlanPass {
   Controller& c_;
   PlacementPolicy policy_;
   std::vector<Supply> supply_;
-  std::map<TemplateName, int> existing_;     // of the template, all controllers
-  std::map<TemplateName, int> coming_here_;  // of the template, this controller
-  std::map<std::size_t, PlacementQueue> placements_;
+  std::vector<std::pair<const Template*, std::size_t>> index_of_;
+  std::vector<int> existing_;       // per template, all controllers
+  std::vector<int> coming_here_;    // per template, this controller
+  std::set<std::int64_t> settled_;  // items that have an executor already: offered, or just used
 };
+
+std::optional<std::size_t> PlanPass::index_of(const Template* spec) const {
+  const auto found = std::lower_bound(index_of_.begin(), index_of_.end(), std::pair(spec, std::size_t{0}));
+  if (found == index_of_.end() || found->first != spec) return std::nullopt;
+  return found->second;
+}
+
+void PlanPass::gather_one(Executor& e) {
+  const std::optional<std::size_t> index = index_of(e.spec.get());
+  const ExecutorState state = e.state();
+  const bool is_here = e.record.controller == c_.config.name;
+  // What was taken after the queue was read still stands in it: such an executor covers one item.
+  const bool is_later =
+      e.took_item_at && c_.queue_poll.ok_started && *e.took_item_at >= *c_.queue_poll.ok_started;
+  if (is_later && is_here && index) supply_[*index].coming.push_back(&e);
+  const bool is_over = state == ExecutorState::gone || state == ExecutorState::failed ||
+                       state == ExecutorState::destroying || state == ExecutorState::busy;
+  if (is_over) return;
+  if (!e.record.was_used) {
+    for (std::size_t i = 0; i < s_.templates.size(); ++i) {
+      const bool is_it = index ? i == *index : s_.templates[i]->name == e.record.template_name;
+      if (!is_it) continue;
+      ++existing_[i];
+      break;
+    }
+  }
+  if (!is_here) return;
+  if (e.offer) {
+    cover(e.offer->item, e.id());
+    settled_.insert(e.offer->item);
+  }
+  if (!index || e.is_obsolete || e.retiring || e.held_until || e.is_resuming) return;
+  if (is_coming(state)) {
+    ++coming_here_[*index];
+    const bool is_unseen = e.on == nullptr || (!e.on->is_known && s_.now - e.on->seen > unseen_grace);
+    if (!is_unseen) supply_[*index].coming.push_back(&e);
+  } else if (s_.can_offer(e)) {
+    supply_[*index].idle.push_back(&e);
+  } else if (state == ExecutorState::idle && !e.offer && !e.record.was_used && s_.is_gated(e) &&
+             !s_.is_draining(e)) {
+    // Between two openings, or just joined: ready in a while, so nothing is launched in its place.
+    const bool is_foreign = e.node && is_foreign_offline(*e.node);
+    if (!is_foreign) supply_[*index].coming.push_back(&e);
+  }
+}
 
 void PlanPass::gather() {
   supply_.resize(s_.templates.size());
-  std::map<const Template*, std::size_t> index_of;
-  for (std::size_t i = 0; i < s_.templates.size(); ++i) index_of[s_.templates[i].get()] = i;
-  for (auto& [id, e] : s_.executors) {
-    // What was taken after the queue was read still stands in it: such an executor covers one item.
-    const bool is_later =
-        e.took_item_at && c_.queue_poll.ok_started && *e.took_item_at >= *c_.queue_poll.ok_started;
-    if (is_later && e.record.controller == c_.config.name && index_of.contains(e.spec.get()))
-      supply_[index_of[e.spec.get()]].coming.push_back(&e);
-    if (e.state() == ExecutorState::gone) continue;
-    if (!e.record.was_used && e.state() != ExecutorState::failed && e.state() != ExecutorState::destroying)
-      ++existing_[e.record.template_name];
-    if (e.record.was_used && e.state() == ExecutorState::busy) ++existing_[e.record.template_name];
-    if (e.record.controller != c_.config.name) continue;
-    if (e.offer) c_.cover[e.offer->item] = id;
-    const auto index = index_of.find(e.spec.get());
-    if (index == index_of.end() || e.is_obsolete || e.retiring || e.held_until || e.is_resuming) continue;
-    if (is_coming(e.state())) {
-      ++coming_here_[e.record.template_name];
-      const auto host = s_.hosts.find(e.record.host);
-      const bool is_unseen =
-          host == s_.hosts.end() || (!host->second.is_known && s_.now - host->second.seen > unseen_grace);
-      if (!is_unseen) supply_[index->second].coming.push_back(&e);
-    } else if (s_.can_offer(e)) {
-      supply_[index->second].idle.push_back(&e);
-    } else if (e.state() == ExecutorState::idle && !e.offer && !e.record.was_used && s_.is_gated(e) &&
-               !s_.is_draining(e.record.host)) {
-      // Between two openings, or just joined: ready in a while, so nothing is launched in its place.
-      const bool is_foreign = e.node && is_foreign_offline(*e.node);
-      if (!is_foreign) supply_[index->second].coming.push_back(&e);
-    }
+  coming_here_.resize(s_.templates.size());
+  for (std::size_t i = 0; i < s_.templates.size(); ++i) {
+    index_of_.emplace_back(s_.templates[i].get(), i);
+    const auto busy = s_.busy_of.find(s_.templates[i]->name);
+    existing_.push_back(busy == s_.busy_of.end() ? 0 : busy->second);
   }
-  for (const auto& [item, executor] : c_.consumed) c_.cover[item] = executor;
+  std::sort(index_of_.begin(), index_of_.end());
+  for (Executor* e : s_.in_play) gather_one(*e);
+  for (const auto& [item, executor] : c_.consumed) {
+    if (settled_.insert(item).second) cover(item, executor);
+  }
   const auto by_age = [](const Executor* a, const Executor* b) {
-    return std::pair(a->planned_at, a->id()) < std::pair(b->planned_at, b->id());
+    return a->planned_at != b->planned_at ? a->planned_at < b->planned_at : a->id() < b->id();
   };
   for (Supply& supply : supply_) {
     std::sort(supply.idle.begin(), supply.idle.end(), by_age);
@@ -112,159 +144,160 @@ void PlanPass::gather() {
   }
 }
 
-// Each idle foreign node takes one item at most, and only an item that Jenkins did not have time to hand out
-// yet.
-void PlanPass::find_elsewhere() {
-  std::vector<LabelSet> free_nodes;
+void PlanPass::find_free_foreign() {
+  if (c_.free_foreign_of == c_.nodes_poll.ok_started) return;
+  c_.free_foreign_of = c_.nodes_poll.ok_started;
+  c_.free_foreign.clear();
   for (const auto& [name, node] : c_.nodes) {
     const bool is_free = !node.is_offline && node.is_idle && node.executor_count > 0;
-    if (!is_free || s_.executors.contains(ExecutorId(name))) continue;
-    LabelSet labels(node.labels.begin(), node.labels.end());
-    labels.insert(name);
-    free_nodes.push_back(std::move(labels));
-  }
-  if (free_nodes.empty()) return;
-  for (const auto& pair : c_.demand.classes()) {
-    const DemandClass& demand_class = pair.second;
-    if (demand_class.like) continue;  // the controller named the only node that satisfies it: one of ours
-    for (const DemandClass::Ref& ref : demand_class.buildable) {
-      if (free_nodes.empty()) return;
-      const DemandBook::Entry* entry = c_.demand.find(ref.id);
-      if (s_.now - entry->buildable_seen >= elsewhere_grace) continue;
-      const auto taker = std::find_if(free_nodes.begin(), free_nodes.end(), [&](const LabelSet& labels) {
-        // A node's mode is not shown: whether it takes unlabelled items is not known, so it is given the same
-        // grace.
-        return !demand_class.expression || demand_class.expression->matches(labels);
-      });
-      if (taker == free_nodes.end()) break;
-      free_nodes.erase(taker);
-      c_.elsewhere.insert(ref.id);
-      wake_plan(entry->buildable_seen + elsewhere_grace);
-    }
+    if (!is_free) continue;
+    ForeignNode foreign{ExecutorId(name), LabelSet(node.labels.begin(), node.labels.end())};
+    if (s_.executors.contains(foreign.name)) continue;
+    foreign.labels.insert(name);
+    c_.free_foreign.push_back(std::move(foreign));
   }
 }
 
-std::optional<Blocked> PlanPass::try_template(std::size_t index) {
-  const Template& value = *s_.templates[index];
-  Blocked blocked;
-  blocked.template_index = index;
-  if (existing_[value.name] >= value.maximum) {
-    blocked.reason = WaitReason::template_limit;
-    return blocked;
+// Each idle foreign node takes one item at most, and only an item that Jenkins did not have time to hand out
+// yet.
+void PlanPass::find_elsewhere() {
+  find_free_foreign();
+  std::vector<const LabelSet*> free_nodes;
+  for (const ForeignNode& node : c_.free_foreign) {
+    if (!s_.executors.contains(node.name)) free_nodes.push_back(&node.labels);
   }
+  if (free_nodes.empty()) return;
+  const DemandClass* hopeless = nullptr;  // none of those left takes it
+  for (const DemandBook::Entry* entry : c_.demand.recent(s_.now)) {
+    if (free_nodes.empty()) return;
+    const DemandClass& demand_class = *entry->demand_class;
+    // With `like` the controller named the only node that satisfies it: one of ours.
+    if (&demand_class == hopeless || demand_class.like) continue;
+    const auto taker = std::find_if(free_nodes.begin(), free_nodes.end(), [&](const LabelSet* labels) {
+      // A node's mode is not shown: whether it takes unlabelled items is not known, so it is given the same
+      // grace.
+      return !demand_class.expression || demand_class.expression->matches(*labels);
+    });
+    if (taker == free_nodes.end()) {
+      hopeless = &demand_class;
+      continue;
+    }
+    free_nodes.erase(taker);
+    c_.elsewhere.insert(entry->item.id);
+    wake_plan(entry->buildable_seen + elsewhere_grace);
+  }
+}
+
+// Why none is launched, whatever the hosts say.
+std::optional<Blocked> PlanPass::refuse_template(std::size_t index) {
+  const Template& value = *s_.templates[index];
+  if (existing_[index] >= value.maximum) return Blocked{WaitReason::template_limit, index, {}, {}};
   const auto retry = c_.launch_retries.find(value.name);
   if (retry != c_.launch_retries.end() && retry->second.failures > 0) {
     const bool is_trial_running =
-        retry->second.failures >= s_.config.launch_attempts && coming_here_[value.name] > 0;
+        retry->second.failures >= s_.config.launch_attempts && coming_here_[index] > 0;
     if (s_.now < retry->second.next || is_trial_running) {
-      blocked.reason = WaitReason::backoff;
-      blocked.retry_at = std::max(retry->second.next, s_.now);
       if (s_.now < retry->second.next) wake_plan(retry->second.next);
-      return blocked;
+      return Blocked{WaitReason::backoff, index, std::max(retry->second.next, s_.now), {}};
     }
   }
   const Instant token = c_.creations.next_token(s_.now);
-  if (token > s_.now) {
-    blocked.reason = WaitReason::executor_coming;
-    blocked.retry_at = token;
-    wake_plan(token);
-    return blocked;
-  }
-  bool has_breaker = false;
+  if (token <= s_.now) return std::nullopt;
+  wake_plan(token);
+  return Blocked{WaitReason::executor_coming, index, token, {}};
+}
+
+std::optional<std::size_t> PlanPass::choose_host(std::size_t index) {
+  const Template& value = *s_.templates[index];
+  std::vector<std::size_t> broken;  // views that say so for this template only
   for (const HostId& id : s_.broken_hosts) {
     const auto host = s_.hosts.find(id);
     const auto view = s_.view_of.find(id);
     if (host == s_.hosts.end() || view == s_.view_of.end()) continue;
-    HostView& v = s_.views[view->second];
     const auto breaker = host->second.breakers.find(value.name);
-    v.is_breaker_open = false;
     if (breaker == host->second.breakers.end()) continue;
     int coming = 0;
     for (const ExecutorId& there : s_.on_host[id]) {
       const Executor* e = s_.find(there);
       if (e != nullptr && e->record.template_name == value.name && is_coming(e->state())) ++coming;
     }
-    v.is_breaker_open = breaker->second.refuses(s_.now, coming);
+    if (!breaker->second.refuses(s_.now, coming)) continue;
+    HostView& v = s_.views[view->second];
+    v.is_breaker_open = true;
     v.breaker_reason = breaker->second.reason;
-    has_breaker = true;
-    if (v.is_breaker_open && s_.now < breaker->second.open_until) wake_plan(breaker->second.open_until);
+    broken.push_back(view->second);
+    s_.placements.note(view->second);
+    if (s_.now < breaker->second.open_until) wake_plan(breaker->second.open_until);
   }
-  // A breaker's trial changes with each launch, so such a template asks anew each time.
-  if (has_breaker) placements_.erase(index);
-  const auto queue = placements_.try_emplace(index, value, s_.views, policy_).first;
-  const auto best = queue->second.best();
-  for (const HostId& id : s_.broken_hosts) {
-    const auto view = s_.view_of.find(id);
-    if (view != s_.view_of.end()) s_.views[view->second].is_breaker_open = false;
+  const auto best = s_.placements.queue(index, s_.templates[index], s_.views, policy_).best();
+  for (const std::size_t view : broken) {
+    s_.views[view].is_breaker_open = false;
+    s_.placements.note(view);
   }
+  return best;
+}
+
+// Within a pass a template that is blocked stays so: what there is only becomes less.
+bool PlanPass::try_template(std::size_t index) {
+  std::optional<Blocked>& blocked = c_.blocked[index];
+  if (blocked) return false;
+  blocked = refuse_template(index);
+  if (blocked) return false;
+  const auto best = choose_host(index);
   if (!best) {
-    blocked.reason = WaitReason::no_room;
-    return blocked;
+    blocked = Blocked{WaitReason::no_room, index, {}, {}};
+    return false;
   }
   const bool has_token = c_.creations.take(s_.now);
   SKEP_ASSERT(has_token);
   HostView& view = s_.views[*best];
   s_.launch(c_, index, *best);
-  view.free -= value.resources;
+  view.free -= s_.templates[index]->resources;
   ++view.executors;
   ++view.coming;
-  ++existing_[value.name];
-  ++coming_here_[value.name];
-  return std::nullopt;
+  ++existing_[index];  // the placement queues notice a fuller host themselves
+  ++coming_here_[index];
+  return true;
 }
 
-std::optional<Blocked> PlanPass::try_launch(const std::vector<std::size_t>& candidates) {
-  if (s_.is_paused) return Blocked{WaitReason::paused, candidates.empty() ? 0 : candidates.front(), {}, {}};
-  std::optional<Blocked> worst;
-  const auto weight = [](WaitReason reason) {
-    return reason == WaitReason::executor_coming ? 3
-           : reason == WaitReason::no_room       ? 2
-           : reason == WaitReason::backoff       ? 1
-                                                 : 0;
-  };
-  for (const std::size_t index : candidates) {
-    auto blocked = try_template(index);
-    if (!blocked) return std::nullopt;
-    if (!worst || weight(blocked->reason) > weight(worst->reason)) worst = std::move(blocked);
-  }
-  return worst;
+bool PlanPass::try_launch(const std::vector<std::size_t>& candidates) {
+  return !s_.is_paused && std::any_of(candidates.begin(), candidates.end(),
+                                      [this](std::size_t index) { return try_template(index); });
 }
 
 // False: nothing more can be done for this class in this pass.
 bool PlanPass::cover_item(Cursor& cursor) {
   const DemandClass::Ref ref = cursor.ref();
   const bool is_buildable = cursor.next < cursor.demand_class->buildable.size();
-  if (c_.cover.contains(ref.id) || c_.elsewhere.contains(ref.id)) return true;
+  if (settled_.contains(ref.id) || c_.elsewhere.contains(ref.id)) return true;
   for (const std::size_t index : cursor.demand_class->templates) {
     Supply& supply = supply_[index];
     if (supply.next_idle >= supply.idle.size()) continue;
     Executor& e = *supply.idle[supply.next_idle++];
-    c_.cover[ref.id] = e.id();
-    const bool opens = is_buildable && s_.is_gated(e) && c_.open_gates < c_.config.max_open_gates;
+    cover(ref.id, e.id());
+    const bool opens = is_buildable && s_.is_gated(e) &&
+                       c_.open_gates < c_.config.max_open_gates;
     if (opens) s_.open_gate(c_, e, *c_.demand.find(ref.id));
     return true;
   }
   for (const std::size_t index : cursor.demand_class->templates) {
     Supply& supply = supply_[index];
     if (supply.next_coming >= supply.coming.size()) continue;
-    c_.cover[ref.id] = supply.coming[supply.next_coming++]->id();
+    cover(ref.id, supply.coming[supply.next_coming++]->id());
     return true;
   }
-  auto blocked = try_launch(cursor.demand_class->templates);
-  if (blocked) {
-    c_.blocked[*cursor.key] = std::move(*blocked);
-    return false;
-  }
-  c_.cover[ref.id] = s_.newest_;
+  if (!try_launch(cursor.demand_class->templates)) return false;
+  cover(ref.id, s_.newest_);
   return true;
 }
 
 void PlanPass::cover_demand() {
   const std::int64_t look_until = s_.wall.ms_since_epoch + to_ms(s_.config.look_ahead);
-  std::priority_queue<Cursor, std::vector<Cursor>, IsYounger> order;
+  std::vector<Cursor> cursors;
+  cursors.reserve(c_.demand.classes().size());
   for (auto& [key, demand_class] : c_.demand.classes()) {
     if (demand_class.templates.empty()) continue;
-    Cursor cursor{&demand_class, &key};
+    Cursor cursor{&demand_class};
     cursor.count = demand_class.buildable.size();
     for (const DemandClass::Ref& ref : demand_class.waiting) {
       if (ref.order_ms > look_until) {
@@ -273,8 +306,9 @@ void PlanPass::cover_demand() {
       }
       ++cursor.count;
     }
-    if (cursor.count > 0) order.push(cursor);
+    if (cursor.count > 0) cursors.push_back(cursor);
   }
+  std::priority_queue<Cursor, std::vector<Cursor>, IsYounger> order(IsYounger{}, std::move(cursors));
   while (!order.empty()) {
     Cursor cursor = order.top();
     order.pop();
@@ -289,7 +323,7 @@ void PlanPass::keep_minimum() {
     const Template& value = *s_.templates[i];
     if (value.minimum_idle <= 0 || !serves(value, c_.config.name)) continue;
     for (int spare = supply_[i].spare(); spare < value.minimum_idle; ++spare) {
-      if (try_template(i)) break;
+      if (!try_template(i)) break;
     }
   }
 }
@@ -315,7 +349,9 @@ void PlanPass::recycle() {
 void PlanPass::run() {
   gather();
   find_elsewhere();
+  c_.blocked.assign(s_.templates.size(), std::nullopt);
   cover_demand();
+  std::sort(c_.cover.begin(), c_.cover.end());
   keep_minimum();
   recycle();
 }
@@ -324,13 +360,14 @@ void LogicState::plan_controller(Controller& c) {
   c.cover.clear();
   c.blocked.clear();
   c.elsewhere.clear();
-  for (auto& [id, e] : executors) {
-    if (e.record.controller != c.config.name || e.state() != ExecutorState::idle || e.retiring ||
-        e.held_until || e.offer)
+  for (Executor* each : in_play) {
+    Executor& e = *each;
+    if (e.state() != ExecutorState::idle || e.retiring || e.held_until || e.offer ||
+        e.record.controller != c.config.name)
       continue;
     if (e.node && is_foreign_offline(*e.node)) continue;  // somebody's decision: left alone
     if (e.is_obsolete) e.retiring = "unused: its template was changed or removed";
-    if (is_draining(e.record.host)) e.retiring = "unused: its host drains";
+    if (is_draining(e)) e.retiring = "unused: its host drains";
     if (e.record.was_opened && e.is_adopted) e.retiring = "unused: an earlier leader had opened its gate";
     if (e.retiring) touch(e);
   }
@@ -351,10 +388,22 @@ void LogicState::plan_controller(Controller& c) {
 
 void LogicState::plan() {
   refresh_views();
+  // An executor that took an item covers it until the queue was read again.
+  for (std::size_t i = in_play.size(); i-- > 0;) {
+    Executor& e = *in_play[i];
+    const Controller* c = e.took_item_at ? controller_of(e) : nullptr;
+    if (c == nullptr || !c->queue_poll.ok_started || *e.took_item_at >= *c->queue_poll.ok_started) continue;
+    e.took_item_at.reset();
+    follow(e);
+  }
+  const auto first = static_cast<std::ptrdiff_t>(out_.size());
   for (auto& [id, c] : controllers) {
     c.creations.set_rate(config.max_creations_per_second);
     plan_controller(c);
   }
+  // All intents of one pass become durable together, not one after the other between calls.
+  std::stable_partition(out_.begin() + first, out_.end(),
+                        [](const Action& action) { return std::holds_alternative<RecordExecutor>(action); });
   refresh_views();
 }
 
