@@ -16,18 +16,41 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
+constexpr std::uint64_t every_byte = 0x0101010101010101u;
+
+std::uint64_t eight_bytes(std::string_view text, std::size_t at) {
+  std::uint64_t eight = 0;
+  std::memcpy(&eight, text.data() + at, 8);
+  return eight;
+}
+
+/// Not zero if one of the bytes is zero.
+std::uint64_t zero_byte(std::uint64_t eight) {
+  return (eight - every_byte) & ~eight & (every_byte << 7);
+}
+
+/// Offset of the first byte from `at` on that a text does not hold as it is: quote, backslash or control.
+std::size_t find_special(std::string_view text, std::size_t at) {
+  for (; at + 8 <= text.size(); at += 8) {
+    const std::uint64_t eight = eight_bytes(text, at);
+    const std::uint64_t control = (eight - every_byte * 0x20) & ~eight & (every_byte << 7);
+    if ((control | zero_byte(eight ^ (every_byte * '"')) | zero_byte(eight ^ (every_byte * '\\'))) != 0)
+      break;
+  }
+  while (at < text.size() && text[at] != '"' && text[at] != '\\' &&
+         static_cast<unsigned char>(text[at]) >= 0x20)
+    ++at;
+  return at;
+}
+
 /// Offset of the first byte that is not part of valid UTF-8, or npos.
 std::size_t find_broken_utf8(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   std::size_t i = 0;
   while (i < text.size()) {
-    if (i + 8 <= text.size()) {
-      std::uint64_t eight = 0;
-      std::memcpy(&eight, text.data() + i, 8);
-      if ((eight & 0x8080808080808080u) == 0) {
-        i += 8;
-        continue;
-      }
+    if (i + 8 <= text.size() && (eight_bytes(text, i) & (every_byte << 7)) == 0) {
+      i += 8;
+      continue;
     }
     const unsigned char lead = byte(i);
     if (lead < 0x80) {
@@ -63,26 +86,6 @@ JsonReader::JsonReader(std::string_view text) : text_(text) {
 void JsonReader::refuse(const std::string& what) {
   if (problem_.empty()) problem_ = what + " (byte " + std::to_string(at_) + ")";
   at_ = text_.size();
-}
-
-void JsonReader::skip_blanks() {
-  while (at_ < text_.size() &&
-         (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
-    ++at_;
-}
-
-bool JsonReader::take(char wanted) {
-  skip_blanks();
-  if (peek() != wanted || at_ >= text_.size()) return false;
-  ++at_;
-  return true;
-}
-
-bool JsonReader::take_word(std::string_view word) {
-  skip_blanks();
-  if (!text_.substr(at_).starts_with(word)) return false;
-  at_ += word.size();
-  return true;
 }
 
 void JsonReader::enter(char bracket, bool is_object) {
@@ -132,13 +135,20 @@ bool JsonReader::next_key(std::string_view& key) {
     decoded_keys_.push_back(unescaped(key));
     key = decoded_keys_.back();
   }
+  if (!is_good()) return false;
   const auto first = keys_.begin() + static_cast<std::ptrdiff_t>(levels_.back().first_key);
-  if (is_good() && std::find(first, keys_.end(), key) != keys_.end())
+  // Lengths and last letters differ nearly always: most pairs need no call.
+  const bool is_twice = std::any_of(first, keys_.end(), [key](std::string_view other) {
+    return other.size() == key.size() && (key.empty() || (other.back() == key.back() && other == key));
+  });
+  if (is_twice) {
     refuse("the key \"" + std::string(key.substr(0, 60)) + "\" twice");
-  if (is_good() && static_cast<std::size_t>(keys_.end() - first) >= max_keys_per_object)
+  } else if (static_cast<std::size_t>(keys_.end() - first) >= max_keys_per_object) {
     refuse("too many keys");
+  } else if (!take(':')) {
+    refuse("a colon was expected");
+  }
   keys_.push_back(key);
-  if (is_good() && !take(':')) refuse("a colon was expected");
   return is_good();
 }
 
@@ -155,14 +165,12 @@ std::string_view JsonReader::string_token(bool& has_escapes) {
     return {};
   }
   const std::size_t start = at_;
-  for (; at_ < text_.size(); ++at_) {
+  for (at_ = find_special(text_, at_); at_ < text_.size(); at_ = find_special(text_, at_)) {
     const char c = text_[at_];
     if (c == '"') return text_.substr(start, at_++ - start);
-    if (static_cast<unsigned char>(c) < 0x20) break;
-    if (c == '\\') {
-      has_escapes = true;
-      ++at_;
-    }
+    if (c != '\\') break;
+    has_escapes = true;
+    at_ = std::min(at_ + 2, text_.size());
   }
   refuse(at_ >= text_.size() ? "it ends in a text" : "a control character in a text");
   return {};

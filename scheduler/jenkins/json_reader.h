@@ -51,10 +51,25 @@ class JsonReader {
     std::size_t first_key;  // in keys_
   };
 
-  void skip_blanks();
+  // These four are called for every few bytes, so they are here.
+  void skip_blanks() {
+    while (at_ < text_.size() &&
+           (text_[at_] == ' ' || text_[at_] == '\n' || text_[at_] == '\r' || text_[at_] == '\t'))
+      ++at_;
+  }
   char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
-  bool take(char wanted);
-  bool take_word(std::string_view word);
+  bool take(char wanted) {
+    skip_blanks();
+    if (at_ >= text_.size() || text_[at_] != wanted) return false;
+    ++at_;
+    return true;
+  }
+  bool take_word(std::string_view word) {
+    skip_blanks();
+    if (text_.compare(at_, word.size(), word) != 0) return false;
+    at_ += word.size();
+    return true;
+  }
   void enter(char bracket, bool is_object);
   void leave();
   bool next(char closing);
