@@ -81,14 +81,22 @@ void Strand::start() {
   thread_ = std::thread([this] { run(); });
 }
 
-bool Strand::post(Work work) {
+bool Strand::put(std::deque<Work>& lane, Work work) {
   {
     const std::lock_guard<std::mutex> guard(lock_);
-    if (is_stopping_ || queue_.size() >= bounds::max_events_queued) return false;
-    queue_.push_back(std::move(work));
+    if (is_stopping_ || lane.size() >= bounds::max_events_queued) return false;
+    lane.push_back(std::move(work));
   }
   wake_.notify_one();
   return true;
+}
+
+bool Strand::post(Work work) {
+  return put(queue_, std::move(work));
+}
+
+bool Strand::post_urgent(Work work) {
+  return put(urgent_, std::move(work));
 }
 
 bool Strand::post_at(Instant due, Work work) {
@@ -120,7 +128,7 @@ void Strand::run() {
     Work work;
     {
       std::unique_lock<std::mutex> guard(lock_);
-      const auto ready = [this] { return is_stopping_ || !queue_.empty(); };
+      const auto ready = [this] { return is_stopping_ || !urgent_.empty() || !queue_.empty(); };
       std::optional<Instant> until = deadline;
       if (!timers_.empty() && (!until || timers_.begin()->first < *until)) until = timers_.begin()->first;
       if (!ready()) {
@@ -130,7 +138,10 @@ void Strand::run() {
           wake_.wait(guard);
         }
       }
-      if (!timers_.empty() && timers_.begin()->first <= now()) {
+      if (!urgent_.empty()) {
+        work = std::move(urgent_.front());
+        urgent_.pop_front();
+      } else if (!timers_.empty() && timers_.begin()->first <= now()) {
         work = std::move(timers_.begin()->second);
         timers_.erase(timers_.begin());
       } else if (!queue_.empty()) {

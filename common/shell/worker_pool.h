@@ -56,18 +56,23 @@ class Strand {
   void start();
   /// False when the strand stops, or its bounded queue is full.
   bool post(Work work);
+  /// As post(), but runs before everything that was posted otherwise: for the few things of which each
+  /// millisecond counts. In the order of posting among themselves.
+  bool post_urgent(Work work);
   /// Runs `work` on the strand not before `due`.
   bool post_at(Instant due, Work work);
   void stop();
   bool is_current() const;
 
  private:
+  bool put(std::deque<Work>& lane, Work work);
   void run();
   std::string name_;
   std::function<std::optional<Instant>()> next_deadline_;
   Work on_deadline_;
-  std::mutex lock_;  // guards queue_, timers_ and is_stopping_
+  std::mutex lock_;  // guards urgent_, queue_, timers_ and is_stopping_
   std::condition_variable wake_;
+  std::deque<Work> urgent_;
   std::deque<Work> queue_;
   std::multimap<Instant, Work> timers_;
   bool is_stopping_ = false;

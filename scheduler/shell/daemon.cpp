@@ -176,9 +176,11 @@ void Daemon::stop() {
   }
 }
 
-void Daemon::post_event(Event event) {
+void Daemon::post_event(Event event, bool is_urgent) {
   if (is_stopping_) return;
-  if (!strand_->post([this, event = std::move(event)] { handle(event); })) {
+  auto work = [this, event = std::move(event)] { handle(event); };
+  // What is seen through an open gate must not wait for other executors' records to reach the disk.
+  if (is_urgent ? !strand_->post_urgent(std::move(work)) : !strand_->post(std::move(work))) {
     log::write(log::Level::error,
                "an event was lost because the scheduler is overloaded; the next look repeats it");
   }
@@ -390,7 +392,9 @@ void Daemon::call_controller(const ControllerId& name, bool is_urgent, Instant d
   if (found == controllers_.end()) return refuse("no such controller is configured");
   shell::WorkerPool& pool = is_urgent ? *found->second.gates : *found->second.calls;
   JenkinsController& controller = *found->second.controller;
-  auto work = [this, &controller, call = std::move(call)] { post_event(call(controller)); };
+  auto work = [this, &controller, is_urgent, call = std::move(call)] {
+    post_event(call(controller), is_urgent);
+  };
   if (due <= shell::now()) {
     if (!pool.submit(std::move(work))) refuse("too many calls to this controller are waiting");
     return;
