@@ -101,7 +101,9 @@ int print_history(const Json& entries) {
     table.add({text_of(e, "id"), text_of(e, "template"), text_of(e, "host"), text_of(e, "end"),
                text_of(e, "build"), duration_to_text(milliseconds(number_of(e, "gate_open_ms"))),
                duration_to_text(milliseconds(number_of(e, "busy_ms"))),
-               flag_of(e, "is_violation") ? "YES" : "no"});
+               flag_of(e, "is_violation")     ? "YES"
+               : flag_of(e, "may_hide_build") ? "not ruled out"
+                                              : "no"});
   }
   print_table(table);
   if (entries.empty()) std::cout << "no executor has ended yet\n";

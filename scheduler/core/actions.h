@@ -102,7 +102,11 @@ struct Audit {
   std::int64_t coming_ms = 0;              // planned -> connected
   std::int64_t busy_ms = 0;
   std::string end;            // "used", "unused", "failed: ...", "retired: ..."
-  bool is_violation = false;  // more than one build
+  bool is_violation = false;  // more than one build was seen
+  /// Longest time with an open gate from a look that showed no build to the next such look, or to the
+  /// acknowledged close: a whole build may hide in there when it is longer than the shortest one.
+  std::int64_t gate_unwatched_ms = 0;
+  bool may_hide_build = false;  // more than one build can be neither shown nor ruled out
 };
 enum class Level { debug, info, warning, error };
 struct Explain {  // a log line

@@ -32,6 +32,7 @@ struct Call {
   bool is_pending() const { return id != 0; }
 };
 inline constexpr Duration call_limit = minutes(2);
+inline constexpr Duration shortest_build = milliseconds(40);  // measured: an empty node block takes 50 ms
 
 /// A concrete buildable item that an executor is offered to.
 struct Offer {
@@ -92,6 +93,8 @@ struct Executor {
   std::optional<Instant> opened_at;  // sent; until the close is acknowledged
   std::int64_t gate_open_ms = 0;
   std::int64_t gate_longest_blind_ms = 0;
+  Instant idle_read{};                         // start of the last look while open that showed no build
+  Duration gate_unwatched = Duration::zero();  // longest time from such a look to the next, or to the close
 
   // Build
   Instant busy_since{};

@@ -12,9 +12,9 @@
 namespace skep::scheduler {
 namespace {
 
-constexpr Duration assignment_grace = seconds(1);      // idle:false before the build is known
-constexpr Duration blind_limit = milliseconds(500);    // no answer for so long: an open gate is closed
-constexpr Duration shortest_build = milliseconds(40);  // measured: an empty node block takes 50 ms
+constexpr Duration assignment_grace = seconds(1);       // idle:false before the build is known
+constexpr Duration blind_limit = milliseconds(500);     // no answer for so long: an open gate is closed
+constexpr Duration closely_watched = milliseconds(30);  // leaves room to the shortest build
 constexpr Duration close_resend = seconds(10);
 const std::string reason_prefix = std::string(our_offline_prefix) + " ";
 
@@ -38,7 +38,7 @@ bool LogicState::can_offer(const Executor& e) const {
   if (now < e.offer_retry.next || !e.is_node_known || !e.node || is_foreign_offline(*e.node) ||
       !e.node->is_idle)
     return false;
-  if (is_draining(e.record.host)) return false;
+  if (is_draining(e)) return false;
   return !is_gated(e) || e.gate == Gate::closed;
 }
 
@@ -53,7 +53,7 @@ void LogicState::open_gate(Controller& c, Executor& e, const DemandBook::Entry& 
   offer.is_pipeline_block = item.item.is_pipeline_block;
   offer.since = offer.last_answer = offer.last_read = now;
   e.offer = offer;
-  e.opened_at = now;
+  e.opened_at = e.idle_read = now;
   e.gate = Gate::opening;
   e.open = new_call();
   ++c.open_gates;
@@ -140,7 +140,17 @@ void LogicState::on_gate_closed(const GateClosed& event) {
   e->idle_reads = 0;
   e->is_poll_pending = false;
   e->quick_polls = 0;
-  if (e->opened_at) e->gate_open_ms += to_ms(now - *e->opened_at);
+  if (e->opened_at) {
+    e->gate_open_ms += to_ms(now - *e->opened_at);
+    // A second build begins after the first one, so within less than its length there was one at most.
+    e->gate_unwatched = std::max<Duration>(e->gate_unwatched, now - e->idle_read);
+    // Each open gate costs requests; where they become slow, fewer gates are open at once.
+    Controller* c = controller_of(*e);
+    if (c != nullptr && e->gate_unwatched > closely_watched)
+      c->gates_at_once = std::max(1, c->gates_at_once / 2);
+    else if (c != nullptr)
+      c->gates_at_once = std::min(c->config.max_open_gates, c->gates_at_once + 1);
+  }
   e->opened_at.reset();
 }
 
@@ -209,6 +219,8 @@ void LogicState::look_gate(Executor& e) {
       if (!offer.assigned_since) offer.assigned_since = now;
     } else {
       offer.assigned_since.reset();
+      e.gate_unwatched = std::max<Duration>(e.gate_unwatched, now - e.idle_read);
+      e.idle_read = e.node_read;
     }
   }
   if (is_open_or_opening(e)) {

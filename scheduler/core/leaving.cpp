@@ -133,6 +133,12 @@ void LogicState::become_gone(Executor& e) {
   audit.busy_ms = e.busy_ms;
   audit.end = e.end.empty() ? (e.record.was_used ? "used" : "unused") : e.end;
   audit.is_violation = e.record.builds_seen.size() > 1;
+  audit.gate_unwatched_ms = to_ms(e.gate_unwatched);
+  // What an earlier leader opened was not watched by us, and a node that vanished was never seen closed.
+  const bool was_unwatched = e.gate_unwatched > shortest_build || e.opened_at ||
+                             (e.is_adopted && e.record.was_opened && is_gated(e));
+  audit.may_hide_build = !audit.is_violation && was_unwatched;
+  if (audit.may_hide_build) ++counters.unproven;
   emit(std::move(audit));
 }
 

@@ -54,7 +54,8 @@ struct ForeignNode {
 };
 
 struct Controller {
-  explicit Controller(ControllerConfig given) : config(std::move(given)), demand(config.name) {}
+  explicit Controller(ControllerConfig given)
+      : config(std::move(given)), demand(config.name), gates_at_once(config.max_open_gates) {}
   ControllerConfig config;
   DemandBook demand;
 
@@ -88,6 +89,7 @@ struct Controller {
   std::vector<ForeignNode> free_foreign;  // of the node list that was sent at:
   std::optional<Instant> free_foreign_of;
   int open_gates = 0;                         // offers under way
+  int gates_at_once;                          // as many as were watched closely enough of late
   int under_way = 0;                          // executors that are neither idle nor held nor gone
   OneBuildMeans means = OneBuildMeans::gate;  // as last profiled
 };

@@ -276,7 +276,7 @@ bool PlanPass::cover_item(Cursor& cursor) {
     Executor& e = *supply.idle[supply.next_idle++];
     cover(ref.id, e.id());
     const bool opens = is_buildable && s_.is_gated(e) &&
-                       c_.open_gates < c_.config.max_open_gates;
+                       c_.open_gates < std::min(c_.config.max_open_gates, c_.gates_at_once);
     if (opens) s_.open_gate(c_, e, *c_.demand.find(ref.id));
     return true;
   }

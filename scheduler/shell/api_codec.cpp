@@ -112,6 +112,7 @@ Json to_json(const Counters& counters) {
           {"executors_used", counters.executors_used},
           {"executors_unused", counters.executors_unused},
           {"violations", counters.violations},
+          {"unproven", counters.unproven},
           {"gates_opened", counters.gates_opened},
           {"gate_bounces", counters.gate_bounces},
           {"orphans_swept", counters.orphans_swept},

@@ -424,8 +424,12 @@ void Daemon::write_audit(const Audit& audit) {
                "audit"});
   }
   if (++audits_ % 1000 == 0) static_cast<void>(store_->trim_history(history_kept).has_value());
-  log::write(audit.is_violation ? log::Level::error : log::Level::info,
-             audit.is_violation ? "an executor served more than one build" : "an executor ended",
+  log::write(audit.is_violation     ? log::Level::error
+             : audit.may_hide_build ? log::Level::warning
+                                    : log::Level::info,
+             audit.is_violation     ? "an executor served more than one build"
+             : audit.may_hide_build ? "an executor ended; a second build on it cannot be ruled out"
+                                    : "an executor ended",
              {{"executor", audit.record.id.text},
               {"end", audit.end},
               {"build", audit.record.build},

@@ -72,6 +72,8 @@ std::string encode_audit(const Audit& audit) {
   out["busy_ms"] = audit.busy_ms;
   out["end"] = audit.end;
   out["is_violation"] = audit.is_violation;
+  out["gate_unwatched_ms"] = audit.gate_unwatched_ms;
+  out["may_hide_build"] = audit.may_hide_build;
   return json::dump(out);
 }
 

@@ -1,0 +1,84 @@
+// What the audit says when a gate was not watched closely enough: a second build that nobody saw is never
+// "no".
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "tests/unit/scheduler/support/world.h"
+
+using namespace skep;
+using namespace skep::scheduler;
+using namespace skep::scheduler::testing;
+
+namespace {
+
+World crowd(Duration gate_poll) {
+  SchedulerConfig config = make_config();
+  config.templates[0].maximum = 2;
+  config.controllers[0].gate_poll = gate_poll;
+  World w(std::move(config));
+  w.add_host("h1");
+  w.start();
+  for (int i = 0; i < 12; ++i) w.add_job("linux", milliseconds(60));
+  REQUIRE(
+      w.run_until([&] { return w.jobs.empty() && w.is_clean() && w.count<Audit>() == w.count<CreateNode>(); },
+                  minutes(5)));
+  return w;
+}
+
+}  // namespace
+
+TEST_CASE("audit: with slow polls every executor with a second build is reported",
+          "[unit][scheduler][gate]") {
+  const World w = crowd(milliseconds(200));
+  std::size_t second = 0;
+  for (const auto& [node, count] : w.builds_per_node()) {
+    if (count < 2) continue;
+    ++second;
+    const auto audits = w.all<Audit>();
+    const auto audit =
+        std::find_if(audits.begin(), audits.end(), [&](const Audit& a) { return a.record.id.text == node; });
+    REQUIRE(audit != audits.end());
+    INFO(node << " served " << count << " builds; end: " << audit->end << ", unwatched "
+              << audit->gate_unwatched_ms << " ms, open " << audit->gate_open_ms << " ms, blind "
+              << audit->gate_longest_blind_ms << " ms");
+    CHECK((audit->is_violation || audit->may_hide_build));
+  }
+  CHECK(second > 0);
+  CHECK(w.status().counters.unproven + w.status().counters.violations >= second);
+}
+
+TEST_CASE("gate: where watching is slow, one gate is open at a time", "[unit][scheduler][gate]") {
+  SchedulerConfig config = make_config();
+  config.controllers[0].gate_poll = milliseconds(200);
+  World w(std::move(config));
+  w.add_host("h1");
+  w.start();
+  std::set<std::string> open;
+  std::vector<std::size_t> open_at_once;  // at each opening
+  w.before_action = [&](const Action& action) {
+    if (const auto* closed = std::get_if<CloseGate>(&action)) open.erase(closed->node.text);
+    if (const auto* opened = std::get_if<OpenGate>(&action)) {
+      open.insert(opened->node.text);
+      open_at_once.push_back(open.size());
+    }
+    return true;
+  };
+  for (int i = 0; i < 40; ++i) w.add_job("linux", seconds(1));
+  REQUIRE(w.run_until([&] { return w.jobs.empty(); }, minutes(5)));
+  REQUIRE(open_at_once.size() > 12);
+  CHECK(*std::max_element(open_at_once.begin(), open_at_once.begin() + 5) > 1);
+  CHECK(*std::max_element(open_at_once.begin() + 8, open_at_once.end()) == 1);
+}
+
+TEST_CASE("audit: with usual polls one build is proved", "[unit][scheduler][gate]") {
+  const World w = crowd(milliseconds(8));
+  for (const auto& [node, count] : w.builds_per_node()) CHECK(count == 1);
+  const auto audits = w.all<Audit>();
+  CHECK(audits.size() == 12);
+  for (const Audit& audit : audits) {
+    CHECK_FALSE(audit.is_violation);
+    CHECK_FALSE(audit.may_hide_build);
+    CHECK(audit.gate_unwatched_ms < 40);
+  }
+  CHECK(w.status().counters.unproven == 0);
+}
