@@ -1,0 +1,54 @@
+"""One build per executor in the worst case: a crowd of empty pipeline blocks of 50 to 150 ms that all match. The
+stand-in's record is compared with our audits."""
+import collections
+import time
+
+from farm import wait_for
+from farms import BenchFarm
+from results import goal, say, summary
+
+
+def crowd(executors, gate_poll, limit_s, gates=4, at_once=12):
+    with BenchFarm({"crowd": ("crowd", 0)}, poll="500ms", creations=20, open_gates=gates, gate_poll=gate_poll, one_build="gate",
+                   maximum=at_once, max_executors=at_once + 8) as farm:
+        farm.job("crowd", "crowd", kind="pipeline", empty_block=True)
+        end = time.monotonic() + limit_s
+        last = 0
+        used = set()
+        while len(used) < executors and time.monotonic() < end:
+            truth = farm.sim("truth")
+            used = {b["node"] for b in truth["builds"]}
+            if truth["queue_length"] < 60:
+                farm.schedule("crowd", 60)
+            if len(used) >= last + 100:
+                last = len(used)
+                say(f"one-build: gate polled every {gate_poll}, {last} executors used")
+            time.sleep(0.3)
+        farm.api("v1/pause", "POST", {"reason": "the benchmark ends"})
+        wait_for(lambda: not farm.ours(), "all executors are gone", 180, 0.5)
+        builds = collections.defaultdict(list)
+        for build in farm.sim("truth")["builds"]:
+            builds[build["node"]].append(f"job/{build['job']}/{build['number']}/")
+        audits = {a["id"]: a for a in farm.api("v1/history?limit=10000")}
+    second = {node for node, found in builds.items() if len(found) > 1}
+    proved = {node for node, audit in audits.items() if audit["is_violation"]}
+    reported = proved | {node for node, audit in audits.items() if audit["may_hide_build"]}
+    unwatched = [a["gate_unwatched_ms"] for a in audits.values() if a["was_used"]]
+    opened = [a["gate_open_ms"] for a in audits.values() if a["was_opened"]]
+    return {"executors": len(builds), "builds": sum(map(len, builds.values())), "gate_poll": gate_poll,
+            "second_builds": sum(len(builds[node]) - 1 for node in second), "nodes_with_second_builds": len(second),
+            "proved": len(second & proved), "reported": len(second & reported), "not_reported": sorted(second - reported)[:20],
+            "not_ruled_out_without_cause": len(reported - second), "without_audit": len(set(builds) - set(audits)),
+            "builds_not_in_audit": sum(1 for node, found in builds.items() for b in found if b not in audits.get(node, {}).get("builds_seen", [])),
+            "gate_unwatched_ms": summary(unwatched, "ms"), "gate_open_ms_mean": round(sum(opened) / len(opened), 1) if opened else None}
+
+
+def run(quick):
+    kept = crowd(60 if quick else 1000, "8ms", 120 if quick else 600)
+    kept["goals"] = [goal(kept["second_builds"], 0, "no second build with gate and kick"),
+                     goal(kept["executors"], 60 if quick else 1000, "enough executors were used", is_at_least=True)]
+    slow = crowd(40 if quick else 200, "200ms", 120 if quick else 400)
+    missed = slow["nodes_with_second_builds"] - slow["reported"]
+    slow["goals"] = [goal(missed, 0, "with polls of 200 ms every executor with a second build is reported by its audit"),
+                     goal(slow["nodes_with_second_builds"], 1, "there were second builds to report", is_at_least=True)]
+    return {"gate": kept, "slow_on_purpose": slow}
