@@ -38,12 +38,17 @@ struct ReadQueue {
 struct ReadNodes {
   ControllerId controller;
 };  // -> NodesRead
+/// -> NodePolled. With an open gate it is urgent and one watch: look after look, `pace` apart, until a build
+/// is seen, which closes the gate at once, or `watch_for` is over. Nothing else may come in between, since a
+/// build that is over before the next look may be followed by a second one.
 struct PollNode {
   ControllerId controller;
   ExecutorId node;
   bool is_gate_open = false;
   Duration not_before = Duration::zero();
-};                   // -> NodePolled; urgent while a gate is open
+  Duration pace = Duration::zero();
+  Duration watch_for = Duration::zero();
+};
 struct CreateNode {  // -> NodeCreated
   CallId call = 0;
   ControllerId controller;

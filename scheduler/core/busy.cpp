@@ -9,7 +9,6 @@ namespace skep::scheduler {
 namespace {
 
 constexpr Duration confirm_pace = milliseconds(100);
-const std::string busy_reason = std::string(our_offline_prefix) + " busy";
 
 }  // namespace
 
@@ -27,7 +26,7 @@ void LogicState::note_build(Executor& e, const std::string& path) {
   // First the gate: each millisecond counts. `was_opened` is on record already, so a crash here loses
   // nothing.
   if (is_gated(e) && is_open_here && e.state() <= ExecutorState::busy) {
-    begin_close(e, busy_reason);
+    begin_close(e, std::string(busy_reason));
     ensure_closed(e);
   }
   if (is_new) {
@@ -104,7 +103,7 @@ void LogicState::advance_busy(Executor& e) {
   if (e.lost_since) return advance_lost(e);
   if (is_gated(e) && c->profile && e.is_node_known && e.node && e.node->executor_count > 0) {
     if (e.gate == Gate::none || e.gate == Gate::unknown || e.gate == Gate::opening || e.gate == Gate::open)
-      begin_close(e, busy_reason);
+      begin_close(e, std::string(busy_reason));
     if (!ensure_closed(e)) return;
   }
   if (e.idle_reads == 1) look_soon(e, confirm_pace);

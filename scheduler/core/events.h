@@ -70,12 +70,22 @@ struct NodesRead {
   Instant started;
   Result<NodesSnapshot> nodes;
 };
-/// nullopt: seen absent (404).
+/// What one watch of an open gate saw before its last look.
+struct GateWatch {
+  Instant first_answer{};
+  Duration longest_gap{};               // from a look's start to the next one's answer
+  Duration longest_idle_gap{};          // the same, between looks that showed no build
+  std::optional<Instant> idle_started;  // of the last look that showed none
+  bool was_assigned = false;            // idle:false was seen
+  std::optional<Instant> closed;        // a build was seen: its close was acknowledged then
+};
+/// nullopt: seen absent (404). `started` and `fact` are of the last look.
 struct NodePolled {
   ControllerId controller;
   ExecutorId node;
   Instant started;
   Result<std::optional<NodeFact>> fact;
+  std::optional<GateWatch> watch = std::nullopt;
 };
 
 struct NodeCreated {

@@ -32,6 +32,8 @@ struct Call {
   bool is_pending() const { return id != 0; }
 };
 inline constexpr Duration call_limit = minutes(2);
+inline constexpr Duration gate_watch =
+    milliseconds(200);  // one watch: less than an open gate may be unheard of
 inline constexpr Duration shortest_build = milliseconds(40);  // measured: an empty node block takes 50 ms
 
 /// A concrete buildable item that an executor is offered to.

@@ -18,6 +18,8 @@ namespace skep::scheduler {
 /// Every offline reason that we set starts so; a node that is offline for another reason is somebody else's
 /// decision.
 inline constexpr std::string_view our_offline_prefix = "skep:";
+/// Why a gate is closed at the sight of a build.
+inline constexpr std::string_view busy_reason = "skep: busy";
 /// Label that marks a node for the in-controller one-build hook.
 inline constexpr std::string_view one_build_marker_label = "skep-one-build";
 

@@ -135,23 +135,27 @@ void LogicState::on_gate_closed(const GateClosed& event) {
     return;
   }
   if (sent < e->open_answered) return;  // sent again at once
-  e->gate = Gate::closed;
-  e->close_acked = now;
-  e->idle_reads = 0;
-  e->is_poll_pending = false;
-  e->quick_polls = 0;
-  if (e->opened_at) {
-    e->gate_open_ms += to_ms(now - *e->opened_at);
+  become_closed(*e, now);
+}
+
+void LogicState::become_closed(Executor& e, Instant acked) {
+  e.gate = Gate::closed;
+  e.close_acked = acked;
+  e.idle_reads = 0;
+  e.is_poll_pending = false;
+  e.quick_polls = 0;
+  if (e.opened_at) {
+    e.gate_open_ms += to_ms(acked - *e.opened_at);
     // A second build begins after the first one, so within less than its length there was one at most.
-    e->gate_unwatched = std::max<Duration>(e->gate_unwatched, now - e->idle_read);
+    e.gate_unwatched = std::max<Duration>(e.gate_unwatched, acked - e.idle_read);
     // Each open gate costs requests; where they become slow, fewer gates are open at once.
-    Controller* c = controller_of(*e);
-    if (c != nullptr && e->gate_unwatched > closely_watched)
+    Controller* c = controller_of(e);
+    if (c != nullptr && e.gate_unwatched > closely_watched)
       c->gates_at_once = std::max(1, c->gates_at_once / 2);
     else if (c != nullptr)
       c->gates_at_once = std::min(c->config.max_open_gates, c->gates_at_once + 1);
   }
-  e->opened_at.reset();
+  e.opened_at.reset();
 }
 
 void LogicState::advance_idle(Executor& e) {
@@ -202,25 +206,45 @@ void LogicState::advance_gate(Executor& e) {
   wake(e, close_at);
 }
 
+// How closely an open gate was watched, by the looks that were meant for it.
+void LogicState::note_watch(Executor& e, const NodePolled& event) {
+  if (!e.offer || !*event.fact || event.started < e.offer->since) return;
+  Offer& offer = *e.offer;
+  const NodeFact& node = **event.fact;
+  GateWatch one_look;
+  one_look.first_answer = now;
+  if (node.is_idle) one_look.idle_started = event.started;
+  const GateWatch& watch = event.watch ? *event.watch : one_look;
+  const Duration before = watch.first_answer - offer.last_read;
+  offer.longest_gap = std::max({offer.longest_gap, before, watch.longest_gap});
+  offer.last_read = std::max(offer.last_read, event.started);
+  offer.was_assigned = offer.was_assigned || watch.was_assigned;
+  e.gate_longest_blind_ms = std::max(
+      {e.gate_longest_blind_ms, to_ms(watch.first_answer - offer.last_answer), to_ms(watch.longest_gap)});
+  offer.last_answer = now;
+  if (watch.idle_started) {
+    e.gate_unwatched =
+        std::max<Duration>({e.gate_unwatched, watch.first_answer - e.idle_read, watch.longest_idle_gap});
+    e.idle_read = std::max(e.idle_read, *watch.idle_started);
+  }
+  // A build was seen, so the opening had happened, and the close that followed is the last word.
+  const bool is_ours_to_close = is_open_or_opening(e) || e.gate == Gate::closing;
+  if (!watch.closed || !is_ours_to_close) return;
+  e.close = {};
+  become_closed(e, *watch.closed);
+}
+
 // What a read of an idle executor's node means.
 void LogicState::look_gate(Executor& e) {
   if (!e.node || e.state() != ExecutorState::idle) return;
   const NodeFact& node = *e.node;
   if (e.offer && e.node_read >= e.offer->since) {
     Offer& offer = *e.offer;
-    e.gate_longest_blind_ms = std::max(e.gate_longest_blind_ms, to_ms(now - offer.last_answer));
-    offer.last_answer = now;
-    if (e.node_read > offer.last_read) {
-      offer.longest_gap = std::max<Duration>(offer.longest_gap, now - offer.last_read);
-      offer.last_read = e.node_read;
-    }
     if (!node.is_idle) {
       offer.was_assigned = true;
       if (!offer.assigned_since) offer.assigned_since = now;
     } else {
       offer.assigned_since.reset();
-      e.gate_unwatched = std::max<Duration>(e.gate_unwatched, now - e.idle_read);
-      e.idle_read = e.node_read;
     }
   }
   if (is_open_or_opening(e)) {

@@ -175,7 +175,13 @@ void LogicState::look_soon(Executor& e, Duration pace) {
   ++e.quick_polls;
   wake(e, now + seconds(10));
   const bool is_gate_open = e.gate == Gate::opening || e.gate == Gate::open;
-  emit(PollNode{e.record.controller, e.id(), is_gate_open, pace});
+  PollNode poll{e.record.controller, e.id(), is_gate_open, pace};
+  const Controller* c = controller_of(e);
+  if (is_gate_open && c != nullptr) {
+    poll.pace = c->config.gate_poll;
+    poll.watch_for = gate_watch;
+  }
+  emit(std::move(poll));
 }
 
 void LogicState::advance_coming(Executor& e) {

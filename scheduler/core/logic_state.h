@@ -165,6 +165,8 @@ class LogicState {
   void on_gate_opened(const GateOpened& event);
   void advance_idle(Executor& e);
   void advance_gate(Executor& e);
+  void note_watch(Executor& e, const NodePolled& event);
+  void become_closed(Executor& e, Instant acked);
   void look_gate(Executor& e);
   void resolve_offer(Executor& e);
   void end_offer(Executor& e, bool was_fruitless);
@@ -219,6 +221,7 @@ class LogicState {
   void on_node_polled(const NodePolled& event);
   void apply_node(Executor& e, const NodeFact* fact, Instant started);
   void node_absent(Executor& e);
+  void taken_by_hook(Executor& e);
   void node_present(Executor& e);
   void sweep_orphans(Controller& c);
 

@@ -45,6 +45,7 @@ void LogicState::on_node_polled(const NodePolled& event) {
   if (event.fact) {
     e->poll_retry.reset();
     const std::optional<NodeFact>& fact = *event.fact;
+    note_watch(*e, event);
     apply_node(*e, fact ? &*fact : nullptr, event.started);
     return;
   }
@@ -74,6 +75,13 @@ void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) 
   touch(e);
 }
 
+/// The hook removes a node when its build is over.
+void LogicState::taken_by_hook(Executor& e) {
+  mark_used(e);
+  e.took_item_at = now;
+  finish(e, "used: its node was removed by the controller");
+}
+
 void LogicState::node_absent(Executor& e) {
   switch (e.state()) {
     case ExecutorState::planned:
@@ -84,16 +92,17 @@ void LogicState::node_absent(Executor& e) {
     case ExecutorState::ordered:
     case ExecutorState::creating:
     case ExecutorState::booting:
-    case ExecutorState::joining:
-      if (!e.is_resuming) fail(e, "its node vanished before it joined", true);
-      return;
+    case ExecutorState::joining: {
+      if (e.is_resuming) return;
+      // The hook removes a node when its build is over, which may be before we saw the node connected.
+      const bool was_connected = e.agent == AgentPhase::connected ||
+                                 (e.agent == AgentPhase::ended && e.agent_exit_code.value_or(1) == 0);
+      if (is_gated(e) || !was_connected) return fail(e, "its node vanished before it joined", true);
+      return taken_by_hook(e);
+    }
     case ExecutorState::idle: {
       if (e.retiring) return finish(e, *e.retiring);
-      if (!is_gated(e)) {
-        mark_used(e);  // the hook removes a node when its build is over
-        e.took_item_at = now;
-        return finish(e, "used: its node was removed by the controller");
-      }
+      if (!is_gated(e)) return taken_by_hook(e);
       const bool may_have_run = e.offer || (e.record.was_opened && e.is_adopted);
       if (!may_have_run) return finish(e, "unused: its node vanished");
       mark_used(e);

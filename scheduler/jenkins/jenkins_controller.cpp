@@ -259,7 +259,7 @@ Result<void> JenkinsController::open_gate(const std::string& node, bool with_kic
       means = kick_;
     }
     if (with_kick && means == KickMeans::config_xml) {
-      const auto opened = open_by_config(node, what);
+      const auto opened = open_by_config(node, (*fact)->offline_reason, what);
       if (!opened) return opened.error();
       if (*opened) return {};  // that was a kick, too
     }
@@ -284,7 +284,8 @@ Result<void> JenkinsController::toggle_open(const std::string& node, const std::
 /// Cores from 2.482 on keep the offline flag in the node: its configuration, posted back without the flag,
 /// opens the gate and kicks at once. Older cores write the flag into the configuration, too, but never read
 /// it from there (recording 08 of 2.479.3): only the node itself tells. False: toggle instead.
-Result<bool> JenkinsController::open_by_config(const std::string& node, const std::string& what) {
+Result<bool> JenkinsController::open_by_config(const std::string& node, const std::string& closed_as,
+                                               const std::string& what) {
   {
     const std::lock_guard<std::mutex> guard(lock_);
     if (!config_opens_) return false;
@@ -302,7 +303,8 @@ Result<bool> JenkinsController::open_by_config(const std::string& node, const st
   if (!fact) return fact.error();
   if (!*fact) return Error::failed(ErrorCode::not_found, what + ": the node does not exist any more");
   if (!(*fact)->offline_reason.starts_with(our_offline_prefix)) return left_alone(what, **fact);
-  if (!(*fact)->is_idle) return true;  // it was open, took its build and was closed again: once is enough
+  // It was open, took its build and was closed again: once is enough.
+  if (!(*fact)->is_idle || (*fact)->offline_reason != closed_as) return true;
   const std::lock_guard<std::mutex> guard(lock_);
   config_opens_ = false;  // until the next profile
   return false;

@@ -81,7 +81,7 @@ class JenkinsController {
                      bool has_agents);
 
   Result<void> toggle_open(const std::string& node, const std::string& what);
-  Result<bool> open_by_config(const std::string& node, const std::string& what);
+  Result<bool> open_by_config(const std::string& node, const std::string& closed_as, const std::string& what);
   Result<void> kick_by_config(const std::string& opened);
   Result<void> kick_by_other_node();
   CreateNode next_throw_away();

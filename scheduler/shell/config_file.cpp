@@ -83,7 +83,7 @@ void read_controller(ConfigSection& section, FileConfig& out) {
                     "both or none");
   }
   // What executors join may differ from what the scheduler calls (another network, a proxy).
-  if (section.has("join_url")) logic.url = section.url("join_url", {}, true);
+  if (const std::string join_url = section.url("join_url", {}, true); !join_url.empty()) logic.url = join_url;
   logic.poll_interval = section.duration("poll_interval", logic.poll_interval, milliseconds(200), minutes(5));
   logic.idle_poll_interval =
       section.duration("idle_poll_interval", std::max(logic.idle_poll_interval, logic.poll_interval),
@@ -245,9 +245,9 @@ std::vector<std::string> keys_that_need_a_restart(const FileConfig& now, const F
                           now.registry.consul != next.registry.consul ||
                           now.registry.consul_service != next.registry.consul_service);
   differs("leader_lock", now.leader_lock != next.leader_lock);
-  differs("agentd",
-          now.agentd_token_file != next.agentd_token_file || now.agentd_ca_file != next.agentd_ca_file ||
-              now.agentd_may_be_plain != next.agentd_may_be_plain);
+  differs("agentd", now.agentd_token_file != next.agentd_token_file ||
+                        now.agentd_ca_file != next.agentd_ca_file ||
+                        now.agentd_may_be_plain != next.agentd_may_be_plain);
   const auto access_differs = [&] {
     if (now.access.size() != next.access.size()) return true;
     for (std::size_t i = 0; i < now.access.size(); ++i) {

@@ -8,6 +8,7 @@
 #include "scheduler/shell/api_codec.h"
 #include "scheduler/shell/consul_registry.h"
 #include "scheduler/shell/embedded_registry.h"
+#include "scheduler/shell/gate_watch.h"
 #include "scheduler/shell/records.h"
 
 namespace skep::scheduler {
@@ -156,7 +157,7 @@ Result<void> Daemon::open_controllers() {
                                                           std::move(*client));
     line.calls = std::make_unique<shell::WorkerPool>("calls to " + access.name.text, call_threads);
     line.gates = std::make_unique<shell::WorkerPool>("gates of " + access.name.text,
-                                                     config_.logic.controllers[i].max_open_gates + 1);
+                                                     2 * config_.logic.controllers[i].max_open_gates + 1);
     controllers_.emplace(access.name, std::move(line));
   }
   return {};
@@ -282,9 +283,8 @@ void Daemon::run_controller_action(const Action& action) {
   if (const auto* a = std::get_if<PollNode>(&action)) {
     call_controller(
         a->controller, a->is_gate_open, at_once + a->not_before,
-        [p = *a](JenkinsController& c) {
-          const Instant started = shell::now();
-          return Event(NodePolled{p.controller, p.node, started, c.poll_node(p.node.text)});
+        [this, p = *a](JenkinsController& c) {
+          return Event(p.is_gate_open ? watch_gate(c, p, is_stopping_) : poll_node(c, p));
         },
         [p = *a](const Error& e) {
           return Event(NodePolled{p.controller, p.node, shell::now(), e});

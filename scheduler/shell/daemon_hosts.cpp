@@ -42,8 +42,7 @@ Result<std::unique_ptr<HostLink>> Daemon::open_host(const HostEndpoint& endpoint
     const auto address = split_url(endpoint.agentd_url);
     const bool is_safe = address && (address->scheme == "https" || is_loopback_host(address->host));
     if (!is_safe && !config_.agentd_may_be_plain) {
-      return Error::failed(ErrorCode::invalid_input,
-                           endpoint.agentd_url + " would get our token unprotected",
+      return Error::failed(ErrorCode::invalid_input, endpoint.agentd_url + " would get our token unprotected",
                            "give that agentd tls, or say agentd.allow_http: true");
     }
     auto token = shell::read_secret_file(config_.agentd_token_file);

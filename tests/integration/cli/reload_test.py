@@ -47,7 +47,9 @@ def a_bad_file_changes_nothing_and_is_said(farm):
     expect("the configuration was not reloaded; the old one stays" in farm.log() and "maximmu" in farm.log(), "the log does not say so")
     code, out, err = farm.reload()
     expect(code == 6 and not out, f"{code} {out}")
-    for text in ("the old configuration stays", ":11: controllers[0].poll_interval: found \"soon\"", 'did you mean "maximum"?'):
+    lines = (farm.folder / "scheduler.yaml").read_text().splitlines()
+    line = next(number for number, text in enumerate(lines, 1) if text.strip() == "poll_interval: soon")
+    for text in ("the old configuration stays", f":{line}: controllers[0].poll_interval: found \"soon\"", 'did you mean "maximum"?'):
         expect(text in err, f"{text!r} is not in {err}")
     farm.sim("jobs", "POST", {"path": "after", "label": "linux", "duration_ms": 300})
     farm.sim("schedule", "POST", {"path": "after"})

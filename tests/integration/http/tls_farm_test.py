@@ -70,8 +70,10 @@ log: {{level: debug}}
         return text + self.common_config("scheduler") + f"agentd: {{token_file: {self.folder}/agentd.token, ca_file: {self.folder}/ca.pem}}\n"
 
     def agentd_config(self):
-        text = super().agentd_config().replace("  ttl: 3s\n", f"  ttl: 3s\n  scheduler_token_file: {self.folder}/scheduler.token\n  scheduler_ca_file: {self.folder}/ca.pem\n")
-        return text + self.common_config("agentd")
+        return super().agentd_config() + self.common_config("agentd")
+
+    def registry_config(self, *more):
+        return super().registry_config(*more, f"scheduler_token_file: '{self.folder}/scheduler.token'", f"scheduler_ca_file: '{self.folder}/ca.pem'")
 
     def open(self, url, token=None, method="GET", body=None, timeout=10):
         request = urllib.request.Request(url, method=method, data=None if body is None else json.dumps(body).encode())
@@ -220,7 +222,8 @@ def nothing_listens_in_the_open():
             expect(str(loose) in message and "chmod 600" in message, f"{program}: {message}")
             config.write_text(text + f"tls: {{certificate: {farm.folder}/absent.pem, key: {farm.folder}/token}}\n")
             expect("absent.pem" in refused([BIN / program, "--config", config]), f"{program} starts without its certificate")
-        plain = configs["skep-agentd"].replace("scheduler_url: http://127.0.0.1:1/", "scheduler_url: http://skep.example:7070/")
+        plain = configs["skep-agentd"].replace("http://127.0.0.1:1/", "http://skep.example:7070/")
+        expect("skep.example" in plain, plain)
         config = farm.write("plain.yaml", plain)
         expect("allow_http" in refused([BIN / "skep-agentd", "--config", config]), "agentd sends its token over plain http")
     finally:

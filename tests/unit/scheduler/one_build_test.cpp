@@ -110,6 +110,7 @@ TEST_CASE("gate: a crowd of very short blocks gets one executor each", "[unit][s
   SchedulerConfig config = make_config();
   config.max_creations_per_second = 50;
   World w(std::move(config));
+  w.watches = GENERATE(false, true);
   for (int i = 0; i < 4; ++i) w.add_host("h" + std::to_string(i), 16000, 16);
   w.start();
   for (int i = 0; i < 60; ++i) w.add_job("linux", milliseconds(50 + i));
@@ -350,4 +351,16 @@ TEST_CASE("at idle the controller is asked seldom, however many executors wait",
   const std::size_t before = requests();
   w.run_for(minutes(10));
   CHECK((requests() - before) <= 10 * 14);
+}
+
+TEST_CASE("hook: a build that is over before its node was seen connected is no failure",
+          "[unit][scheduler][hook]") {
+  World w(make_config(), OneBuildMeans::hook);
+  w.add_host("h1");
+  w.start();
+  for (int i = 0; i < 6; ++i) w.add_job("linux", milliseconds(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 6 && w.is_clean(); }, minutes(1)));
+  CHECK(w.builds_per_node().size() == 6);
+  CHECK(w.status().counters.launch_failures == 0);
+  for (const Audit& audit : w.all<Audit>()) CHECK(audit.end.starts_with("used"));
 }

@@ -114,6 +114,7 @@ class World {
   std::string session = "s1";
   bool is_controller_up = true;
   bool is_quieting_down = false;
+  bool watches = false;       // open gates are watched as the shell does it, not look by look
   bool hides_labels = false;  // as without scripts: with one matching node it names that node, not the label
   Duration round_trip = milliseconds(2);
   Duration boot_time = milliseconds(300);
@@ -137,6 +138,16 @@ class World {
   void play(const DestroyExecutor& a);
   void play_read(const Action& a);
   QueueItem shown(const QueueItem& item) const;
+  struct Watching {
+    PollNode order;
+    Instant until{};
+    GateWatch seen;
+    std::optional<Instant> former;
+    bool was_open = false;
+    int incarnation = 0;
+  };
+  void watch(Watching w);
+  void watch_answered(Watching w, Instant started, std::optional<NodeFact> fact);
   void boot(const HostId& host, const ExecutorId& id, int generation);
   void connect(const HostId& host, const ExecutorId& id, int generation);
   void assign(std::int64_t id, Node& node);

@@ -166,6 +166,42 @@ QueueItem World::shown(const QueueItem& item) const {
   return hidden;
 }
 
+void World::watch(Watching w) {
+  if (w.incarnation != incarnation_) return;
+  std::optional<NodeFact> fact;
+  if (nodes.contains(w.order.node.text)) fact = nodes.at(w.order.node.text).fact;
+  later(round_trip, [this, w, started = now, fact] { watch_answered(w, started, fact); });
+}
+
+void World::watch_answered(Watching w, Instant started, std::optional<NodeFact> fact) {
+  if (w.incarnation != incarnation_) return;
+  const bool is_quiet = fact && fact->is_idle && fact->builds.empty();
+  const bool is_shut = fact && fact->is_temporarily_offline;
+  const bool has_build = fact && !fact->builds.empty();
+  if (w.former) {
+    w.seen.longest_gap = std::max<Duration>(w.seen.longest_gap, now - *w.former);
+  } else {
+    w.seen.first_answer = now;
+  }
+  w.former = started;
+  if (is_quiet && w.seen.idle_started)
+    w.seen.longest_idle_gap = std::max<Duration>(w.seen.longest_idle_gap, now - *w.seen.idle_started);
+  if (is_quiet) w.seen.idle_started = started;
+  w.seen.was_assigned = w.seen.was_assigned || (fact && !is_quiet);
+  Duration closing = Duration::zero();
+  if (has_build && !is_shut && nodes.contains(w.order.node.text)) {
+    NodeFact& node = nodes.at(w.order.node.text).fact;
+    node.is_temporarily_offline = node.is_offline = true;
+    node.offline_reason = busy_reason;
+    closing = round_trip;
+    w.seen.closed = now + closing;
+  }
+  const bool is_over = !fact || has_build || (w.was_open && is_shut) || now >= w.until;
+  if (is_over) return answer(closing, NodePolled{w.order.controller, w.order.node, started, fact, w.seen});
+  w.was_open = w.was_open || !is_shut;
+  later(w.order.pace, [this, w] { watch(w); });
+}
+
 void World::play_read(const Action& action) {
   const auto broken = fault(action);
   if (const auto* a = std::get_if<ProfileController>(&action)) {
@@ -200,6 +236,8 @@ void World::play_read(const Action& action) {
       if (incarnation != incarnation_) return;
       if (!is_controller_up) return answer(round_trip, NodePolled{poll.controller, poll.node, now, down()});
       if (broken) return answer(round_trip, NodePolled{poll.controller, poll.node, now, broken->error});
+      if (watches && poll.is_gate_open)
+        return watch({poll, now + poll.watch_for, GateWatch{}, std::nullopt, false, incarnation});
       std::optional<NodeFact> fact;
       if (nodes.contains(poll.node.text)) fact = nodes.at(poll.node.text).fact;
       answer(round_trip, NodePolled{poll.controller, poll.node, now, fact});
