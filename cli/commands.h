@@ -19,8 +19,6 @@ struct Context {
   ApiClient client() const { return ApiClient(connection); }
 };
 
-bool is_stdout_terminal();
-std::size_t terminal_width();  // 0 when stdout is no terminal
 /// Colours are for terminals, and for people who did not set NO_COLOR (no-color.org).
 bool has_colours();
 

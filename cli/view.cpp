@@ -3,6 +3,8 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "common/shell/terminal.h"
+
 namespace skep::cli {
 
 using json::Json;
@@ -11,11 +13,11 @@ bool has_colours() {
   const char* no_colour = std::getenv("NO_COLOR");
   const char* terminal = std::getenv("TERM");
   const bool is_wanted = no_colour == nullptr || *no_colour == '\0';
-  return is_wanted && is_stdout_terminal() && (terminal == nullptr || std::string(terminal) != "dumb");
+  return is_wanted && shell::is_stdout_terminal() && (terminal == nullptr || std::string(terminal) != "dumb");
 }
 
 void print_table(const Table& table) {
-  std::cout << table.to_text(terminal_width(), has_colours());
+  std::cout << table.to_text(shell::terminal_width(), has_colours());
 }
 
 namespace {

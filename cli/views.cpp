@@ -4,6 +4,7 @@
 #include "cli/selection.h"
 #include "cli/view.h"
 #include "common/http/http_types.h"
+#include "common/shell/terminal.h"
 #include "core/nearest_name.h"
 
 namespace skep::cli {
@@ -52,7 +53,7 @@ std::string starts_text(const Json& item) {
 int print_queue(const Json& queue) {
   // A sentence does not fit beside the rest on a small terminal; its reason in one word does.
   constexpr std::size_t room_for_sentences = 120;
-  const std::size_t width = terminal_width();
+  const std::size_t width = shell::terminal_width();
   const bool has_sentences = width == 0 || width >= room_for_sentences;
   std::vector<std::string> header{"ITEM", "NAME", "LABEL", "WAITS", "REASON", "STARTS IN"};
   if (has_sentences) header.emplace_back("WHY");

@@ -1,9 +1,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "cli/commands.h"
+#include "common/shell/terminal.h"
 
-namespace skep::cli {
+namespace skep::shell {
 
 bool is_stdout_terminal() {
   return isatty(STDOUT_FILENO) != 0;
@@ -15,4 +15,4 @@ std::size_t terminal_width() {
   return size.ws_col;
 }
 
-}  // namespace skep::cli
+}  // namespace skep::shell

@@ -88,8 +88,6 @@ RULES = [
     Rule("common/metrics/", ("core/", "common/"), ("prometheus",)),
     Rule("common/", ("core/", "common/")),
     # The two folders where the platform lives.
-    # Answers a question that the command line declares (how wide is the terminal?).
-    Rule("linux/linux_terminal.", ("core/", "cli/commands.h"), ("os",)),
     Rule("linux/", ("core/", "common/", "drivers/api/", "linux/"), ("boost", "boost_process", "os")),
     Rule("windows/", ("core/", "common/", "drivers/api/", "windows/"), ("boost", "boost_process", "os")),
     # Drivers: the contract, the host adapters, JSON and log; third-party code only in a raw layer.
