@@ -1,6 +1,8 @@
 #include "scheduler/shell/daemon.h"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 #include <random>
 
 #include "common/shell/clock.h"
@@ -19,6 +21,7 @@ namespace {
 
 constexpr int call_threads = 4;
 constexpr int host_threads = 8;
+constexpr auto closing_time = std::chrono::seconds(2);
 constexpr std::size_t history_kept = 100'000;
 
 std::uint64_t seed_from_system() {
@@ -157,7 +160,7 @@ Result<void> Daemon::open_controllers() {
                                                           std::move(*client));
     line.calls = std::make_unique<shell::WorkerPool>("calls to " + access.name.text, call_threads);
     line.gates = std::make_unique<shell::WorkerPool>("gates of " + access.name.text,
-                                                     2 * config_.logic.controllers[i].max_open_gates + 1);
+                                                     3 * config_.logic.controllers[i].max_open_gates + 1);
     controllers_.emplace(access.name, std::move(line));
   }
   return {};
@@ -167,6 +170,7 @@ void Daemon::stop() {
   if (is_stopping_.exchange(true)) return;
   if (registry_) registry_->stop();
   if (server_) server_->stop();
+  close_open_gates();
   for (auto& [name, line] : controllers_) line.controller->cancel();
   if (strand_) strand_->stop();
   for (auto& [host, line] : hosts_) line.link->stop();
@@ -175,6 +179,17 @@ void Daemon::stop() {
     line.calls->stop();
     line.gates->stop();
   }
+}
+
+/// A gate that nobody watches must not stand open: watches and openings under way close theirs, for which
+/// they get a moment.
+void Daemon::close_open_gates() {
+  const auto ended = std::async(std::launch::async, [this] {
+    for (auto& [name, line] : controllers_) line.gates->stop();
+  });
+  if (ended.wait_for(closing_time) == std::future_status::ready) return;
+  for (auto& [name, line] : controllers_) line.controller->cancel();
+  ended.wait();
 }
 
 void Daemon::post_event(Event event, bool is_urgent) {
@@ -316,9 +331,7 @@ void Daemon::run_controller_action(const Action& action) {
   if (const auto* a = std::get_if<OpenGate>(&action)) {
     call_controller(
         a->controller, true, at_once,
-        [p = *a](JenkinsController& c) {
-          return Event(GateOpened{p.call, p.node, c.open_gate(p.node.text, p.with_kick)});
-        },
+        [this, p = *a](JenkinsController& c) { return Event(open_gate(c, p, is_stopping_)); },
         [p = *a](const Error& e) {
           return Event(GateOpened{p.call, p.node, e});
         });

@@ -69,6 +69,7 @@ class Daemon {
   void add_read_routes();
   void add_order_routes();
   Result<void> open_registry();
+  void close_open_gates();
   void on_host(const HostEndpoint& endpoint);
   void on_host_list(const std::set<HostId>& listed);
   void on_host_event(const Event& event, const HostId& host);

@@ -8,6 +8,8 @@
 namespace skep::scheduler {
 namespace {
 
+const std::string leaving_reason = std::string(our_offline_prefix) + " its scheduler ends";
+
 /// The gaps between looks.
 void note_look(GateWatch& watch, const std::optional<Instant>& former, Instant started, Instant answered,
                bool is_quiet) {
@@ -47,6 +49,8 @@ NodePolled watch_gate(JenkinsController& controller, const PollNode& order,
     watch.was_assigned = watch.was_assigned || (is_there && !is_quiet);
     if (has_build && !is_shut && controller.close_gate(order.node.text, std::string(busy_reason)))
       watch.closed = shell::now();
+    const bool is_left_open = is_stopping && is_there && !is_shut && !watch.closed;
+    if (is_left_open) static_cast<void>(controller.close_gate(order.node.text, leaving_reason));
     const bool is_over = !is_there || has_build || (was_open && is_shut) || answered >= until || is_stopping;
     if (is_over) {
       look.watch = watch;
@@ -55,6 +59,13 @@ NodePolled watch_gate(JenkinsController& controller, const PollNode& order,
     was_open = was_open || !is_shut;
     std::this_thread::sleep_for(order.pace);
   }
+}
+
+GateOpened open_gate(JenkinsController& controller, const OpenGate& order,
+                     const std::atomic<bool>& is_stopping) {
+  GateOpened opened{order.call, order.node, controller.open_gate(order.node.text, order.with_kick)};
+  if (is_stopping) static_cast<void>(controller.close_gate(order.node.text, leaving_reason));
+  return opened;
 }
 
 }  // namespace skep::scheduler

@@ -16,4 +16,8 @@ NodePolled poll_node(JenkinsController& controller, const PollNode& order);
 NodePolled watch_gate(JenkinsController& controller, const PollNode& order,
                       const std::atomic<bool>& is_stopping);
 
+/// An opening that is overtaken by `is_stopping` is closed again.
+GateOpened open_gate(JenkinsController& controller, const OpenGate& order,
+                     const std::atomic<bool>& is_stopping);
+
 }  // namespace skep::scheduler
