@@ -212,11 +212,14 @@ bool is_digits(const std::string& text) {
 }
 
 /// cpprest answers only when it has taken in the whole body, however large. A closed buffer makes it stop at
-/// the next piece; what follows of the body must then not be read as a request.
-void leave_body(const web::http::http_request& message, ServerReply& reply) {
+/// the next piece; what follows of the body must then not be read as a request. Little more than is allowed is
+/// taken in all the same: a peer that still sends when the connection is closed may never see the answer.
+void leave_body(const web::http::http_request& message, std::size_t max_body_bytes, ServerReply& reply) {
   const auto& headers = message.headers();
   const auto length = headers.find("Content-Length");
-  if (!headers.has("Transfer-Encoding") && (length == headers.end() || length->second == "0")) return;
+  const bool is_chunked = headers.has("Transfer-Encoding");
+  if (!is_chunked && length == headers.end()) return;
+  if (!is_chunked && is_digits(length->second) && std::stoull(length->second) <= 2 * max_body_bytes) return;
   auto buffer = message.body().streambuf();
   buffer.close(std::ios_base::out, std::make_exception_ptr(std::runtime_error("the body is not wanted")));
   reply.headers.emplace_back("Connection", "close");
@@ -271,7 +274,7 @@ void receive(const std::shared_ptr<Shared>& shared, const web::http::http_reques
     refusal = error_reply(400, "invalid_input", std::string("the request cannot be read: ") + e.what());
   }
   if (refusal) {
-    leave_body(message, *refusal);
+    leave_body(message, shared->max_body_bytes, *refusal);
     pending->answer(*refusal);
     shared->remove(pending);
     return;

@@ -99,12 +99,12 @@ def benchmarks(preset):
 
 
 def targets_for(preset, tiers, exclude=()):
-    """What the tests of some tiers need, but for those of `exclude`: their own binaries and, unless all of them are unit tests, the programs."""
-    labels = tests(preset)
-    wanted = [output for output in _outputs(preset, "bin")
-              if set(labels.get(pathlib.PurePath(output).name, [])) & set(tiers)
-              and pathlib.PurePath(output).name not in exclude]
-    return wanted + (programs(preset) if set(tiers) - {"unit", "tidy"} else [])
+    """What the tests of some tiers need, but for those of `exclude`: their own binaries, and the programs where one of
+    them has no binary, but runs what is shipped."""
+    chosen = {test for test, labels in tests(preset).items() if set(labels) & set(tiers) and test not in exclude}
+    wanted = [output for output in _outputs(preset, "bin") if pathlib.PurePath(output).name in chosen]
+    has_script = bool(chosen - {pathlib.PurePath(output).name for output in wanted})
+    return wanted + (programs(preset) if has_script and set(tiers) - {"unit", "tidy"} else [])
 
 
 def fuzzers(preset):

@@ -5,7 +5,7 @@
     scripts/test TIER...        some of: tidy unit contract sim integration e2e
     scripts/test STAGE...       some of: asan-ubsan fuzz tsan clang-tidy
 
-A run of everything has a time budget: its sanitizer stages leave out what is LONG, and clang-tidy looks first at what
+A run of everything has a time budget: its sanitizer stages take only what is SHORT, and clang-tidy looks first at what
 changed last and says what it had no time for. A stage that is named does all of its work.
 """
 import concurrent.futures
@@ -26,16 +26,19 @@ from counting import Count
 # How long a tier may take, in seconds.
 LIMITS = {"tidy": 1200, "unit": 180, "contract": 300, "sim": 300, "integration": 600, "e2e": 600}
 TIERS = tuple(LIMITS)
-# Tests of these tiers start whole farms: one at a time, so that they have the machine to themselves.
-ALONE = {"integration", "e2e"}
+# Tests of this tier run one at a time, so that they have the machine to themselves (others say so by RUN_SERIAL).
+ALONE = {"e2e"}
 # Sanitized programs are slower: their tiers get this many times as long.
 SANITIZER_FACTOR = 3
 FUZZ_SECONDS = 6
 # A run of everything ends within this time on two cores, from a clean clone.
 BUDGET_S = 24 * 60
 LEAST_CLANG_TIDY_S = 60
-# Left out by the sanitizer stages of a run of everything; they run in the debug build, and when the stage is named.
-LONG = {"integration_farm_kill", "agentd_kill_test"}
+# All that the sanitizer stages of a run of everything take of these tiers; the rest runs in the debug build, and when the
+# stage is named.
+SHORT = {"asan-ubsan": {"contract": {"contract_jenkins", "contract_controller_sim"},
+                        "integration": {"http_test", "common_test", "agentd_shell_test"}},
+         "tsan": {"integration": {"http_test", "common_test", "agentd_shell_test", "integration_tls_farm"}}}
 
 
 class Sanitizer(NamedTuple):
@@ -170,6 +173,12 @@ def sanitizer_env(preset):
     return {**env, "LSAN_OPTIONS": LEAKS_OF_OTHERS}, reports
 
 
+def left_out(preset):
+    """The tests that a run of everything has no time for under this sanitizer."""
+    return {test for test, labels in build.tests("debug").items()
+            for tier, kept in SHORT[preset].items() if tier in labels and test not in kept}
+
+
 def sanitizer_stages(run, preset, exclude=()):
     tiers = SANITIZERS[preset].tiers
     if not build_stage(run, preset, tiers, exclude):
@@ -239,7 +248,6 @@ def clang_tidy_stage(run, budget_s=None):
 def run_tiers(run, names, started):
     """The named tiers and stages, or everything when none is named."""
     tiers = tuple(tier for tier in TIERS if tier in names or not names)
-    exclude = () if names else LONG
     if tiers or "clang-tidy" in names:
         build_stage(run, "debug", tiers if names else None)
     for tier in tiers:
@@ -247,7 +255,7 @@ def run_tiers(run, names, started):
         ctest_stage(run, tier, "debug", tier, LIMITS[tier], exclude=("tidy_clang-tidy",) if tier == "tidy" else ())
     for preset in SANITIZERS:
         if preset in names or not names:
-            sanitizer_stages(run, preset, exclude)
+            sanitizer_stages(run, preset, () if names else left_out(preset))
         if preset == FUZZ_PRESET and ("fuzz" in names or not names):
             fuzz_stage(run)
     if "clang-tidy" in names:
