@@ -212,8 +212,8 @@ bool is_digits(const std::string& text) {
 }
 
 /// cpprest answers only when it has taken in the whole body, however large. A closed buffer makes it stop at
-/// the next piece; what follows of the body must then not be read as a request. Little more than is allowed is
-/// taken in all the same: a peer that still sends when the connection is closed may never see the answer.
+/// the next piece; what follows of the body must then not be read as a request. Little more than is allowed
+/// is taken in all the same: a peer that still sends when the connection is closed may never see the answer.
 void leave_body(const web::http::http_request& message, std::size_t max_body_bytes, ServerReply& reply) {
   const auto& headers = message.headers();
   const auto length = headers.find("Content-Length");
