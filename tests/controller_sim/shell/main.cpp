@@ -20,8 +20,7 @@ class Server {
  public:
   Server(boost::asio::io_context& io, std::uint16_t port, std::string prefix,
          std::optional<boost::asio::ssl::context> tls)
-      : io_(io),
-        acceptor_(io),
+      : acceptor_(io),
         prefix_(std::move(prefix)),
         tls_(std::move(tls)),
         wanted_(boost::asio::ip::address_v4::loopback(), port) {
@@ -80,7 +79,6 @@ class Server {
     session->start();
   }
 
-  boost::asio::io_context& io_;
   tcp::acceptor acceptor_;
   std::string prefix_;
   std::optional<boost::asio::ssl::context> tls_;

@@ -32,9 +32,10 @@ TEST_CASE("audit: with slow polls every executor with a second build is reported
           "[unit][scheduler][gate]") {
   const World w = crowd(milliseconds(200), GENERATE(false, true));
   std::size_t second = 0;
-  for (const auto& [node, count] : w.builds_per_node()) {
+  for (const auto& [name, count] : w.builds_per_node()) {
     if (count < 2) continue;
     ++second;
+    const std::string& node = name;
     const auto audits = w.all<Audit>();
     const auto audit =
         std::find_if(audits.begin(), audits.end(), [&](const Audit& a) { return a.record.id.text == node; });
