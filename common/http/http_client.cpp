@@ -226,6 +226,9 @@ class CpprestClient : public Client {
 void initialize_threads() {
   static const bool once = [] {
     crossplat::threadpool::initialize_with_threads(8);
+    // What cpprest makes at its first use: here, before several threads come to it at once.
+    static_cast<void>(pplx::get_ambient_scheduler());
+    static_cast<void>(web::http::http_response(web::http::status_codes::OK));
     return true;
   }();
   static_cast<void>(once);

@@ -80,6 +80,7 @@ Result<void> Daemon::start(Epoch least_epoch) {
   auto started = read_back(least_epoch);
   if (!started) return started.error();
   loaded_at_ = shell::wall_now();
+  const std::string farm = config_.logic.farm;  // from here on a reload may write it, on the strand
   strand_->start();
   post_event(std::move(*started));
   if (auto listening = server_->start(); !listening) return listening;
@@ -87,7 +88,7 @@ Result<void> Daemon::start(Epoch least_epoch) {
       {[this](const HostEndpoint& endpoint) { strand_->post([this, endpoint] { on_host(endpoint); }); },
        [this](const std::set<HostId>& listed) { strand_->post([this, listed] { on_host_list(listed); }); }});
   log::write(log::Level::info, "the scheduler leads",
-             {{"farm", config_.logic.farm}, {"epoch", std::to_string(epoch_)}, {"api", server_->url()}});
+             {{"farm", farm}, {"epoch", std::to_string(epoch_)}, {"api", server_->url()}});
   return {};
 }
 
