@@ -119,6 +119,7 @@ json::Json bench_incremental(const Effort& effort) {
     rig.pass_time(milliseconds(50));
     if (i % 200 == 0) rig.keep_fresh();  // facts grow stale after 15 s
     std::vector<QueueItem> fresh;
+    fresh.reserve(static_cast<std::size_t>(count / 2));
     for (int k = 0; k < count / 2; ++k) fresh.push_back(make_item(oldest + size.items + k));
     const double start = cpu_ms();
     measured_changes(rig, fresh, oldest);

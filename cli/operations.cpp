@@ -160,6 +160,7 @@ Result<std::vector<Json>> select(ApiClient& client, const Selection& selection, 
 
 std::vector<std::string> names_of(const std::vector<Json>& objects, const Kind& kind) {
   std::vector<std::string> names;
+  names.reserve(objects.size());
   for (const Json& object : objects) names.push_back(text_of(object, kind.name_key));
   return names;
 }

@@ -86,7 +86,7 @@ std::string make_parent(const Hierarchy& hierarchy) {
   std::string own = hierarchy.own == "/" ? hierarchy.mount : hierarchy.mount + hierarchy.own;
   const std::size_t slash = own.rfind('/');
   if (own.substr(slash + 1) == daemon_name) own.resize(slash);  // we moved there before
-  const std::string parent = own + "/" + Cgroups::parent_name;
+  std::string parent = own + "/" + Cgroups::parent_name;
   if (::mkdir(parent.c_str(), 0755) != 0 && errno != EEXIST) return "";
   if (!hierarchy.controller.empty()) return parent;
   // Version 2: limits for children need every controller to be handed down, which our own processes stand in
@@ -120,7 +120,7 @@ constexpr LimitFile processes_file{"pids.max", "pids.max"};
 
 std::string file_in(const std::string& folder, const LimitFile& file) {
   for (const char* name : {file.version2, file.version1}) {
-    const std::string path = folder + "/" + name;
+    std::string path = folder + "/" + name;
     if (::access(path.c_str(), W_OK) == 0) return path;
   }
   return "";

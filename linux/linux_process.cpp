@@ -168,6 +168,7 @@ Error cannot_look() {
 
 std::vector<ProcessIdentity> identities(const std::vector<Found>& all) {
   std::vector<ProcessIdentity> out;
+  out.reserve(all.size());
   for (const Found& found : all) out.push_back(found.identity);
   return out;
 }

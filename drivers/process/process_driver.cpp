@@ -196,7 +196,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
       return Error::failed(ErrorCode::conflict,
                            "the folder " + layout_.folder(id).string() + " is not ours; it is left alone");
     }
-    const auto marked = mark_gone(id);
+    auto marked = mark_gone(id);
     // A full disk must not stop what makes room on it: the mark is tried again after the removal.
     if (!marked && marked.error().code != ErrorCode::out_of_resources) return marked;
     if (auto removed = remove_all_of(id); !removed) return removed;

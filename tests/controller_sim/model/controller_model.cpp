@@ -277,9 +277,9 @@ void ControllerModel::set_quieting_down(bool on, Instant now) {
 }
 
 void ControllerModel::set_permissions(const std::string& user,
-                                      std::set<std::string, std::less<>> permissions) {
+                                      const std::set<std::string, std::less<>>& permissions) {
   for (User& each : state_->options.users) {
-    if (each.name == user) each.permissions = std::move(permissions);
+    if (each.name == user) each.permissions = permissions;
   }
 }
 

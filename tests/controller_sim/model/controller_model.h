@@ -207,7 +207,7 @@ class ControllerModel {
                              int executors, Instant now);
   void set_quieting_down(bool on, Instant now);
   /// Of a user that exists; what an administrator changes in the authorisation matrix.
-  void set_permissions(const std::string& user, std::set<std::string, std::less<>> permissions);
+  void set_permissions(const std::string& user, const std::set<std::string, std::less<>>& permissions);
   /// Stop and start: refused for `down`, then 503 for `starting`, then a new session. keep_queue = a clean
   /// restart (queue.xml).
   void restart(bool keep_queue, Instant now, Duration down = milliseconds(3500),

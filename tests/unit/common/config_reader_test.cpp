@@ -8,8 +8,6 @@
 #include "tests/support/config_invariants.h"
 
 using namespace skep;
-using config::ConfigDocument;
-using config::ConfigSection;
 
 namespace {
 

@@ -49,7 +49,7 @@ TEST_CASE("gunzip: whole bodies only, and no more than the limit") {
   const std::string text(100'000, 'x');
   CHECK(*http::gunzip(packed(text), text.size()) == text);
   CHECK(http::gunzip(packed(text), text.size() - 1).error().code == ErrorCode::too_large);
-  CHECK(*http::gunzip(packed(""), 0) == "");
+  CHECK(http::gunzip(packed(""), 0)->empty());
   for (const std::string& broken : {std::string(), std::string("not gzip"), packed(text).substr(0, 20)}) {
     const auto out = http::gunzip(broken, 1'000'000);
     REQUIRE_FALSE(out);

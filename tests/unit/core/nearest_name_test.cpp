@@ -12,12 +12,12 @@ TEST_CASE("nearest name: a typo finds what was meant, something else finds nothi
   CHECK(nearest_name("hots", commands) == "hosts");
   CHECK(nearest_name("drian", commands) == "drain");
   CHECK(nearest_name("grain2", commands) == "drain");  // two of six
-  CHECK(nearest_name("pain", commands) == "");         // two of five letters: a guess
+  CHECK(nearest_name("pain", commands).empty());       // two of five letters: a guess
   CHECK(nearest_name("undrian", commands) == "undrain");
   CHECK(nearest_name("executor", commands) == "executors");
-  CHECK(nearest_name("xyz", commands) == "");
-  CHECK(nearest_name("", commands) == "");
-  CHECK(nearest_name(std::string(100'000, 'a'), commands) == "");
+  CHECK(nearest_name("xyz", commands).empty());
+  CHECK(nearest_name("", commands).empty());
+  CHECK(nearest_name(std::string(100'000, 'a'), commands).empty());
   CHECK(nearest_name("b", {"a", "c"}) == "a");
   CHECK(edit_distance("kitten", "sitting") == 3);
   CHECK(edit_distance("ab", "ba") == 1);
