@@ -64,9 +64,10 @@ TEST_CASE("a full pool refuses, so that the caller notices, and takes again late
 }
 
 TEST_CASE("a stop drops what is queued, waits for what runs, and nothing comes after it") {
-  Latch started, go;
+  Latch started, go, asked;
   std::atomic<bool> is_over{false}, is_dropped{true};
-  WorkerPool pool("test", 1);
+  // Room enough that a refusal below means the stop, not a full queue.
+  WorkerPool pool("test", 1, std::size_t{1} << 24);
   REQUIRE(pool.submit([&] {
     started.open();
     go.wait();
@@ -74,7 +75,11 @@ TEST_CASE("a stop drops what is queued, waits for what runs, and nothing comes a
   }));
   REQUIRE(pool.submit([&] { is_dropped = false; }));
   REQUIRE(started.wait());
-  auto stopping = std::async(std::launch::async, [&] { pool.stop(); });
+  auto stopping = std::async(std::launch::async, [&] {
+    asked.open();
+    pool.stop();
+  });
+  REQUIRE(asked.wait());
   while (pool.submit([&] { is_dropped = false; })) std::this_thread::yield();  // until the stop is seen
   go.open();
   REQUIRE(stopping.wait_for(std::chrono::seconds(20)) == std::future_status::ready);
