@@ -372,7 +372,7 @@ TEST_CASE("process driver: a full disk makes start fail clean, and destroying ma
     CHECK(full.error().outcome != Outcome::unknown);
     CHECK(driver->inspect(ExecutorId("e2"))->state == InstanceState::absent);
     CHECK(driver->inspect(ExecutorId("e1"))->state == InstanceState::running);
-    std::ofstream(subject.root() + "/e1/work/filler") << std::string(2 << 20, 'x');  // to the last byte
+    std::ofstream(subject.work("e1") + "/filler") << std::string(2 << 20, 'x');  // to the last byte
     CHECK(driver->destroy(ExecutorId("e1")));
     CHECK(driver->inspect(ExecutorId("e1"))->state == InstanceState::absent);
     CHECK(driver->start(subject.request("e1")).error().code == ErrorCode::conflict);
