@@ -11,7 +11,7 @@ import time
 import urllib.parse
 import urllib.request
 
-from farm import BIN, NO_PROXY, Farm, Failure, wait_for
+from farm import BIN, Farm, Failure, wait_for
 
 ADMIN = "Basic " + base64.b64encode(b"admin:admin-token").decode()
 
@@ -126,7 +126,7 @@ class BenchFarm(Farm):
     join_deadline: 60s
     boot_deadline: 60s
     idle_limit: 10m
-""" for name, (labels, minimum) in self.templates.items())
+{self.agent_environment()}""" for name, (labels, minimum) in self.templates.items())
         return f"""farm: {self.tag}
 listen: 127.0.0.1:0
 state_dir: {self.folder}/scheduler
@@ -135,7 +135,7 @@ controllers:
   - name: main
     url: {url}
     user: skep
-    token_file: {self.folder}/token
+    token_file: {self.folder}/token{self.controller_ca()}
     sentinel_node: {self.tag}-sentinel
     poll_interval: {self.poll}
     idle_poll_interval: {self.poll}
@@ -188,7 +188,7 @@ templates:
     def post(self, path, fields=None):
         data = urllib.parse.urlencode(fields or {}).encode()
         request = urllib.request.Request(self.controller.url + path, data=data, method="POST", headers={"Authorization": ADMIN})
-        with NO_PROXY.open(request, timeout=10) as reply:
+        with self.opener.open(request, timeout=10) as reply:
             return reply.read().decode()
 
     def start_agent_by_hand(self, name, label):

@@ -8,9 +8,9 @@ from farms import BenchFarm
 from results import goal, say, summary
 
 
-def crowd(executors, gate_poll, limit_s, gates=4, at_once=12):
+def crowd(executors, gate_poll, limit_s, gates=4, at_once=12, controller_tls=False):
     with BenchFarm({"crowd": ("crowd", 0)}, poll="500ms", creations=20, open_gates=gates, gate_poll=gate_poll, one_build="gate",
-                   maximum=at_once, max_executors=at_once + 8) as farm:
+                   maximum=at_once, max_executors=at_once + 8, controller_tls=controller_tls) as farm:
         farm.job("crowd", "crowd", kind="pipeline", empty_block=True)
         end = time.monotonic() + limit_s
         last = 0
@@ -22,7 +22,7 @@ def crowd(executors, gate_poll, limit_s, gates=4, at_once=12):
                 farm.schedule("crowd", 60)
             if len(used) >= last + 100:
                 last = len(used)
-                say(f"one-build: gate polled every {gate_poll}, {last} executors used")
+                say(f"one-build: gate polled every {gate_poll}{', over TLS' if controller_tls else ''}, {last} executors used")
             time.sleep(0.3)
         farm.api("v1/pause", "POST", {"reason": "the benchmark ends"})
         wait_for(lambda: not farm.ours(), "all executors are gone", 180, 0.5)
@@ -47,8 +47,10 @@ def run(quick):
     kept = crowd(60 if quick else 1000, "8ms", 120 if quick else 600)
     kept["goals"] = [goal(kept["second_builds"], 0, "no second build with gate and kick"),
                      goal(kept["executors"], 60 if quick else 1000, "enough executors were used", is_at_least=True)]
+    tls = crowd(30 if quick else 300, "8ms", 120 if quick else 300, controller_tls=True)
+    tls["goals"] = [goal(tls["second_builds"], 0, "no second build with gate and kick, the controller behind TLS")]
     slow = crowd(40 if quick else 200, "200ms", 120 if quick else 400)
     missed = slow["nodes_with_second_builds"] - slow["reported"]
     slow["goals"] = [goal(missed, 0, "with polls of 200 ms every executor with a second build is reported by its audit"),
                      goal(slow["nodes_with_second_builds"], 1, "there were second builds to report", is_at_least=True)]
-    return {"gate": kept, "slow_on_purpose": slow}
+    return {"gate": kept, "gate_over_tls": tls, "slow_on_purpose": slow}

@@ -18,6 +18,12 @@ namespace {
 using web::http::client::http_client;
 using web::http::client::http_client_config;
 
+/// cpprest sends a request again by itself when a kept connection turns out to be closed. For most POSTs that
+/// could mean twice, so each of these has a connection of its own.
+bool needs_own_connection(const Request& request) {
+  return request.method == "POST" && !request.is_repeatable;
+}
+
 /// One call's shared state: it outlives the caller when the peer ignores the cancellation.
 struct Flight {
   pplx::cancellation_token_source cancel;
@@ -65,8 +71,6 @@ class CpprestClient : public Client {
     return request.method + " " + options_.base_url + request.target.substr(0, request.target.find('?'));
   }
 
-  /// cpprest sends a request again by itself when a kept connection turns out to be closed. For a POST that
-  /// could mean twice, so each POST has a connection of its own.
   std::shared_ptr<http_client> client_for(const Request& request) {
     const auto made = [this] {
       http_client_config config;
@@ -85,7 +89,7 @@ class CpprestClient : public Client {
                                                .to_uri(),
                                            config);
     };
-    if (request.method == "POST") return made();
+    if (needs_own_connection(request)) return made();
     const auto now = std::chrono::steady_clock::now();
     const std::lock_guard<std::mutex> guard(lock_);
     if (!kept_ || now - last_call_ > options_.fresh_connection_after) kept_ = made();
@@ -107,7 +111,7 @@ class CpprestClient : public Client {
                                                   std::vector<unsigned char>(pair.begin(), pair.end())));
     }
     for (const auto& [name, value] : request.headers) headers.add(name, value);
-    if (request.method == "POST") headers.add("Connection", "close");
+    if (needs_own_connection(request)) headers.add("Connection", "close");
     if (!request.body.empty() || request.method == "POST" || request.method == "PUT") {
       out.set_body(request.body,
                    request.content_type.empty() ? "application/octet-stream" : request.content_type);
@@ -174,7 +178,7 @@ class CpprestClient : public Client {
     }
     const std::lock_guard<std::mutex> guard(lock_);
     flights_.erase(flight);
-    if (is_late && request.method != "POST") kept_.reset();
+    if (is_late && !needs_own_connection(request)) kept_.reset();
     return verdict(request, *flight, is_late, total_timeout);
   }
 

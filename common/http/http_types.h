@@ -25,6 +25,8 @@ struct Request {
   Headers headers;
   std::string body;
   std::string content_type;
+  /// A POST that does no harm when it is sent twice: it may go over a kept connection.
+  bool is_repeatable = false;
 };
 
 struct Reply {

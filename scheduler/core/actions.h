@@ -69,13 +69,11 @@ struct OpenGate {
   CallId call = 0;
   ControllerId controller;
   ExecutorId node;
-  bool with_kick = true;
 };  // state is read first: never toggled twice
+/// Makes the queue look at once. Its answer is awaited by nothing.
 struct Kick {
-  CallId call = 0;
   ControllerId controller;
-  ExecutorId opened;
-};
+};  // -> Kicked
 struct DeleteNode {
   CallId call = 0;
   ControllerId controller;

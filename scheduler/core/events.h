@@ -98,13 +98,13 @@ struct GateClosed {
   ExecutorId node;
   Result<void> result;
 };
+/// The value: whether opening it made the queue look, too.
 struct GateOpened {
   CallId call;
   ExecutorId node;
-  Result<void> result;
+  Result<bool> result;
 };
 struct Kicked {
-  CallId call;
   ControllerId controller;
   Result<void> result;
 };

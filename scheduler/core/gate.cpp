@@ -58,7 +58,7 @@ void LogicState::open_gate(Controller& c, Executor& e, const DemandBook::Entry& 
   e.open = new_call();
   ++c.open_gates;
   ++counters.gates_opened;
-  emit(OpenGate{e.open.id, e.record.controller, e.id(), true});
+  emit(OpenGate{e.open.id, e.record.controller, e.id()});
   e.is_poll_pending = false;  // an older one would answer for the time before
   e.poll_retry.reset();
   e.quick_polls = 0;
@@ -74,6 +74,7 @@ void LogicState::on_gate_opened(const GateOpened& event) {
   if (e->gate != Gate::opening) return;
   if (event.result) {
     e->gate = Gate::open;
+    if (!*event.result) emit(Kick{e->record.controller});
     return;
   }
   doubt_profile(*e, event.result.error());
@@ -82,6 +83,13 @@ void LogicState::on_gate_opened(const GateOpened& event) {
           "; it is closed and looked at before another try",
       {{"executor", e->id().text}}, "open " + e->record.controller.text);
   begin_close(*e, reason_prefix + "opening failed");
+}
+
+void LogicState::on_kicked(const Kicked& event) {
+  if (event.result) return;
+  say(Level::warning,
+      "could not kick the queue: " + event.result.error().message + "; it looks by itself within 5 s",
+      {{"controller", event.controller.text}}, "kick " + event.controller.text);
 }
 
 void LogicState::begin_close(Executor& e, const std::string& why) {

@@ -62,6 +62,8 @@ void LogicState::route(const Event& event) {
           on_gate_closed(e);
         else if constexpr (std::is_same_v<T, GateOpened>)
           on_gate_opened(e);
+        else if constexpr (std::is_same_v<T, Kicked>)
+          on_kicked(e);
         else if constexpr (std::is_same_v<T, NodeDeleted>)
           on_node_deleted(e);
         else if constexpr (std::is_same_v<T, HostReported>)
@@ -95,7 +97,7 @@ void LogicState::route(const Event& event) {
           emit(RecordPause{false, {}});
           replan();
         } else {
-          static_assert(std::is_same_v<T, Tick> || std::is_same_v<T, Kicked>, "every event is routed");
+          static_assert(std::is_same_v<T, Tick>, "every event is routed");
         }
       },
       event);

@@ -163,6 +163,7 @@ class LogicState {
   bool ensure_closed(Executor& e);
   void on_gate_closed(const GateClosed& event);
   void on_gate_opened(const GateOpened& event);
+  void on_kicked(const Kicked& event);
   void advance_idle(Executor& e);
   void advance_gate(Executor& e);
   void note_watch(Executor& e, const NodePolled& event);

@@ -101,18 +101,21 @@ Result<http::Reply> JenkinsController::post(const std::string& target, const std
   return send(std::move(request));
 }
 
+Result<http::Reply> JenkinsController::post_repeatable(const std::string& target, const std::string& body) {
+  http::Request request;
+  request.method = "POST";
+  request.target = target;
+  request.body = body;
+  request.content_type = form_type;
+  request.is_repeatable = true;
+  return send(std::move(request));
+}
+
 Result<http::Reply> JenkinsController::read_json(const std::string& target, const std::string& what) {
   auto reply = get(target);
   if (!reply) return unanswered(reply.error(), what);
   if (auto checked = check_json(*reply, what); !checked) return checked.error();
   return reply;
-}
-
-Result<void> JenkinsController::order_node(const std::string& node, const std::string& verb,
-                                           const std::string& body, const std::string& what) {
-  const auto reply = post(node_target(node, verb), body, form_type);
-  if (!reply) return reply.error();
-  return check_node_order(*reply, what);
 }
 
 Result<QueueSnapshot> JenkinsController::read_queue() {
@@ -234,7 +237,7 @@ Result<std::string> JenkinsController::create_node(const CreateNode& order) {
 
 Result<void> JenkinsController::close_gate(const std::string& node, const std::string& reason) {
   const std::string what = "closing the gate of node " + node;
-  const auto reply = post(node_target(node, "changeOfflineCause"), close_form(reason), form_type);
+  const auto reply = post_repeatable(node_target(node, "changeOfflineCause"), close_form(reason));
   if (!reply) return reply.error();
   if (reply->status == 500) {
     // The answer for a Computer whose node is deleted already.
@@ -244,34 +247,32 @@ Result<void> JenkinsController::close_gate(const std::string& node, const std::s
   return check_node_order(*reply, what);
 }
 
-Result<void> JenkinsController::open_gate(const std::string& node, bool with_kick) {
+Result<bool> JenkinsController::open_gate(const std::string& node) {
   const std::string what = "opening the gate of node " + node;
   auto fact = poll_node(node);
   if (!fact) return fact.error();
   if (!*fact) return Error::failed(ErrorCode::not_found, what + ": the node does not exist");
+  KickMeans means;
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    means = kick_;
+  }
   if ((*fact)->is_temporarily_offline) {
-    if (!(*fact)->offline_reason.starts_with(our_offline_prefix)) {
-      return left_alone(what, **fact);
-    }
-    KickMeans means;
-    {
-      const std::lock_guard<std::mutex> guard(lock_);
-      means = kick_;
-    }
-    if (with_kick && means == KickMeans::config_xml) {
+    if (!(*fact)->offline_reason.starts_with(our_offline_prefix)) return left_alone(what, **fact);
+    if (means == KickMeans::config_xml) {
       const auto opened = open_by_config(node, (*fact)->offline_reason, what);
       if (!opened) return opened.error();
-      if (*opened) return {};  // that was a kick, too
+      if (*opened) return true;
     }
-    if (auto opened = toggle_open(node, what); !opened) return opened;
+    if (auto opened = toggle_open(node, what); !opened) return opened.error();
   }
-  if (with_kick) static_cast<void>(kick(node));
-  return {};
+  return means == KickMeans::config_xml && kick_by_config(node);
 }
 
 /// toggleOffline flips: it is never sent again before the node was looked at.
 Result<void> JenkinsController::toggle_open(const std::string& node, const std::string& what) {
-  auto opened = order_node(node, "toggleOffline", "offlineMessage=", what);
+  const auto reply = post(node_target(node, "toggleOffline"), "offlineMessage=", form_type);
+  auto opened = reply ? check_node_order(*reply, what) : Result<void>(reply.error());
   if (opened || opened.error().outcome != Outcome::unknown) return opened;
   const auto fact = poll_node(node);
   if (!fact) return opened;
@@ -310,30 +311,23 @@ Result<bool> JenkinsController::open_by_config(const std::string& node, const st
   return false;
 }
 
-Result<void> JenkinsController::kick(const std::string& opened) {
+Result<void> JenkinsController::kick() {
   KickMeans means;
   {
     const std::lock_guard<std::mutex> guard(lock_);
     means = kick_;
   }
   if (means == KickMeans::script && run_script(kick_script, kick_marker, "kicking the queue")) return {};
-  if (means == KickMeans::config_xml && kick_by_config(opened)) return {};
   return kick_by_other_node();
 }
 
 /// The node's own configuration, read AFTER opening and posted back unchanged: what was read before would
-/// close it again.
-Result<void> JenkinsController::kick_by_config(const std::string& opened) {
-  const std::string what = "kicking the queue by the configuration of node " + opened;
+/// close it again. A part of the opening, since a close in between would be undone.
+bool JenkinsController::kick_by_config(const std::string& opened) {
   const auto config = get(node_target(opened, "config.xml"));
-  if (!config) return config.error();
-  if (config->status != 200) return error_of(*config, what, Asked::order);
-  if (without_offline_cause(config->body))
-    return Error::failed(ErrorCode::conflict, what + ": the node is offline again");
+  if (!config || config->status != 200 || without_offline_cause(config->body)) return false;
   const auto reply = post(node_target(opened, "config.xml"), config->body, xml_type);
-  if (!reply) return reply.error();
-  if (reply->status != 200) return error_of(*reply, what, Asked::order);
-  return {};
+  return reply && reply->status == 200;
 }
 
 Result<void> JenkinsController::kick_by_other_node() {
@@ -355,28 +349,27 @@ CreateNode JenkinsController::next_throw_away() {
 }
 
 void JenkinsController::dispose(const std::string& throw_away) {
-  {
-    const std::lock_guard<std::mutex> guard(lock_);
-    left_overs_.insert(throw_away);
-  }
-  dispose_left_overs();
+  const bool is_gone = delete_node(throw_away).has_value();
+  if (is_gone) return dispose_left_overs();
+  const std::lock_guard<std::mutex> guard(lock_);
+  left_overs_.insert(throw_away);
 }
 
 void JenkinsController::dispose_left_overs() {
   std::set<std::string> names;
   {
     const std::lock_guard<std::mutex> guard(lock_);
-    names = left_overs_;
+    names.swap(left_overs_);  // so that nobody else deletes them, too
   }
   for (const std::string& name : names) {
-    if (!delete_node(name)) continue;
+    if (delete_node(name)) continue;
     const std::lock_guard<std::mutex> guard(lock_);
-    left_overs_.erase(name);
+    left_overs_.insert(name);
   }
 }
 
 Result<void> JenkinsController::delete_node(const std::string& node) {
-  const auto reply = post(node_target(node, "doDelete"), "", form_type);
+  const auto reply = post_repeatable(node_target(node, "doDelete"), "");
   if (!reply) return reply.error();
   if (is_absent(*reply)) return {};
   return check_node_order(*reply, "deleting node " + node);
@@ -384,7 +377,7 @@ Result<void> JenkinsController::delete_node(const std::string& node) {
 
 Result<std::string> JenkinsController::run_script(const std::string& script, std::string_view marker,
                                                   const std::string& what) {
-  const auto reply = post("scriptText", http::form_encode({{"script", script}}), form_type);
+  const auto reply = post_repeatable("scriptText", http::form_encode({{"script", script}}));
   if (!reply) return reply.error();
   if (reply->status != 200) {
     Error error = error_of(*reply, what, Asked::order);

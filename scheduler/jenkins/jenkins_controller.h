@@ -47,10 +47,10 @@ class JenkinsController {
   /// Idempotent. Success also for a node that is gone and only lingers: it takes no work any more.
   Result<void> close_gate(const std::string& node, const std::string& reason);
   /// Reads the node first and never flips what is open already. Refuses (conflict) a node that somebody else
-  /// set offline. A kick that fails is no error: the queue looks by itself within 5 s.
-  Result<void> open_gate(const std::string& node, bool with_kick);
-  /// Makes the queue look at once, by the strongest means the account has; never by ending a quiet-down.
-  Result<void> kick(const std::string& opened);
+  /// set offline. True: the queue looks at once, too; false: it wants a kick(), or looks within 5 s.
+  Result<bool> open_gate(const std::string& node);
+  /// Makes the queue look at once; never by ending a quiet-down.
+  Result<void> kick();
   /// Success when Jenkins says that it is not there.
   Result<void> delete_node(const std::string& node);
 
@@ -70,10 +70,10 @@ class JenkinsController {
   Result<http::Reply> get(const std::string& target);
   Result<http::Reply> post(const std::string& target, const std::string& body,
                            const std::string& content_type);
+  /// For what does no harm when it arrives twice: on a kept connection, without the handshakes of a new one.
+  Result<http::Reply> post_repeatable(const std::string& target, const std::string& body);
   Result<http::Reply> send(http::Request request);
   Result<http::Reply> read_json(const std::string& target, const std::string& what);
-  Result<void> order_node(const std::string& node, const std::string& verb, const std::string& body,
-                          const std::string& what);
   Result<std::string> run_script(const std::string& script, std::string_view marker, const std::string& what);
 
   ScriptLabels labels_by_script(const std::vector<QueueItem>& items);
@@ -82,10 +82,10 @@ class JenkinsController {
 
   Result<void> toggle_open(const std::string& node, const std::string& what);
   Result<bool> open_by_config(const std::string& node, const std::string& closed_as, const std::string& what);
-  Result<void> kick_by_config(const std::string& opened);
+  bool kick_by_config(const std::string& opened);
   Result<void> kick_by_other_node();
   CreateNode next_throw_away();
-  void dispose(const std::string& throw_away);  // and what earlier deletions left
+  void dispose(const std::string& throw_away);
   void dispose_left_overs();
 
   Result<void> choose_means(ControllerProfile& profile);
@@ -109,7 +109,7 @@ class JenkinsController {
   std::map<std::int64_t, KnownLabel> known_labels_;
   std::uint64_t throw_aways_ = 0;
   std::string throw_away_salt_;
-  std::set<std::string> left_overs_;  // throw-away nodes whose deletion was not acknowledged
+  std::set<std::string> left_overs_;  // throw-away nodes whose deletion failed
 };
 
 }  // namespace skep::scheduler

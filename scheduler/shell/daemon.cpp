@@ -342,10 +342,10 @@ void Daemon::run_controller_action(const Action& action) {
     call_controller(
         a->controller, true, at_once,
         [p = *a](JenkinsController& c) {
-          return Event(Kicked{p.call, p.controller, c.kick(p.opened.text)});
+          return Event(Kicked{p.controller, c.kick()});
         },
         [p = *a](const Error& e) {
-          return Event(Kicked{p.call, p.controller, e});
+          return Event(Kicked{p.controller, e});
         });
     return;
   }

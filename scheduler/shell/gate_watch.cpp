@@ -63,7 +63,7 @@ NodePolled watch_gate(JenkinsController& controller, const PollNode& order,
 
 GateOpened open_gate(JenkinsController& controller, const OpenGate& order,
                      const std::atomic<bool>& is_stopping) {
-  GateOpened opened{order.call, order.node, controller.open_gate(order.node.text, order.with_kick)};
+  GateOpened opened{order.call, order.node, controller.open_gate(order.node.text)};
   if (is_stopping) static_cast<void>(controller.close_gate(order.node.text, leaving_reason));
   return opened;
 }

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 
+from certificates import make_certificates
 from consul_agent import Consul
 
 SOURCE = pathlib.Path(os.environ.get("SKEP_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
@@ -23,10 +24,10 @@ class Failure(Exception):
     """Something that the person who runs the demo must read."""
 
 
-def call(url, method="GET", body=None, timeout=10):
+def call(url, method="GET", body=None, timeout=10, opener=NO_PROXY):
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, method=method, headers={"Content-Type": "application/json"})
-    with NO_PROXY.open(request, timeout=timeout) as reply:
+    with opener.open(request, timeout=timeout) as reply:
         text = reply.read()
     return json.loads(text) if text else None
 
@@ -89,7 +90,7 @@ class Program:
 class Farm:
     def __init__(self, farm_name=None, core="2.479.3", one_build="auto", administrator=False, minimum_idle=0, maximum=6,
                  poll="500ms", gate_poll="8ms", max_executors=6, keep=False, registry="embedded",
-                 consul_token="", consul_tls=False, leader_lock=""):
+                 consul_token="", consul_tls=False, leader_lock="", controller_tls=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-demo-"))
         self.tag = farm_name or "d" + self.folder.name[-8:].lower().replace("_", "x")
         self.core, self.one_build, self.administrator = core, one_build, administrator
@@ -98,6 +99,8 @@ class Farm:
         self.controller = self.scheduler = self.agentd = None
         self.leader_lock = leader_lock
         self.more_programs = []  # of a test, which ends them
+        self.controller_tls = controller_tls
+        self.opener = make_certificates(self.folder) if controller_tls else NO_PROXY
         self.consul = Consul(self.folder, consul_token, consul_tls) if registry == "consul" else None
 
     # -- set-up
@@ -116,9 +119,7 @@ class Farm:
         users = [{"name": "skep", "token": TOKEN, "password": "", "permissions": self.permissions()},
                  {"name": "admin", "token": "admin-token", "password": "", "permissions": ["Overall/Administer"]}]
         self.write("users.json", json.dumps(users))
-        self.controller = Program("the stand-in controller",
-                                  [BIN / "skep-controller-sim", "--core-version", self.core, "--prefix", "/jenkins",
-                                   "--users-file", self.folder / "users.json"], self.folder / "controller.log").start()
+        self.start_controller()
         self.write("token", TOKEN + "\n")
         image = self.folder / "image"
         image.mkdir()
@@ -131,6 +132,12 @@ class Farm:
         self.write("agentd.yaml", self.agentd_config())
         self.start_agentd()
         return self
+
+    def start_controller(self):
+        argv = [BIN / "skep-controller-sim", "--core-version", self.core, "--prefix", "/jenkins", "--users-file", self.folder / "users.json"]
+        if self.controller_tls:
+            argv += ["--cert", self.folder / "farm.pem", "--key", self.folder / "farm.key"]
+        self.controller = Program("the stand-in controller", argv, self.folder / "controller.log").start()
 
     def start_scheduler(self):
         argv = [BIN / "skep-scheduler", "--config", self.folder / "scheduler.yaml", "--print-url"]
@@ -157,7 +164,7 @@ class Farm:
     agent_command: {command}
     join_deadline: 30s
     idle_limit: 5s
-{extra}"""
+{self.agent_environment()}{extra}"""
         return f"""farm: {self.tag}
 listen: 127.0.0.1:0
 state_dir: {self.folder}/scheduler
@@ -168,7 +175,7 @@ controllers:
   - name: main
     url: {self.controller.url}
     user: skep
-    token_file: {self.folder}/token
+    token_file: {self.folder}/token{self.controller_ca()}
     sentinel_node: {self.tag}-sentinel
     poll_interval: {self.poll}
     idle_poll_interval: {self.poll}
@@ -177,6 +184,12 @@ controllers:
 templates:
 {template("linux", "linux, x86")}{template("tools", "linux, x86, docker, git", "    takes_unlabelled: true")}
 """
+
+    def controller_ca(self):
+        return f"\n    ca_file: {self.folder}/ca.pem" if self.controller_tls else ""
+
+    def agent_environment(self):
+        return f"    environment: {{SSL_CERT_FILE: {self.folder}/ca.pem}}\n" if self.controller_tls else ""
 
     def registry_config(self, *more):
         """As agentd has it; the scheduler has the same for Consul."""
@@ -205,7 +218,7 @@ drivers:
         return call(self.scheduler.url + path, method, body)
 
     def sim(self, path, method="GET", body=None):
-        return call(self.controller.url.split("/jenkins")[0] + "/_sim/" + path, method, body)
+        return call(self.controller.url.split("/jenkins")[0] + "/_sim/" + path, method, body, opener=self.opener)
 
     def executors_root(self):
         """Executors' folders; the driver's own notes (owner mark, ids that are gone) are none."""
@@ -240,7 +253,7 @@ drivers:
     def nodes(self):
         request = urllib.request.Request(self.controller.url + "computer/api/json?tree=computer%5BdisplayName%5D")
         request.add_header("Authorization", "Basic YWRtaW46YWRtaW4tdG9rZW4=")
-        with NO_PROXY.open(request, timeout=10) as reply:
+        with self.opener.open(request, timeout=10) as reply:
             names = [c["displayName"] for c in json.load(reply)["computer"]]
         return [n for n in names if n.startswith(self.tag + "-") and n != self.tag + "-sentinel"]
 

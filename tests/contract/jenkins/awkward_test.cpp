@@ -193,8 +193,11 @@ void check_gate(Farm& farm, const FaultRow& row) {
   for (const bool closes : {true, false}) {
     if (!closes) REQUIRE(farm.controller.close_gate("farm-a", "gate"));
     fail_once(farm, row, "computer/farm-a");
-    const auto done =
-        closes ? farm.controller.close_gate("farm-a", "gate") : farm.controller.open_gate("farm-a", false);
+    const auto done = [&]() -> Result<void> {
+      if (closes) return farm.controller.close_gate("farm-a", "gate");
+      const auto opened = farm.controller.open_gate("farm-a");
+      return opened ? Result<void>() : opened.error();
+    }();
     const auto state = farm.controller.poll_node("farm-a");
     REQUIRE((state && state->has_value()));
     if (done) {
@@ -202,7 +205,7 @@ void check_gate(Farm& farm, const FaultRow& row) {
     } else if (done.error().outcome != Outcome::unknown) {
       CHECK((*state)->is_temporarily_offline != closes);
     }
-    if (closes && (*state)->is_temporarily_offline) REQUIRE(farm.controller.open_gate("farm-a", false));
+    if (closes && (*state)->is_temporarily_offline) REQUIRE(farm.controller.open_gate("farm-a"));
   }
 }
 

@@ -15,48 +15,18 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "demo"))
 import checks  # noqa: E402: the path is set above
 import farm as farms  # noqa: E402
 from checks import expect  # noqa: E402
-from farm import BIN, Farm, Program, wait_for  # noqa: E402
+from farm import BIN, Farm, wait_for  # noqa: E402
 
 BUILDS = 4
 # What must be seen in no log, command line or environment, and in no file that others can read.
 MARKS = {name: f"MARKED{name}{os.urandom(8).hex()}" for name in ("jenkins", "scheduler", "agentd")}
 
 
-def openssl(*arguments):
-    done = subprocess.run(["openssl", *map(str, arguments)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    expect(done.returncode == 0, f"openssl {arguments[0]}: {done.stderr}")
-
-
-def make_certificates(folder):
-    """A CA, and one certificate of it for 127.0.0.1."""
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", 1, "-subj", "/CN=test CA",
-            "-keyout", folder / "ca.key", "-out", folder / "ca.pem")
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=farm",
-            "-keyout", folder / "farm.key", "-out", folder / "farm.csr")
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
-    openssl("x509", "-req", "-in", folder / "farm.csr", "-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial",
-            "-days", 1, "-extfile", folder / "names", "-out", folder / "farm.pem")
-
-
 class TlsFarm(Farm):
     def start(self):
-        make_certificates(self.folder)
-        self.context = ssl.create_default_context(cafile=self.folder / "ca.pem")
         for name, mark in MARKS.items():
             self.write(f"{name}.token", mark + "\n")
-        users = [{"name": "skep", "token": MARKS["jenkins"], "password": "", "permissions": self.permissions()}]
-        self.write("users.json", json.dumps(users))
-        self.controller = Program("the stand-in controller",
-                                  [BIN / "skep-controller-sim", "--prefix", "/jenkins", "--users-file", self.folder / "users.json",
-                                   "--cert", self.folder / "farm.pem", "--key", self.folder / "farm.key"],
-                                  self.folder / "controller.log").start()
-        image = self.folder / "image"
-        image.mkdir()
-        self.write("scheduler.yaml", self.scheduler_config())
-        self.start_scheduler()
-        self.write("agentd.yaml", self.agentd_config())
-        self.start_agentd()
-        return self
+        return super().start()
 
     def common_config(self, name):
         return f"""token_file: {self.folder}/{name}.token
@@ -65,9 +35,7 @@ log: {{level: debug}}
 """
 
     def scheduler_config(self):
-        text = super().scheduler_config().replace(f"token_file: {self.folder}/token", f"token_file: {self.folder}/jenkins.token\n    ca_file: {self.folder}/ca.pem")
-        text = text.replace("    image: base\n", f"    image: base\n    environment: {{SSL_CERT_FILE: {self.folder}/ca.pem}}\n")
-        return text + self.common_config("scheduler") + f"agentd: {{token_file: {self.folder}/agentd.token, ca_file: {self.folder}/ca.pem}}\n"
+        return super().scheduler_config() + self.common_config("scheduler") + f"agentd: {{token_file: {self.folder}/agentd.token, ca_file: {self.folder}/ca.pem}}\n"
 
     def agentd_config(self):
         return super().agentd_config() + self.common_config("agentd")
@@ -79,16 +47,12 @@ log: {{level: debug}}
         request = urllib.request.Request(url, method=method, data=None if body is None else json.dumps(body).encode())
         if token is not None:
             request.add_header("Authorization", f"Bearer {token}")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=self.context))
-        with opener.open(request, timeout=timeout) as reply:
+        with self.opener.open(request, timeout=timeout) as reply:
             text = reply.read()
         return json.loads(text) if text else None
 
     def api(self, path, method="GET", body=None):
         return self.open(self.scheduler.url + path, MARKS["scheduler"], method, body)
-
-    def sim(self, path, method="GET", body=None):
-        return self.open(self.controller.url.split("/jenkins")[0] + "/_sim/" + path, None, method, body)
 
 
 def status_of(farm, url, token):
@@ -157,7 +121,7 @@ def seen_marks(farm):
                 found.append(f"/proc/{entry.name}/{part}")
     for path in farm.folder.rglob("*"):
         try:
-            if not path.is_file() or (path.stat().st_mode & 0o077 == 0 and path.suffix in (".token", ".json")):
+            if not path.is_file() or (path.stat().st_mode & 0o077 == 0 and (path.name == "token" or path.suffix in (".token", ".json"))):
                 continue
             if any(mark in path.read_bytes() for mark in marks):
                 found.append(str(path))
@@ -167,7 +131,7 @@ def seen_marks(farm):
 
 
 def builds_run_wholly_over_tls():
-    farm = TlsFarm(maximum=2, max_executors=4)
+    farm = TlsFarm(maximum=2, max_executors=4, controller_tls=True)
     try:
         farm.start()
         expect(farm.controller.url.startswith("https://"), "the controller is not over TLS")

@@ -90,6 +90,33 @@ TEST_CASE("gate: intent is recorded before the world is touched, and the gate is
   for (const CloseGate& close : w.all<CloseGate>()) CHECK(close.reason.starts_with(our_offline_prefix));
 }
 
+TEST_CASE("gate: the queue is kicked once the gate is open, unless opening it was a kick",
+          "[unit][scheduler][gate]") {
+  for (const bool opening_kicks : {false, true}) {
+    World w = gated_world();
+    w.opening_kicks = opening_kicks;
+    w.add_job("linux");
+    REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, seconds(30)));
+    CHECK(w.count<Kick>() == (opening_kicks ? 0 : 1));
+  }
+}
+
+TEST_CASE("gate: a kick that fails is told, and the item is offered again", "[unit][scheduler][gate]") {
+  World w = gated_world();
+  bool has_failed = false;
+  w.fault = [&](const Action& a) -> std::optional<Fault> {
+    if (!std::holds_alternative<Kick>(a) || has_failed) return std::nullopt;
+    has_failed = true;
+    return Fault{Error::failed(ErrorCode::permission_denied, "no permission"), false};
+  };
+  w.add_job("linux");
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, seconds(60)));
+  CHECK(w.count<Kick>() == 2);
+  CHECK(violations(w).empty());
+  CHECK(w.first<Explain>([](const Explain& a) { return a.message.starts_with("could not kick the queue"); }) <
+        w.log.size());
+}
+
 TEST_CASE("gate: the order waits until the close is acknowledged", "[unit][scheduler][gate]") {
   World w = gated_world();
   int refusals = 3;

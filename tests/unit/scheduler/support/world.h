@@ -114,8 +114,9 @@ class World {
   std::string session = "s1";
   bool is_controller_up = true;
   bool is_quieting_down = false;
-  bool watches = false;       // open gates are watched as the shell does it, not look by look
-  bool hides_labels = false;  // as without scripts: with one matching node it names that node, not the label
+  bool watches = false;        // open gates are watched as the shell does it, not look by look
+  bool opening_kicks = false;  // the account's way of opening a gate makes the queue look, too
+  bool hides_labels = false;   // as without scripts: with one matching node it names that node, not the label
   Duration round_trip = milliseconds(2);
   Duration boot_time = milliseconds(300);
   bool agents_connect = true;
@@ -133,6 +134,7 @@ class World {
   void play(const CreateNode& a);
   void play(const CloseGate& a);
   void play(const OpenGate& a);
+  void play(const Kick& a);
   void play(const DeleteNode& a);
   void play(const OrderExecutor& a);
   void play(const DestroyExecutor& a);

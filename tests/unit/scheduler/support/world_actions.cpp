@@ -14,8 +14,9 @@ void World::interpret(const Action& action) {
         } else if constexpr (std::is_same_v<T, ForgetExecutor>) {
           records.erase(a.executor);
         } else if constexpr (std::is_same_v<T, CreateNode> || std::is_same_v<T, CloseGate> ||
-                             std::is_same_v<T, OpenGate> || std::is_same_v<T, DeleteNode> ||
-                             std::is_same_v<T, OrderExecutor> || std::is_same_v<T, DestroyExecutor>) {
+                             std::is_same_v<T, OpenGate> || std::is_same_v<T, Kick> ||
+                             std::is_same_v<T, DeleteNode> || std::is_same_v<T, OrderExecutor> ||
+                             std::is_same_v<T, DestroyExecutor>) {
           play(a);
         } else {
           play_read(action);
@@ -77,9 +78,18 @@ void World::play(const OpenGate& a) {
       found->second.fact.offline_reason.clear();
       found->second.fact.is_offline = !found->second.fact.is_connected;
     });
-    later(milliseconds(5), [this] { maintain(); });
+    if (opening_kicks) later(milliseconds(3), [this] { maintain(); });
   }
-  answer(milliseconds(6), GateOpened{a.call, a.node, broken ? Result<void>(broken->error) : Result<void>()});
+  answer(milliseconds(4),
+         GateOpened{a.call, a.node, broken ? Result<bool>(broken->error) : Result<bool>(opening_kicks)});
+}
+
+void World::play(const Kick& a) {
+  const auto broken = fault(a);
+  if (!is_controller_up) return answer(round_trip, Kicked{a.controller, down()});
+  if (broken) return answer(round_trip, Kicked{a.controller, broken->error});
+  later(milliseconds(1), [this] { maintain(); });
+  answer(round_trip, Kicked{a.controller, {}});
 }
 
 void World::play(const DeleteNode& a) {
