@@ -71,7 +71,8 @@ function(skep_add_test name)
     set(arg_TIMEOUT 120)
   endif()
   add_test(NAME ${name} COMMAND ${name})
-  set_tests_properties(${name} PROPERTIES LABELS ${arg_TIER} TIMEOUT ${arg_TIMEOUT}
+  # Catch2 calls a binary without a test case a success.
+  set_tests_properties(${name} PROPERTIES LABELS ${arg_TIER} TIMEOUT ${arg_TIMEOUT} FAIL_REGULAR_EXPRESSION "No tests ran"
     ENVIRONMENT "SKEP_SOURCE_DIR=${PROJECT_SOURCE_DIR};SKEP_BIN_DIR=${CMAKE_BINARY_DIR}/bin")
 endfunction()
 
