@@ -39,7 +39,7 @@ bool LogicState::can_offer(const Executor& e) const {
       !e.node->is_idle)
     return false;
   if (is_draining(e)) return false;
-  return !is_gated(e) || e.gate == Gate::closed;
+  return e.gate == Gate::closed || !is_gated(e);
 }
 
 void LogicState::open_gate(Controller& c, Executor& e, const DemandBook::Entry& item) {

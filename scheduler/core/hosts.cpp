@@ -308,7 +308,7 @@ void LogicState::on_leases_renewed(const LeasesRenewed& event) {
   }
 }
 
-std::size_t LogicState::rebuild_view(const HostId& id) {
+void LogicState::rebuild_view(const HostId& id, const Host* host, const std::set<ExecutorId>* there) {
   const auto [place, is_new] = view_of.try_emplace(id, views.size());
   if (is_new) {
     views.emplace_back();
@@ -316,27 +316,25 @@ std::size_t LogicState::rebuild_view(const HostId& id) {
   }
   placements.note(place->second);
   HostView& view = views[place->second];
-  const auto found = hosts.find(id);
-  const auto drained = drains.find(id);
   view.host = id;
-  if (found != hosts.end()) {
-    const Host& host = found->second;
-    view.is_known = host.is_known;
-    view.is_draining = host.report.is_draining || drained != drains.end();
-    view.drain_reason = drained != drains.end() ? drained->second : host.report.drain_reason;
-    view.os = host.report.os;
-    const bool is_same = view.drivers == host.report.drivers && view.images == host.report.images &&
-                         view.attributes == host.report.attributes;
+  if (host != nullptr) {
+    const auto drained = drains.find(id);
+    view.is_known = host->is_known;
+    view.is_draining = host->report.is_draining || drained != drains.end();
+    view.drain_reason = drained != drains.end() ? drained->second : host->report.drain_reason;
+    view.os = host->report.os;
+    const bool is_same = view.drivers == host->report.drivers && view.images == host->report.images &&
+                         view.attributes == host->report.attributes;
     if (!is_same) {
-      view.drivers = host.report.drivers;
-      view.images = host.report.images;
-      view.attributes = host.report.attributes;
+      view.drivers = host->report.drivers;
+      view.images = host->report.images;
+      view.attributes = host->report.attributes;
       ++view.revision;
     }
-    view.capacity = host.report.capacity;
-    view.max_executors = host.report.max_executors;
-    view.free = view.capacity - host.foreign_use;
-    view.executors = host.foreign_count;
+    view.capacity = host->report.capacity;
+    view.max_executors = host->report.max_executors;
+    view.free = view.capacity - host->foreign_use;
+    view.executors = host->foreign_count;
   } else {
     const std::uint32_t revision = view.revision + 1;
     view = HostView{};
@@ -345,32 +343,41 @@ std::size_t LogicState::rebuild_view(const HostId& id) {
     view.revision = revision;
   }
   view.coming = 0;
-  for (const ExecutorId& executor : on_host[id]) {
+  if (there == nullptr) return;
+  for (const ExecutorId& executor : *there) {
     const Executor* e = find(executor);
     if (e == nullptr || e->is_gone_on_host || !occupies_slot(e->state())) continue;
     view.free -= e->resources;
     ++view.executors;
     if (is_coming(e->state())) ++view.coming;
   }
-  return place->second;
+}
+
+/// The last view takes its place.
+void LogicState::drop_view(const HostId& id) {
+  const auto found = view_of.find(id);
+  if (found == view_of.end()) return;
+  const std::size_t index = found->second;
+  view_of.erase(found);
+  placements.reset();
+  if (index + 1 != views.size()) {
+    views[index] = std::move(views.back());
+    view_of[views[index].host] = index;
+  }
+  views.pop_back();
 }
 
 void LogicState::refresh_views() {
   for (const HostId& id : std::exchange(dirty_hosts, {})) {
-    rebuild_view(id);
+    const auto host = hosts.find(id);
     const auto there = on_host.find(id);
-    const bool is_nothing = !hosts.contains(id) && (there == on_host.end() || there->second.empty());
-    if (!is_nothing) continue;
-    // Nothing is left of it: its view goes, the last one takes its place.
-    const std::size_t index = view_of[id];
-    view_of.erase(id);
-    on_host.erase(id);
-    placements.reset();
-    if (index + 1 != views.size()) {
-      views[index] = std::move(views.back());
-      view_of[views[index].host] = index;
+    const bool is_empty = there == on_host.end() || there->second.empty();
+    if (host == hosts.end() && is_empty) {
+      if (there != on_host.end()) on_host.erase(there);
+      drop_view(id);
+    } else {
+      rebuild_view(id, host == hosts.end() ? nullptr : &host->second, is_empty ? nullptr : &there->second);
     }
-    views.pop_back();
   }
 }
 

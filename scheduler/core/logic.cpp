@@ -117,9 +117,9 @@ void LogicState::settle() {
       if (e != nullptr) advance(*e);
     }
     if (dirty_.empty() && is_plan_due_) {
-      is_plan_due_ = false;
       plan_wake_.reset();
       plan();
+      is_plan_due_ = false;  // what it launched itself is in it already
     }
   }
   advance_controllers();

@@ -237,7 +237,8 @@ class LogicState {
   void meet_stray(Host& host, const ExecutorReport& report);
   void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   void advance_hosts();
-  std::size_t rebuild_view(const HostId& id);
+  void rebuild_view(const HostId& id, const Host* host, const std::set<ExecutorId>* there);
+  void drop_view(const HostId& id);
   void refresh_views();
   bool is_draining(const HostId& id) const;
   bool is_draining(const Executor& e) const;

@@ -176,6 +176,10 @@ PlacementQueue::PlacementQueue(const Template& wanted, std::span<const HostView>
     entries_.back().score = score_of(i);
   }
   tree_.assign(leaves_, 0);
+  play_all();
+}
+
+void PlacementQueue::play_all() {
   for (std::size_t match = leaves_ - 1; match >= 1; --match) {
     const auto player = [&](std::size_t child) {
       return child < leaves_ ? tree_[child] : static_cast<std::uint32_t>(child - leaves_);
@@ -221,6 +225,24 @@ void PlacementQueue::touch(std::size_t index) {
   replay(index);
 }
 
+void PlacementQueue::refresh(std::span<const HostView> hosts, std::span<const std::uint64_t> changed_at,
+                             std::uint64_t seen) {
+  hosts_ = hosts;
+  const auto is_changed = [seen](std::uint64_t at) { return at > seen; };
+  const auto count = std::count_if(changed_at.begin(), changed_at.end(), is_changed);
+  // One change is about log2(hosts) matches; all matches are as many as there are hosts.
+  const bool is_all = static_cast<std::size_t>(count) * 8 > entries_.size();
+  for (std::size_t i = 0; count > 0 && i < changed_at.size(); ++i) {
+    if (!is_changed(changed_at[i])) continue;
+    if (is_all) {
+      entries_[i].score = score_of(i);
+    } else {
+      touch(i);
+    }
+  }
+  if (is_all) play_all();
+}
+
 std::optional<std::size_t> PlacementQueue::best() {
   if (entries_.empty()) return std::nullopt;
   for (;;) {
@@ -233,35 +255,29 @@ std::optional<std::size_t> PlacementQueue::best() {
 }
 
 void Placements::note(std::size_t index) {
-  if (kept_.empty()) return;
-  changed_.push_back(static_cast<std::uint32_t>(index));
+  if (index >= changed_at_.size()) changed_at_.resize(index + 1, 0);
+  changed_at_[index] = ++changes_;
 }
 
 void Placements::reset() {
   kept_.clear();
-  forgotten_ += changed_.size();
-  changed_.clear();
+  changed_at_.clear();
 }
 
 PlacementQueue& Placements::queue(std::size_t template_index, const std::shared_ptr<const Template>& wanted,
                                   std::span<const HostView> hosts, const PlacementPolicy& policy) {
-  // Whoever is that far behind is made anew at no higher cost.
-  if (changed_.size() > 2 * hosts.size()) {
-    forgotten_ += changed_.size();
-    changed_.clear();
-  }
-  const std::uint64_t newest = forgotten_ + changed_.size();
+  SKEP_ASSERT(changed_at_.size() <= hosts.size());
   auto found = kept_.find(template_index);
-  const bool is_usable = found != kept_.end() && found->second.wanted == wanted &&
-                         found->second.policy == policy && found->second.seen >= forgotten_;
+  const bool is_usable =
+      found != kept_.end() && found->second.wanted == wanted && found->second.policy == policy;
   if (!is_usable) {
     if (found != kept_.end()) kept_.erase(found);
-    found = kept_.emplace(template_index, Kept{wanted, policy, {*wanted, hosts, policy}, newest}).first;
+    Kept fresh{wanted, policy, {*wanted, hosts, policy}, changes_};
+    return kept_.emplace(template_index, std::move(fresh)).first->second.queue;
   }
   Kept& kept = found->second;
-  kept.queue.rebind(hosts);
-  for (; kept.seen < newest; ++kept.seen)
-    kept.queue.touch(changed_[static_cast<std::size_t>(kept.seen - forgotten_)]);
+  kept.queue.refresh(hosts, changed_at_, kept.seen);
+  kept.seen = changes_;
   return kept.queue;
 }
 

@@ -28,8 +28,9 @@ class PlacementQueue {
   /// Index of the host that decide_placement would choose now; nullopt: none can take one.
   std::optional<std::size_t> best();
   void touch(std::size_t index);
-  /// The same hosts at another address.
-  void rebind(std::span<const HostView> hosts) { hosts_ = hosts; }
+  /// The same hosts, maybe at another address; those with changed_at > seen changed.
+  void refresh(std::span<const HostView> hosts, std::span<const std::uint64_t> changed_at,
+               std::uint64_t seen);
 
  private:
   struct Entry {
@@ -40,6 +41,7 @@ class PlacementQueue {
   bool wins(std::uint32_t a, std::uint32_t b) const;
   std::int64_t score_of(std::size_t index);
   void replay(std::size_t index);
+  void play_all();
 
   const Template& wanted_;
   std::span<const HostView> hosts_;
@@ -67,8 +69,8 @@ class Placements {
     std::uint64_t seen;  // so many changes are in it
   };
   std::map<std::size_t, Kept> kept_;
-  std::vector<std::uint32_t> changed_;  // in the order of their changes; the first has number forgotten_
-  std::uint64_t forgotten_ = 0;
+  std::vector<std::uint64_t> changed_at_;  // by host: the number of its last change
+  std::uint64_t changes_ = 0;
 };
 
 }  // namespace skep::scheduler

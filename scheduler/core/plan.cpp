@@ -17,18 +17,38 @@ namespace {
 constexpr Duration elsewhere_grace = DemandBook::recent_for;
 constexpr Duration unseen_grace = seconds(10);  // then what comes on an unseen host no longer covers demand
 
+/// An item of a class: first the buildable ones, then the waiting ones that are due.
 struct Cursor {
-  DemandClass* demand_class;
-  std::size_t next = 0;  // first buildable, then the waiting ones that are due
+  DemandClass* demand_class = nullptr;
+  std::size_t next = 0;
   std::size_t count = 0;
-  DemandClass::Ref ref() const {
+  DemandClass::Ref ref{};
+  void look() {
     const std::size_t buildable = demand_class->buildable.size();
-    return next < buildable ? demand_class->buildable[next] : demand_class->waiting[next - buildable];
+    ref = next < buildable ? demand_class->buildable[next] : demand_class->waiting[next - buildable];
   }
 };
 
 struct IsYounger {
-  bool operator()(const Cursor& a, const Cursor& b) const { return b.ref() < a.ref(); }
+  bool operator()(const Cursor& a, const Cursor& b) const { return b.ref < a.ref; }
+};
+
+class IndexSet {
+ public:
+  explicit IndexSet(std::size_t size) : is_in_(size, 0) {}
+  void insert(std::size_t index) {
+    count_ += is_in_[index] == 0 ? 1 : 0;
+    is_in_[index] = 1;
+  }
+  void erase(std::size_t index) {
+    count_ -= is_in_[index];
+    is_in_[index] = 0;
+  }
+  bool empty() const { return count_ == 0; }
+
+ private:
+  std::vector<std::uint8_t> is_in_;
+  std::size_t count_ = 0;
 };
 
 struct Supply {
@@ -267,7 +287,7 @@ bool PlanPass::try_launch(const std::vector<std::size_t>& candidates) {
 
 // False: nothing more can be done for this class in this pass.
 bool PlanPass::cover_item(Cursor& cursor) {
-  const DemandClass::Ref ref = cursor.ref();
+  const DemandClass::Ref ref = cursor.ref;
   const bool is_buildable = cursor.next < cursor.demand_class->buildable.size();
   if (settled_.contains(ref.id) || c_.elsewhere.contains(ref.id)) return true;
   for (const std::size_t index : cursor.demand_class->templates) {
@@ -275,8 +295,8 @@ bool PlanPass::cover_item(Cursor& cursor) {
     if (supply.next_idle >= supply.idle.size()) continue;
     Executor& e = *supply.idle[supply.next_idle++];
     cover(ref.id, e.id());
-    const bool opens = is_buildable && s_.is_gated(e) &&
-                       c_.open_gates < std::min(c_.config.max_open_gates, c_.gates_at_once);
+    const bool opens = is_buildable && c_.open_gates < std::min(c_.config.max_open_gates, c_.gates_at_once) &&
+                       s_.is_gated(e);
     if (opens) s_.open_gate(c_, e, *c_.demand.find(ref.id));
     return true;
   }
@@ -293,11 +313,13 @@ bool PlanPass::cover_item(Cursor& cursor) {
 
 void PlanPass::cover_demand() {
   const std::int64_t look_until = s_.wall.ms_since_epoch + to_ms(s_.config.look_ahead);
+  IndexSet hopeful(s_.templates.size());  // templates that are asked for, neither used up nor blocked yet
   std::vector<Cursor> cursors;
   cursors.reserve(c_.demand.classes().size());
   for (auto& [key, demand_class] : c_.demand.classes()) {
     if (demand_class.templates.empty()) continue;
-    Cursor cursor{&demand_class};
+    Cursor cursor;
+    cursor.demand_class = &demand_class;
     cursor.count = demand_class.buildable.size();
     for (const DemandClass::Ref& ref : demand_class.waiting) {
       if (ref.order_ms > look_until) {
@@ -306,14 +328,22 @@ void PlanPass::cover_demand() {
       }
       ++cursor.count;
     }
-    if (cursor.count > 0) cursors.push_back(cursor);
+    if (cursor.count == 0) continue;
+    cursor.look();
+    cursors.push_back(cursor);
+    for (const std::size_t index : demand_class.templates) hopeful.insert(index);
   }
   std::priority_queue<Cursor, std::vector<Cursor>, IsYounger> order(IsYounger{}, std::move(cursors));
-  while (!order.empty()) {
+  while (!order.empty() && !hopeful.empty()) {
     Cursor cursor = order.top();
     order.pop();
-    if (!cover_item(cursor)) continue;
-    if (++cursor.next < cursor.count) order.push(cursor);
+    if (!cover_item(cursor)) {
+      for (const std::size_t index : cursor.demand_class->templates) hopeful.erase(index);
+      continue;
+    }
+    if (++cursor.next >= cursor.count) continue;
+    cursor.look();
+    order.push(cursor);
   }
 }
 
