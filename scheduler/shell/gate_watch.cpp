@@ -38,6 +38,7 @@ NodePolled watch_gate(JenkinsController& controller, const PollNode& order,
   std::optional<Instant> former;
   bool was_open = false;
   for (;;) {
+    std::this_thread::sleep_for(order.pace);  // also at first: the gate is just being opened
     NodePolled look = poll_node(controller, order);
     const Instant answered = shell::now();
     const bool is_there = look.fact && *look.fact;
@@ -57,7 +58,6 @@ NodePolled watch_gate(JenkinsController& controller, const PollNode& order,
       return look;
     }
     was_open = was_open || !is_shut;
-    std::this_thread::sleep_for(order.pace);
   }
 }
 

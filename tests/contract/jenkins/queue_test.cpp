@@ -323,25 +323,56 @@ TEST_CASE("a restart is seen by its session, and what was known about items is f
   CHECK(after->nodes.size() == 2);
 }
 
+namespace {
+
+/// One block that waits, as a controller of this session says it.
+http::Reply queue_of_session(const std::string& session, const std::string& why) {
+  http::Reply reply = json_reply(
+      R"({"items":[{"_class":"hudson.model.Queue$BuildableItem","blocked":false,"buildable":true,"id":7,"inQueueSince":1,)"
+      R"("task":{"_class":"x$PlaceholderTask","fullDisplayName":"part of p #1","url":"job/p/1/"},"why":")" +
+      why + "\",\"pending\":false}]}");
+  for (auto& [name, value] : reply.headers) {
+    if (name == "X-Jenkins-Session") value = session;
+  }
+  return reply;
+}
+
+http::Reply nodes_of_session(const std::string& session) {
+  http::Reply reply = json_reply(
+      R"({"computer":[{"_class":"hudson.model.Hudson$MasterComputer","displayName":"Built-In Node","idle":true,"numExecutors":2,)"
+      R"("offline":false,"temporarilyOffline":false,"offlineCauseReason":"","executors":[],"assignedLabels":[{"name":"built-in"}]},)"
+      R"({"_class":"hudson.slaves.SlaveComputer","displayName":"agent","idle":true,"numExecutors":1,)"
+      R"("offline":true,"temporarilyOffline":false,"offlineCauseReason":"","executors":[],"assignedLabels":[{"name":"agent"}]}]})");
+  for (auto& [name, value] : reply.headers) {
+    if (name == "X-Jenkins-Session") value = session;
+  }
+  return reply;
+}
+
+}  // namespace
+
 TEST_CASE("known labels do not outlive the session: after a crash ids are used again", "[contract]") {
-  const auto queue = [](const std::string& session, const std::string& why) {
-    http::Reply reply = json_reply(
-        R"({"items":[{"_class":"hudson.model.Queue$BuildableItem","blocked":false,"buildable":true,"id":7,"inQueueSince":1,)"
-        R"("task":{"_class":"x$PlaceholderTask","fullDisplayName":"part of p #1","url":"job/p/1/"},"why":")" +
-        why + "\",\"pending\":false}]}");
-    for (auto& [name, value] : reply.headers) {
-      if (name == "X-Jenkins-Session") value = session;
-    }
-    return reply;
-  };
-  Adapter<ScriptedClient> adapter(
-      std::deque<Result<http::Reply>>{queue("a", "There are no nodes with the label ‘old’"),
-                                      queue("a", "‘n1’ is offline"), queue("b", "‘n1’ is offline")});
+  Adapter<ScriptedClient> adapter(std::deque<Result<http::Reply>>{
+      queue_of_session("a", "There are no nodes with the label ‘old’"),
+      queue_of_session("a", "‘n1’ is offline"), queue_of_session("b", "‘n1’ is offline")});
   CHECK(adapter.controller.read_queue()->items[0].label == "old");
   CHECK(adapter.controller.read_queue()->items[0].label == "old");
   const auto after = adapter.controller.read_queue();
   CHECK_FALSE(after->items[0].label.has_value());
   CHECK(after->items[0].label_source == LabelSource::unresolved);
+}
+
+TEST_CASE("agents do not outlive the session: what they made certain is asked again", "[contract]") {
+  // Without an agent this text is said of every item, whatever its label.
+  const std::string any = "Waiting for next available executor";
+  Adapter<ScriptedClient> adapter(std::deque<Result<http::Reply>>{
+      nodes_of_session("a"), queue_of_session("a", any), queue_of_session("b", any), nodes_of_session("b"),
+      queue_of_session("b", any)});
+  REQUIRE(adapter.controller.read_nodes());
+  CHECK(adapter.controller.read_queue()->items[0].label == "");
+  CHECK(adapter.controller.read_queue()->items[0].label_source == LabelSource::unresolved);
+  REQUIRE(adapter.controller.read_nodes());
+  CHECK(adapter.controller.read_queue()->items[0].label == "");
 }
 
 }  // namespace skep::scheduler
