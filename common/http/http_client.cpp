@@ -54,7 +54,18 @@ class CpprestClient : public Client {
 
   Result<Reply> call(const Request& request, std::optional<Duration> total_timeout) override {
     try {
-      return call_or_throw(request, total_timeout.value_or(options_.total_timeout));
+      const Duration timeout = total_timeout.value_or(options_.total_timeout);
+      auto reply = call_or_throw(request, timeout);
+      // cpprest leaves a body that meets a closed connection to us.
+      const bool is_broken =
+          !reply && reply.error().code == ErrorCode::unavailable && reply.error().outcome == Outcome::unknown;
+      if (!is_broken || request.body.empty() || needs_own_connection(request)) return reply;
+      {
+        const std::lock_guard<std::mutex> guard(lock_);
+        kept_.reset();  // its other connections are as old
+      }
+      auto again = call_or_throw(request, timeout);
+      return again ? again : reply;  // the first one may have arrived, whatever became of the second
     } catch (const std::exception& e) {
       return Error::failed(ErrorCode::invalid_input, where(request) + ": " + e.what());
     }
@@ -232,7 +243,7 @@ void initialize_threads() {
     crossplat::threadpool::initialize_with_threads(8);
     // What cpprest makes at its first use: here, before several threads come to it at once.
     static_cast<void>(pplx::get_ambient_scheduler());
-    static_cast<void>(web::http::http_response(web::http::status_codes::OK));
+    static_cast<void>(web::http::http_response(web::http::status_codes::OK).to_string());
     return true;
   }();
   static_cast<void>(once);

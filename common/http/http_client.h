@@ -3,7 +3,8 @@
 // call() returns a Reply for EVERY complete HTTP answer, whatever its status; an Error only when there is
 // none:
 //   unavailable/try_again   nothing was sent (refused, name not found, TLS refused)
-//   unavailable/unknown     sent, and the connection broke before the answer was complete
+//   unavailable/unknown     sent, and the connection broke before the answer was complete; what may be
+//                           repeated (all but POSTs that do not say so) was tried on a new one, too
 //   timed_out/unknown       the total deadline passed, connecting included
 //   too_large/unknown       the decompressed body is over max_reply_bytes
 // Thread-safe: calls may run concurrently, each on its own connection. Bodies and headers never reach a log.

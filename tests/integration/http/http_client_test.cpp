@@ -4,6 +4,8 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <future>
+#include <mutex>
+#include <vector>
 
 #include "common/http/http_client.h"
 #include "common/shell/clock.h"
@@ -292,6 +294,25 @@ TEST_CASE("a POST is sent at most once, whatever becomes of the connection") {
   REQUIRE_FALSE(reply);
   CHECK(reply.error().outcome == Outcome::unknown);
   CHECK(posts == 1);
+}
+
+TEST_CASE(
+    "a POST that may be repeated is sent again, whole, when the peer closed the kept connection meanwhile") {
+  std::mutex lock;
+  std::vector<std::string> asked;
+  RawServer peer([&](RawConnection& connection) {
+    const std::string message = connection.read_message();
+    const std::lock_guard<std::mutex> guard(lock);
+    asked.push_back(message);
+    connection.write(http_reply("{}"));  // and closes
+  });
+  const auto client = client_of(peer.url());
+  http::Request repeatable = post("offlineMessage=busy");
+  repeatable.is_repeatable = true;
+  for (int i = 0; i < 5; ++i) CHECK(client->call(repeatable));
+  const std::lock_guard<std::mutex> guard(lock);
+  REQUIRE(asked.size() == 5);
+  for (const std::string& message : asked) CHECK(message.find("offlineMessage=busy") != std::string::npos);
 }
 
 TEST_CASE("a POST that may be repeated goes over the kept connection, another one never does") {
