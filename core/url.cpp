@@ -20,6 +20,7 @@ std::optional<UrlParts> split_url(const std::string& url) {
     const std::size_t end = place.find(']');
     if (end == std::string::npos) return std::nullopt;
     parts.host = place.substr(1, end - 1);
+    if (parts.host.find(':') == std::string::npos) return std::nullopt;  // brackets hold IPv6
     port = place.substr(end + 1);
   } else {
     const std::size_t colon = std::min(place.find(':'), place.size());
@@ -40,15 +41,19 @@ std::optional<UrlParts> split_url(const std::string& url) {
 bool is_loopback_host(std::string_view host) {
   if (host == "localhost" || host == "[::1]" || host == "::1") return true;
   if (host.substr(0, 4) != "127.") return false;
-  int points = 0;
-  char last = 'x';
-  for (const char c : host.substr(3)) {
-    const bool is_digit = c >= '0' && c <= '9';
-    if (!is_digit && (c != '.' || last == '.')) return false;
-    points += is_digit ? 0 : 1;
-    last = c;
+  // Four numbers of an address and nothing else: what is not one is looked up as a name.
+  int parts = 0;
+  while (true) {
+    const std::size_t end = std::min(host.find('.'), host.size());
+    const std::string_view part = host.substr(0, end);
+    if (part.empty() || part.size() > 3 || part.find_first_not_of("0123456789") != std::string_view::npos)
+      return false;
+    const bool is_octal = part.size() > 1 && part.front() == '0';
+    if (is_octal || (part.size() == 3 && part > "255")) return false;
+    ++parts;
+    if (end == host.size()) return parts == 4;
+    host.remove_prefix(end + 1);
   }
-  return points == 3 && last != '.';
 }
 
 }  // namespace skep

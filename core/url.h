@@ -17,7 +17,7 @@ struct UrlParts {
 /// nullopt: not http:// or https://, no host, a user name, or a port that is none.
 std::optional<UrlParts> split_url(const std::string& url);
 
-/// "localhost", "[::1]" or "::1", and 127.a.b.c; "127.evil.example" is none.
+/// "localhost", "[::1]" or "::1", and 127.a.b.c of numbers up to 255; "127.evil.example" is none.
 bool is_loopback_host(std::string_view host);
 
 }  // namespace skep
