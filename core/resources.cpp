@@ -2,6 +2,7 @@
 
 #include <array>
 #include <charconv>
+#include <cstdlib>
 #include <limits>
 
 namespace skep {
@@ -22,16 +23,16 @@ std::int64_t saturating_subtract(std::int64_t a, std::int64_t b) {
 /// value/unit with at most one decimal, "1.5".
 std::string tenths(std::int64_t value, std::int64_t unit) {
   const std::int64_t whole = value / unit;
-  const std::int64_t tenth = (value % unit) / (unit / 10 > 0 ? unit / 10 : 1);
+  const std::int64_t tenth = value % unit * 10 / unit;
   std::string out = std::to_string(whole);
-  if (tenth > 0 && tenth < 10) out += "." + std::to_string(tenth);
+  if (tenth > 0) out += "." + std::to_string(tenth);
   return out;
 }
 
 std::string cpu_to_text(std::int64_t millis) {
-  std::string out = std::to_string(millis / 1000);
-  std::int64_t rest = millis % 1000;
-  if (rest <= 0) return out;
+  std::string out = (millis < 0 ? "-" : "") + std::to_string(std::abs(millis / 1000));
+  const std::int64_t rest = std::abs(millis % 1000);
+  if (rest == 0) return out;
   std::string digits = std::to_string(1000 + rest).substr(1);
   while (digits.back() == '0') digits.pop_back();
   return out + "." + digits;
@@ -119,7 +120,7 @@ std::string bytes_to_text(std::int64_t bytes) {
 
 std::string duration_to_text(Duration d) {
   const std::int64_t ms = to_ms(d);
-  if (ms < 0) return "-" + duration_to_text(-d);
+  if (ms < 0) return "-" + duration_to_text(d == Duration::min() ? Duration::max() : -d);
   if (ms < 1000) return std::to_string(ms) + " ms";
   if (ms < 60'000) return tenths(ms, 1000) + " s";
   const std::int64_t s = ms / 1000;

@@ -42,7 +42,7 @@ Resources operator-(Resources a, const Resources& b);
 
 /// "2 cpu, 4 GiB memory, 20 GiB disk, 1 licence"; "nothing" for none.
 std::string to_string(const Resources& resources);
-std::string to_string(const Shortage& shortage);  // "needs 4 GiB memory, 1 GiB is free"
+std::string to_string(const Shortage& shortage);  // "needs 4 GiB memory, 1 GiB memory free"
 std::string bytes_to_text(std::int64_t bytes);    // "1.5 GiB"
 std::string duration_to_text(Duration d);         // "1h 5m", "2.5 s", "40 ms"
 
