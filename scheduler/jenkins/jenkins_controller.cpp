@@ -92,23 +92,18 @@ Result<http::Reply> JenkinsController::get(const std::string& target) {
 }
 
 Result<http::Reply> JenkinsController::post(const std::string& target, const std::string& body,
-                                            const std::string& content_type) {
+                                            const std::string& content_type, bool is_repeatable) {
   http::Request request;
   request.method = "POST";
   request.target = target;
   request.body = body;
   request.content_type = content_type;
+  request.is_repeatable = is_repeatable;
   return send(std::move(request));
 }
 
 Result<http::Reply> JenkinsController::post_repeatable(const std::string& target, const std::string& body) {
-  http::Request request;
-  request.method = "POST";
-  request.target = target;
-  request.body = body;
-  request.content_type = form_type;
-  request.is_repeatable = true;
-  return send(std::move(request));
+  return post(target, body, form_type, true);
 }
 
 Result<http::Reply> JenkinsController::read_json(const std::string& target, const std::string& what) {

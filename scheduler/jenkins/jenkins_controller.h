@@ -69,7 +69,7 @@ class JenkinsController {
 
   Result<http::Reply> get(const std::string& target);
   Result<http::Reply> post(const std::string& target, const std::string& body,
-                           const std::string& content_type);
+                           const std::string& content_type, bool is_repeatable = false);
   /// For what does no harm when it arrives twice: on a kept connection, without the handshakes of a new one.
   Result<http::Reply> post_repeatable(const std::string& target, const std::string& body);
   Result<http::Reply> send(http::Request request);
