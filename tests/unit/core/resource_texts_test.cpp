@@ -35,23 +35,21 @@ void check_refused(Parse parse, const std::vector<std::string>& texts) {
 }  // namespace
 
 TEST_CASE("resource texts: what an executor takes", "[unit][core][resources]") {
-  struct Case {
-    Resources resources;
-    std::string text;
-  };
-  for (const Case& c :
-       {Case{{}, "nothing"},
-        {{0, 0, 0, {{"licence", 0}}}, "nothing"},
-        {{2000, 4 * gib, 20 * gib, {{"licence", 1}}}, "2 cpu, 4 GiB memory, 20 GiB disk, 1 licence"},
-        {{0, 0, 5 * mib, {{"port", 3}, {"licence", 2}}}, "5 MiB disk, 2 licence, 3 port"},
-        {{500, 0, 0, {}}, "0.5 cpu"},
-        {{1, 0, 0, {}}, "0.001 cpu"},
-        {{2050, 0, 0, {}}, "2.05 cpu"},
-        // over-committed
-        {{-500, 0, 0, {}}, "-0.5 cpu"},
-        {{-2000, -gib, -1, {{"licence", -1}}}, "-2 cpu, -1 GiB memory, -1 B disk, -1 licence"},
-        {{std::numeric_limits<std::int64_t>::min(), 0, 0, {}}, "-9223372036854775.808 cpu"}})
-    CHECK(to_string(c.resources) == c.text);
+  CHECK(to_string(Resources{}) == "nothing");
+  CHECK(to_string(Resources{0, 0, 0, {{"licence", 0}}}) == "nothing");
+  CHECK(to_string(Resources{2000, 4 * gib, 20 * gib, {{"licence", 1}}}) ==
+        "2 cpu, 4 GiB memory, 20 GiB disk, 1 licence");
+  CHECK(to_string(Resources{0, 0, 5 * mib, {{"port", 3}, {"licence", 2}}}) ==
+        "5 MiB disk, 2 licence, 3 port");
+  CHECK(to_string(Resources{500, 0, 0, {}}) == "0.5 cpu");
+  CHECK(to_string(Resources{1, 0, 0, {}}) == "0.001 cpu");
+  CHECK(to_string(Resources{2050, 0, 0, {}}) == "2.05 cpu");
+  // over-committed
+  CHECK(to_string(Resources{-500, 0, 0, {}}) == "-0.5 cpu");
+  CHECK(to_string(Resources{-2000, -gib, -1, {{"licence", -1}}}) ==
+        "-2 cpu, -1 GiB memory, -1 B disk, -1 licence");
+  CHECK(to_string(Resources{std::numeric_limits<std::int64_t>::min(), 0, 0, {}}) ==
+        "-9223372036854775.808 cpu");
 }
 
 TEST_CASE("resource texts: what is short", "[unit][core][resources]") {
