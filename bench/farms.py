@@ -119,7 +119,7 @@ class BenchFarm(Farm):
     labels: [{labels}]
     driver: process
     image: base
-    resources: {{cpu: 0.1, memory: 64MiB}}
+    resources: {{cpu: 0.5, memory: 64MiB}}
     maximum: {self.maximum}
     minimum_idle: {minimum}
     agent_command: {command}

@@ -153,12 +153,13 @@ class Farm:
         command = json.dumps([str(BIN / "skep-agent-sim"), "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}",
                               "-workDir", "{work_dir}", "-webSocket", "-noReconnect"])
 
+        # With a tenth of a processor the kernel would stop each start for most of 100 ms.
         def template(name, labels, extra=""):
             return f"""  - name: {name}
     labels: [{labels}]
     driver: process
     image: base
-    resources: {{cpu: 0.1, memory: 128MiB}}
+    resources: {{cpu: 0.5, memory: 128MiB}}
     maximum: {self.maximum}
     minimum_idle: {self.minimum_idle}
     agent_command: {command}
