@@ -35,7 +35,7 @@ namespace {
   LogicState& logic = rig.logic();
   for (const HostReport& report : reports) {
     logic.hosts.at(report.host).report.capacity = report.capacity;
-    logic.dirty_hosts.insert(report.host);
+    logic.changed(logic.place_of(report.host));
   }
   logic.replan();
   return logic.handle(Tick{}, rig.now(), rig.wall()).size();

@@ -49,7 +49,7 @@ struct Offer {
   bool was_assigned = false;
 };
 
-struct Host;
+struct HostPlace;
 
 struct Executor {
   ExecutorRecord record;
@@ -132,7 +132,7 @@ struct Executor {
   std::optional<Instant> wake;
 
   // Kept by the table
-  const Host* on = nullptr;  // its host, as long as that is in the farm
+  HostPlace* at = nullptr;  // where its host is planned with
   static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
   std::size_t place_in_play = nowhere;  // in LogicState::in_play
 

@@ -81,15 +81,14 @@ void LogicState::unfollow(Executor& e) {
 
 Executor& LogicState::insert(Executor e) {
   const ExecutorId id = e.id();
-  on_host[e.record.host].insert(id);
-  dirty_hosts.insert(e.record.host);
   Controller* c = controller_of(e);
   if (c != nullptr && is_under_way(e.state())) ++c->under_way;
   const auto [place, is_new] = executors.insert_or_assign(id, std::move(e));
   SKEP_ASSERT(is_new);
   Executor& kept = place->second;
-  const auto host = hosts.find(kept.record.host);
-  kept.on = host == hosts.end() ? nullptr : &host->second;
+  kept.at = &place_of(kept.record.host);
+  kept.at->executors.emplace(id, &kept);
+  changed(*kept.at);
   if (kept.state() == ExecutorState::busy) ++busy_of[kept.record.template_name];
   follow(kept);
   touch(kept);
@@ -108,7 +107,7 @@ void LogicState::set_state(Executor& e, ExecutorState to) {
   e.record.state = to;
   e.state_since = now;
   follow(e);
-  dirty_hosts.insert(e.record.host);
+  changed(*e.at);
   touch(e);
   replan();
 }
@@ -147,8 +146,11 @@ void LogicState::advance(Executor& e) {
       const Instant forget_at = e.gone_at.value_or(now) + config.gone_keep;
       if (now < forget_at) return wake(e, forget_at);
       emit(ForgetExecutor{e.id()});
-      on_host[e.record.host].erase(e.id());
+      e.at->executors.erase(e.id());
+      changed(*e.at);
       unfollow(e);
+      for (auto& [id, c] : controllers)
+        std::erase_if(c.cover, [&e](const Cover& cover) { return cover.by == &e; });
       executors.erase(e.id());
       return;
     }
@@ -168,12 +170,11 @@ void LogicState::fail(Executor& e, const std::string& why, bool is_hosts_fault) 
     c->launch_retries[e.record.template_name].note_failure(now, config.backoff_first, config.backoff_last);
     if (e.offer) end_offer(e, true);
   }
-  const auto host = hosts.find(e.record.host);
-  if (is_hosts_fault && host != hosts.end()) {
-    host->second.breakers[e.record.template_name].note_failure(now, config.breaker_failures,
-                                                               config.breaker_open, why);
-    broken_hosts.insert(host->first);
-    dirty_hosts.insert(host->first);
+  if (Host* host = e.at->host; is_hosts_fault && host != nullptr) {
+    host->breakers[e.record.template_name].note_failure(now, config.breaker_failures, config.breaker_open,
+                                                        why);
+    broken_hosts.insert(e.record.host);
+    changed(*e.at);
   }
   say(Level::warning,
       "executor failed: " + why + "; it is removed and another one is launched if it is still needed",

@@ -216,11 +216,9 @@ void explain_no_room(const LogicState& s, const Template& value, Explanation& x)
     case Filter::memory:
     case Filter::disk:
     case Filter::countable: {
-      const auto view = s.view_of.find(miss.host);
-      const bool never_fits =
-          view != s.view_of.end() && value.resources.shortage_in(s.views[view->second].capacity).has_value();
-      const auto shortage =
-          view == s.view_of.end() ? std::nullopt : value.resources.shortage_in(s.views[view->second].free);
+      const HostView* view = s.view_of(miss.host);
+      const bool never_fits = view != nullptr && value.resources.shortage_in(view->capacity).has_value();
+      const auto shortage = view == nullptr ? std::nullopt : value.resources.shortage_in(view->free);
       std::string lacks = "it is full";
       if (shortage) {
         Resources missing;
@@ -253,10 +251,10 @@ void explain_no_room(const LogicState& s, const Template& value, Explanation& x)
 }
 
 /// The executor that the last pass meant for the item; nullptr: none.
-const ExecutorId* covering(const Controller& c, std::int64_t item) {
+const Executor* covering(const Controller& c, std::int64_t item) {
   const auto found = std::lower_bound(c.cover.begin(), c.cover.end(), item,
-                                      [](const auto& pair, std::int64_t id) { return pair.first < id; });
-  return found != c.cover.end() && found->first == item ? &found->second : nullptr;
+                                      [](const Cover& cover, std::int64_t id) { return cover.item < id; });
+  return found != c.cover.end() && found->item == item ? found->by : nullptr;
 }
 
 }  // namespace
@@ -328,7 +326,7 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
   if (item.stage == ItemStage::waiting && item.quiet_until && entry.kind != DemandBook::Kind::unresolved) {
     const std::int64_t left =
         std::max<std::int64_t>(0, item.quiet_until->ms_since_epoch - wall_at.ms_since_epoch);
-    if (const ExecutorId* covered = covering(c, item.id)) x.executor = *covered;
+    if (const Executor* covered = covering(c, item.id)) x.executor = covered->id();
     x.starts_in = milliseconds(left);
     return answer(WaitReason::quiet_period,
                   "it is in its quiet period for " + duration_to_text(milliseconds(left)));
@@ -355,12 +353,9 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
     return answer(WaitReason::no_template, what, advice_for_label(expression, templates, c.config.name));
   }
   const std::string frozen = freeze_reason(c);
-  if (const ExecutorId* covered = covering(c, item.id)) {
-    const Executor* e = find(*covered);
-    if (e != nullptr) {
-      explain_coming(*this, *e, x, at);
-      return x;
-    }
+  if (const Executor* covered = covering(c, item.id)) {
+    explain_coming(*this, *covered, x, at);
+    return x;
   }
   if (!frozen.empty())
     return answer(WaitReason::frozen, "nothing is decided for its controller: " + frozen,

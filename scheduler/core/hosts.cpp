@@ -20,26 +20,27 @@ bool LogicState::is_draining(const HostId& id) const {
 }
 
 bool LogicState::is_draining(const Executor& e) const {
-  return (!drains.empty() && drains.contains(e.record.host)) || (e.on != nullptr && e.on->report.is_draining);
+  return (!drains.empty() && drains.contains(e.record.host)) ||
+         (e.at->host != nullptr && e.at->host->report.is_draining);
 }
 
 void LogicState::on_host_reported(const HostReported& event) {
   const HostReport& report = event.report;
-  const auto [place, is_new] = hosts.try_emplace(report.host);
-  Host& host = place->second;
-  if (is_new) {
-    for (const ExecutorId& id : on_host[report.host]) {
-      if (Executor* e = find(id)) e->on = &host;
-    }
-  }
-  if (!host.is_known) host.is_lease_due = true;
+  Host& host = hosts[report.host];
+  HostPlace& place = place_of(report.host);
+  place.host = &host;
+  if (!host.is_known) host.is_lease_due = is_any_lease_due_ = true;
   const bool is_new_boot = host.report.boot_id != report.boot_id;
+  const bool is_other_kind = host.report.os != report.os || host.report.drivers != report.drivers ||
+                             host.report.images != report.images ||
+                             host.report.attributes != report.attributes;
+  if (is_other_kind) ++place.revision;
   host.report = report;
   host.is_known = true;
   host.unseen_reason.clear();
   host.seen = now;
   if (is_new_boot) host.strays.clear();
-  dirty_hosts.insert(report.host);
+  changed(place);
   if (report.epoch_seen > epoch) return fence(report.epoch_seen, "host " + report.host.text);
 
   std::set<ExecutorId> reported;
@@ -58,10 +59,8 @@ void LogicState::on_host_reported(const HostReported& event) {
     host.foreign_use += entry.resources;
     ++host.foreign_count;
   }
-  for (const ExecutorId& id : std::set<ExecutorId>(on_host[report.host])) {
-    if (reported.contains(id)) continue;
-    Executor* e = find(id);
-    if (e == nullptr || e->is_gone_on_host) continue;
+  for (const auto& [id, e] : place.executors) {
+    if (e->is_gone_on_host || reported.contains(id)) continue;
     // An order may still be on its way; what was there once, or what an earlier leader ordered, is gone.
     if (event.started < e->seen_on_host_at) continue;
     const bool is_decisive =
@@ -77,7 +76,7 @@ void LogicState::apply_report(Executor& e, const ExecutorReport& report) {
   if (!e.was_seen_on_host) {
     e.was_seen_on_host = true;
     e.was_ordered = true;
-    dirty_hosts.insert(e.record.host);
+    changed(*e.at);
   }
   e.attempt = std::max(e.attempt, report.ticket_attempt);
   if (e.spec == nullptr) e.resources = report.resources;
@@ -130,7 +129,7 @@ void LogicState::apply_report(Executor& e, const ExecutorReport& report) {
 void LogicState::missing_on_host(Executor& e, const std::string& why) {
   if (e.is_gone_on_host) return;
   e.is_gone_on_host = true;
-  dirty_hosts.insert(e.record.host);
+  changed(*e.at);
   touch(e);
   replan();
   switch (e.state()) {
@@ -221,29 +220,25 @@ void LogicState::on_host_unseen(const HostUnseen& event) {
   }
   found->second.is_known = false;
   found->second.unseen_reason = event.error.message;
-  dirty_hosts.insert(event.host);
+  changed(place_of(event.host));
   replan();
 }
 
 bool LogicState::may_depart(const HostId& host) const {
   if (is_host_known(host)) return false;
-  const auto there = on_host.find(host);
-  if (there == on_host.end()) return true;
-  return std::all_of(there->second.begin(), there->second.end(), [this](const ExecutorId& id) {
-    const auto found = executors.find(id);
-    return found == executors.end() || found->second.is_gone_on_host;
-  });
+  const auto there = places.find(host);
+  if (there == places.end()) return true;
+  return std::all_of(there->second.executors.begin(), there->second.executors.end(),
+                     [](const auto& pair) { return pair.second->is_gone_on_host; });
 }
 
 void LogicState::on_host_departed(const HostDeparted& event) {
-  for (const ExecutorId& id : std::set<ExecutorId>(on_host[event.host])) {
-    Executor* e = find(id);
-    if (e != nullptr) missing_on_host(*e, "its host left the farm");
-    if (e != nullptr) e->on = nullptr;
-  }
+  HostPlace& place = place_of(event.host);
+  for (const auto& [id, e] : place.executors) missing_on_host(*e, "its host left the farm");
+  place.host = nullptr;
   hosts.erase(event.host);
   broken_hosts.erase(event.host);
-  dirty_hosts.insert(event.host);
+  changed(place);
   replan();
 }
 
@@ -253,26 +248,25 @@ void LogicState::advance_hosts() {
   const bool is_round = now >= round;
   const Duration stale_after = config.facts_stale_after + report_wait;
   if (is_round) lease_round_ = now + config.lease / 3;
+  if (!is_round && !is_any_lease_due_) return wake_at(*lease_round_);
+  is_any_lease_due_ = false;
   for (auto& [id, host] : hosts) {
     if (!is_round && !host.is_lease_due) continue;
     if (host.is_known && now - host.seen > stale_after) {
       host.is_known = false;
       host.unseen_reason = "it has not reported for " + duration_to_text(now - host.seen);
-      dirty_hosts.insert(id);
+      changed(place_of(id));
       replan();
     }
     host.is_lease_due = false;
-    const auto there = on_host.find(id);
-    if (there == on_host.end() || there->second.empty()) continue;
+    const HostPlace& place = place_of(id);
+    if (place.executors.empty()) continue;
     RenewLeases renew;
     renew.renewal.epoch = epoch;
     renew.renewal.lease = config.lease;
-    for (const ExecutorId& executor : there->second) {
-      const Executor* e = find(executor);
-      if (e == nullptr || !e->was_ordered || e->is_gone_on_host || e->state() >= ExecutorState::destroying) {
-        const bool is_held = e != nullptr && e->state() == ExecutorState::held;
-        if (!is_held) continue;
-      }
+    for (const auto& [executor, e] : place.executors) {
+      const bool is_over = !e->was_ordered || e->is_gone_on_host || e->state() >= ExecutorState::destroying;
+      if (is_over && e->state() != ExecutorState::held) continue;
       const bool is_busy = e->state() == ExecutorState::busy || e->state() == ExecutorState::held ||
                            e->offer || e->is_resuming;
       renew.renewal.executors.push_back({executor, is_busy});
@@ -308,45 +302,58 @@ void LogicState::on_leases_renewed(const LeasesRenewed& event) {
   }
 }
 
-void LogicState::rebuild_view(const HostId& id, const Host* host, const std::set<ExecutorId>* there) {
-  const auto [place, is_new] = view_of.try_emplace(id, views.size());
-  if (is_new) {
+HostPlace& LogicState::place_of(const HostId& id) {
+  const auto [found, is_new] = places.try_emplace(id);
+  if (is_new) found->second.id = id;
+  return found->second;
+}
+
+void LogicState::changed(HostPlace& place) {
+  if (place.is_changed) return;
+  place.is_changed = true;
+  changed_places_.push_back(&place);
+}
+
+const HostView* LogicState::view_of(const HostId& id) const {
+  const auto found = places.find(id);
+  return found == places.end() || !found->second.view ? nullptr : &views[*found->second.view];
+}
+
+void LogicState::rebuild_view(HostPlace& place) {
+  if (!place.view) {
+    place.view = views.size();
     views.emplace_back();
+    views.back().host = place.id;
+    view_places_.push_back(&place);
     placements.reset();
   }
-  placements.note(place->second);
-  HostView& view = views[place->second];
-  view.host = id;
-  if (host != nullptr) {
-    const auto drained = drains.find(id);
+  placements.note(*place.view);
+  HostView& view = views[*place.view];
+  if (const Host* host = place.host) {
+    const auto drained = drains.find(place.id);
     view.is_known = host->is_known;
     view.is_draining = host->report.is_draining || drained != drains.end();
     view.drain_reason = drained != drains.end() ? drained->second : host->report.drain_reason;
-    view.os = host->report.os;
-    const bool is_same = view.drivers == host->report.drivers && view.images == host->report.images &&
-                         view.attributes == host->report.attributes;
-    if (!is_same) {
+    if (view.revision != place.revision) {
+      view.revision = place.revision;
+      view.os = host->report.os;
       view.drivers = host->report.drivers;
       view.images = host->report.images;
       view.attributes = host->report.attributes;
-      ++view.revision;
     }
     view.capacity = host->report.capacity;
     view.max_executors = host->report.max_executors;
     view.free = view.capacity - host->foreign_use;
     view.executors = host->foreign_count;
   } else {
-    const std::uint32_t revision = view.revision + 1;
     view = HostView{};
-    view.host = id;
+    view.host = place.id;
     view.is_known = false;
-    view.revision = revision;
+    view.revision = ++place.revision;
   }
   view.coming = 0;
-  if (there == nullptr) return;
-  for (const ExecutorId& executor : *there) {
-    const Executor* e = find(executor);
-    if (e == nullptr || e->is_gone_on_host || !occupies_slot(e->state())) continue;
+  for (const auto& [id, e] : place.executors) {
+    if (e->is_gone_on_host || !occupies_slot(e->state())) continue;
     view.free -= e->resources;
     ++view.executors;
     if (is_coming(e->state())) ++view.coming;
@@ -354,31 +361,31 @@ void LogicState::rebuild_view(const HostId& id, const Host* host, const std::set
 }
 
 /// The last view takes its place.
-void LogicState::drop_view(const HostId& id) {
-  const auto found = view_of.find(id);
-  if (found == view_of.end()) return;
-  const std::size_t index = found->second;
-  view_of.erase(found);
+void LogicState::drop_view(HostPlace& place) {
+  if (!place.view) return;
+  const std::size_t index = *place.view;
+  place.view.reset();
   placements.reset();
   if (index + 1 != views.size()) {
     views[index] = std::move(views.back());
-    view_of[views[index].host] = index;
+    view_places_[index] = view_places_.back();
+    view_places_[index]->view = index;
   }
   views.pop_back();
+  view_places_.pop_back();
 }
 
 void LogicState::refresh_views() {
-  for (const HostId& id : std::exchange(dirty_hosts, {})) {
-    const auto host = hosts.find(id);
-    const auto there = on_host.find(id);
-    const bool is_empty = there == on_host.end() || there->second.empty();
-    if (host == hosts.end() && is_empty) {
-      if (there != on_host.end()) on_host.erase(there);
-      drop_view(id);
+  for (HostPlace* place : changed_places_) {
+    place->is_changed = false;
+    if (place->host != nullptr || !place->executors.empty()) {
+      rebuild_view(*place);
     } else {
-      rebuild_view(id, host == hosts.end() ? nullptr : &host->second, is_empty ? nullptr : &there->second);
+      drop_view(*place);
+      places.erase(HostId(place->id));
     }
   }
+  changed_places_.clear();
 }
 
 }  // namespace skep::scheduler

@@ -52,8 +52,7 @@ void LogicState::launch(Controller& c, std::size_t index, std::size_t view_index
   create.takes_unlabelled = value->takes_unlabelled;
   emit(std::move(create));
   ++counters.launches;
-  newest_ = e.record.id;
-  insert(std::move(e));
+  newest_ = &insert(std::move(e));
 }
 
 void LogicState::on_node_created(const NodeCreated& event) {
@@ -227,7 +226,8 @@ void LogicState::advance_coming(Executor& e) {
                            : "it did not start within " + duration_to_text(boot),
                 true);
   }
-  // Without a gate nothing waits for us: the controller hands out the node itself, the common list tells when.
+  // Without a gate nothing waits for us: the controller hands out the node itself, the common list tells
+  // when.
   const bool is_worth_asking =
       is_gated(e) && e.agent == AgentPhase::connected && e.quick_polls < max_quick_polls;
   // The agent says that it is connected about 20 ms before the controller does: an earlier look is wasted.
@@ -251,9 +251,7 @@ void LogicState::look_joined(Executor& e) {
   set_state(e, ExecutorState::idle);
   e.quick_polls = 0;
   c->launch_retries.erase(e.record.template_name);
-  const auto host = hosts.find(e.record.host);
-  if (host != hosts.end() && host->second.breakers.erase(e.record.template_name) > 0)
-    dirty_hosts.insert(host->first);
+  if (e.at->host != nullptr && e.at->host->breakers.erase(e.record.template_name) > 0) changed(*e.at);
   say(Level::info, "executor joined",
       {{"executor", e.id().text},
        {"host", e.record.host.text},

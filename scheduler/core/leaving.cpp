@@ -38,7 +38,7 @@ void LogicState::start_destroying(Executor& e) {
   if (!e.record.node_created) e.is_node_gone = true;
   const bool is_host_free = !e.was_ordered && !e.is_adopted;
   if (is_host_free) e.is_gone_on_host = true;
-  dirty_hosts.insert(e.record.host);
+  changed(*e.at);
 }
 
 void LogicState::advance_destroying(Executor& e) {

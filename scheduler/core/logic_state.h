@@ -53,6 +53,12 @@ struct ForeignNode {
   LabelSet labels;
 };
 
+/// What one pass said of an item: this executor is or will be there for it.
+struct Cover {
+  std::int64_t item;
+  Executor* by;
+};
+
 struct Controller {
   explicit Controller(ControllerConfig given)
       : config(std::move(given)), demand(config.name), gates_at_once(config.max_open_gates) {}
@@ -83,7 +89,7 @@ struct Controller {
   std::map<std::int64_t, Instant> consumed_at;
   // Of the last pass: by item, who covers it; items that a foreign idle node can take; per template, why no
   // further one of it is launched.
-  std::vector<std::pair<std::int64_t, ExecutorId>> cover;
+  std::vector<Cover> cover;
   std::set<std::int64_t> elsewhere;
   std::vector<std::optional<Blocked>> blocked;
   std::vector<ForeignNode> free_foreign;  // of the node list that was sent at:
@@ -105,6 +111,17 @@ struct Host {
   std::int64_t foreign_count = 0;
   std::map<TemplateName, Breaker> breakers;
   std::map<ExecutorId, Instant> strays;  // asked to destroy: not again for a while
+};
+
+/// How a host is planned with, whether it reports or not: there as long as it is in the farm or executors are
+/// on record there.
+struct HostPlace {
+  HostId id;
+  Host* host = nullptr;
+  std::map<ExecutorId, Executor*> executors;  // on record there
+  std::optional<std::size_t> view;            // in LogicState::views
+  std::uint32_t revision = 0;                 // another one when drivers, images or attributes changed
+  bool is_changed = false;                    // since its view was made
 };
 
 class LogicState {
@@ -237,8 +254,11 @@ class LogicState {
   void meet_stray(Host& host, const ExecutorReport& report);
   void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   void advance_hosts();
-  void rebuild_view(const HostId& id, const Host* host, const std::set<ExecutorId>* there);
-  void drop_view(const HostId& id);
+  HostPlace& place_of(const HostId& id);
+  void changed(HostPlace& place);
+  const HostView* view_of(const HostId& id) const;
+  void rebuild_view(HostPlace& place);
+  void drop_view(HostPlace& place);
   void refresh_views();
   bool is_draining(const HostId& id) const;
   bool is_draining(const Executor& e) const;
@@ -279,16 +299,14 @@ class LogicState {
   std::map<HostId, Host> hosts;
   std::map<HostId, std::string> drains;
   std::map<ExecutorId, Executor> executors;
-  std::map<HostId, std::set<ExecutorId>> on_host;
+  std::map<HostId, HostPlace> places;
   /// Those that a pass must look at: on their way, idle, or ended unused; not the many that run a build. In
   /// no order.
   std::vector<Executor*> in_play;
   std::map<TemplateName, int> busy_of;  // executors in state busy
-  std::vector<HostView> views;          // by host id; kept in step by rebuild_view
-  std::map<HostId, std::size_t> view_of;
-  Placements placements;  // over `views`
-  std::set<HostId> dirty_hosts;
-  std::set<HostId> broken_hosts;  // with a breaker that is or was open
+  std::vector<HostView> views;          // of `places`, in no order; kept in step by refresh_views
+  Placements placements;                // over `views`
+  std::set<HostId> broken_hosts;        // with a breaker that is or was open
 
  private:
   void route(const Event& event);
@@ -298,7 +316,7 @@ class LogicState {
   std::vector<Action> out_;
   CallId calls_ = 0;
   std::uint64_t names_ = 0;
-  ExecutorId newest_;  // of the last launch
+  Executor* newest_ = nullptr;  // of the last launch
   std::set<ExecutorId> dirty_;
   std::set<std::pair<Instant, ExecutorId>> wakes_;
   bool is_plan_due_ = false;
@@ -306,6 +324,9 @@ class LogicState {
   std::optional<Instant> extra_wake_;
   std::optional<Instant> plan_wake_;
   std::optional<Instant> lease_round_;
+  bool is_any_lease_due_ = false;
+  std::vector<HostPlace*> changed_places_;
+  std::vector<HostPlace*> view_places_;  // whose view each one is
   std::map<std::string, Instant> said_;
   friend class PlanPass;
 };

@@ -85,7 +85,7 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
   pause_reason = event.pause_reason;
   for (const HostDrain& drain : event.drains) {
     drains[drain.host] = drain.reason;
-    dirty_hosts.insert(drain.host);
+    changed(place_of(drain.host));
   }
   for (const ExecutorRecord& given : event.executors) {
     if (executors.contains(given.id)) continue;
@@ -122,14 +122,14 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
 void LogicState::on_drain(const DrainHost& event) {
   drains[event.host] = event.reason;
   emit(RecordDrain{event.host, event.reason, true});
-  dirty_hosts.insert(event.host);
+  changed(place_of(event.host));
   replan();
 }
 
 void LogicState::on_undrain(const UndrainHost& event) {
   drains.erase(event.host);
   emit(RecordDrain{event.host, {}, false});
-  dirty_hosts.insert(event.host);
+  changed(place_of(event.host));
   replan();
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <queue>
 #include <set>
+#include <span>
 
 #include "core/check.h"
 #include "core/lifecycle/lifecycle.h"
@@ -51,12 +52,48 @@ class IndexSet {
   std::size_t count_ = 0;
 };
 
+/// Executors of one template, oldest first.
+struct Line {
+  std::span<Executor* const> executors;
+  std::size_t next = 0;
+  std::size_t left() const { return executors.size() - next; }
+  Executor* take() { return next < executors.size() ? executors[next++] : nullptr; }
+};
+
 struct Supply {
-  std::vector<Executor*> idle;  // can be offered now
-  std::vector<Executor*> coming;
-  std::size_t next_idle = 0;
-  std::size_t next_coming = 0;
-  int spare() const { return static_cast<int>(idle.size() - next_idle + coming.size() - next_coming); }
+  Line idle;  // can be offered now
+  Line coming;
+  int spare() const { return static_cast<int>(idle.left() + coming.left()); }
+};
+
+/// Of all templates; one list, so that a pass does not allocate for each of them.
+class Gathered {
+ public:
+  void add(std::size_t template_index, Executor& e) { found_.push_back({template_index, &e}); }
+  void sort() {
+    std::sort(found_.begin(), found_.end(), [](const Found& a, const Found& b) {
+      if (a.index != b.index) return a.index < b.index;
+      if (a.e->planned_at != b.e->planned_at) return a.e->planned_at < b.e->planned_at;
+      return a.e->id() < b.e->id();
+    });
+    executors_.reserve(found_.size());
+    for (const Found& each : found_) executors_.push_back(each.e);
+  }
+  /// To be asked for in the order of templates, once.
+  Line of(std::size_t template_index) {
+    const std::size_t first = at_;
+    while (at_ < found_.size() && found_[at_].index == template_index) ++at_;
+    return {std::span(executors_).subspan(first, at_ - first)};
+  }
+
+ private:
+  struct Found {
+    std::size_t index;
+    Executor* e;
+  };
+  std::vector<Found> found_;
+  std::vector<Executor*> executors_;
+  std::size_t at_ = 0;
 };
 
 }  // namespace
@@ -76,7 +113,7 @@ class PlanPass {
   void find_elsewhere();
   void cover_demand();
   bool cover_item(Cursor& cursor);
-  void cover(std::int64_t item, const ExecutorId& by) { c_.cover.emplace_back(item, by); }
+  void cover(std::int64_t item, Executor* by) { c_.cover.push_back({item, by}); }
   void keep_minimum();
   void recycle();
   bool try_launch(const std::vector<std::size_t>& candidates);
@@ -90,7 +127,8 @@ class PlanPass {
   LogicState& s_;
   Controller& c_;
   PlacementPolicy policy_;
-  std::vector<Supply> supply_;
+  Gathered idle_, coming_;
+  std::vector<Supply> supply_;  // per template
   std::vector<std::pair<const Template*, std::size_t>> index_of_;
   std::vector<int> existing_;       // per template, all controllers
   std::vector<int> coming_here_;    // per template, this controller
@@ -110,7 +148,7 @@ void PlanPass::gather_one(Executor& e) {
   // What was taken after the queue was read still stands in it: such an executor covers one item.
   const bool is_later =
       e.took_item_at && c_.queue_poll.ok_started && *e.took_item_at >= *c_.queue_poll.ok_started;
-  if (is_later && is_here && index) supply_[*index].coming.push_back(&e);
+  if (is_later && is_here && index) coming_.add(*index, e);
   const bool is_over = state == ExecutorState::gone || state == ExecutorState::failed ||
                        state == ExecutorState::destroying || state == ExecutorState::busy;
   if (is_over) return;
@@ -124,26 +162,26 @@ void PlanPass::gather_one(Executor& e) {
   }
   if (!is_here) return;
   if (e.offer) {
-    cover(e.offer->item, e.id());
+    cover(e.offer->item, &e);
     settled_.insert(e.offer->item);
   }
   if (!index || e.is_obsolete || e.retiring || e.held_until || e.is_resuming) return;
   if (is_coming(state)) {
     ++coming_here_[*index];
-    const bool is_unseen = e.on == nullptr || (!e.on->is_known && s_.now - e.on->seen > unseen_grace);
-    if (!is_unseen) supply_[*index].coming.push_back(&e);
+    const Host* host = e.at->host;
+    const bool is_unseen = host == nullptr || (!host->is_known && s_.now - host->seen > unseen_grace);
+    if (!is_unseen) coming_.add(*index, e);
   } else if (s_.can_offer(e)) {
-    supply_[*index].idle.push_back(&e);
+    idle_.add(*index, e);
   } else if (state == ExecutorState::idle && !e.offer && !e.record.was_used && s_.is_gated(e) &&
              !s_.is_draining(e)) {
     // Between two openings, or just joined: ready in a while, so nothing is launched in its place.
     const bool is_foreign = e.node && is_foreign_offline(*e.node);
-    if (!is_foreign) supply_[*index].coming.push_back(&e);
+    if (!is_foreign) coming_.add(*index, e);
   }
 }
 
 void PlanPass::gather() {
-  supply_.resize(s_.templates.size());
   coming_here_.resize(s_.templates.size());
   for (std::size_t i = 0; i < s_.templates.size(); ++i) {
     index_of_.emplace_back(s_.templates[i].get(), i);
@@ -153,15 +191,13 @@ void PlanPass::gather() {
   std::sort(index_of_.begin(), index_of_.end());
   for (Executor* e : s_.in_play) gather_one(*e);
   for (const auto& [item, executor] : c_.consumed) {
-    if (settled_.insert(item).second) cover(item, executor);
+    if (!settled_.insert(item).second) continue;
+    if (Executor* e = s_.find(executor)) cover(item, e);
   }
-  const auto by_age = [](const Executor* a, const Executor* b) {
-    return a->planned_at != b->planned_at ? a->planned_at < b->planned_at : a->id() < b->id();
-  };
-  for (Supply& supply : supply_) {
-    std::sort(supply.idle.begin(), supply.idle.end(), by_age);
-    std::sort(supply.coming.begin(), supply.coming.end(), by_age);
-  }
+  idle_.sort();
+  coming_.sort();
+  supply_.reserve(s_.templates.size());
+  for (std::size_t i = 0; i < s_.templates.size(); ++i) supply_.push_back({idle_.of(i), coming_.of(i)});
 }
 
 void PlanPass::find_free_foreign() {
@@ -231,22 +267,19 @@ std::optional<std::size_t> PlanPass::choose_host(std::size_t index) {
   const Template& value = *s_.templates[index];
   std::vector<std::size_t> broken;  // views that say so for this template only
   for (const HostId& id : s_.broken_hosts) {
-    const auto host = s_.hosts.find(id);
-    const auto view = s_.view_of.find(id);
-    if (host == s_.hosts.end() || view == s_.view_of.end()) continue;
-    const auto breaker = host->second.breakers.find(value.name);
-    if (breaker == host->second.breakers.end()) continue;
+    const HostPlace& place = s_.place_of(id);
+    if (place.host == nullptr || !place.view) continue;
+    const auto breaker = place.host->breakers.find(value.name);
+    if (breaker == place.host->breakers.end()) continue;
     int coming = 0;
-    for (const ExecutorId& there : s_.on_host[id]) {
-      const Executor* e = s_.find(there);
-      if (e != nullptr && e->record.template_name == value.name && is_coming(e->state())) ++coming;
-    }
+    for (const auto& [there, e] : place.executors)
+      coming += e->record.template_name == value.name && is_coming(e->state()) ? 1 : 0;
     if (!breaker->second.refuses(s_.now, coming)) continue;
-    HostView& v = s_.views[view->second];
-    v.is_breaker_open = true;
-    v.breaker_reason = breaker->second.reason;
-    broken.push_back(view->second);
-    s_.placements.note(view->second);
+    HostView& view = s_.views[*place.view];
+    view.is_breaker_open = true;
+    view.breaker_reason = breaker->second.reason;
+    broken.push_back(*place.view);
+    s_.placements.note(*place.view);
     if (s_.now < breaker->second.open_until) wake_plan(breaker->second.open_until);
   }
   const auto best = s_.placements.queue(index, s_.templates[index], s_.views, policy_).best();
@@ -291,19 +324,18 @@ bool PlanPass::cover_item(Cursor& cursor) {
   const bool is_buildable = cursor.next < cursor.demand_class->buildable.size();
   if (settled_.contains(ref.id) || c_.elsewhere.contains(ref.id)) return true;
   for (const std::size_t index : cursor.demand_class->templates) {
-    Supply& supply = supply_[index];
-    if (supply.next_idle >= supply.idle.size()) continue;
-    Executor& e = *supply.idle[supply.next_idle++];
-    cover(ref.id, e.id());
+    Executor* e = supply_[index].idle.take();
+    if (e == nullptr) continue;
+    cover(ref.id, e);
     const bool opens = is_buildable && c_.open_gates < std::min(c_.config.max_open_gates, c_.gates_at_once) &&
-                       s_.is_gated(e);
-    if (opens) s_.open_gate(c_, e, *c_.demand.find(ref.id));
+                       s_.is_gated(*e);
+    if (opens) s_.open_gate(c_, *e, *c_.demand.find(ref.id));
     return true;
   }
   for (const std::size_t index : cursor.demand_class->templates) {
-    Supply& supply = supply_[index];
-    if (supply.next_coming >= supply.coming.size()) continue;
-    cover(ref.id, supply.coming[supply.next_coming++]->id());
+    Executor* e = supply_[index].coming.take();
+    if (e == nullptr) continue;
+    cover(ref.id, e);
     return true;
   }
   if (!try_launch(cursor.demand_class->templates)) return false;
@@ -362,14 +394,14 @@ void PlanPass::recycle() {
   for (std::size_t i = 0; i < supply_.size(); ++i) {
     Supply& supply = supply_[i];
     const Template& value = *s_.templates[i];
-    while (supply.spare() > value.minimum_idle && supply.next_idle < supply.idle.size()) {
-      Executor& e = *supply.idle[supply.next_idle];
+    while (supply.spare() > value.minimum_idle && supply.idle.left() > 0) {
+      Executor& e = *supply.idle.executors[supply.idle.next];
       const Instant over = e.state_since + value.idle_limit;
       if (s_.now < over) {
         wake_plan(over);
         break;
       }
-      ++supply.next_idle;
+      supply.idle.take();
       e.retiring = "unused: idle for " + duration_to_text(value.idle_limit);
       s_.touch(e);
     }
@@ -381,7 +413,9 @@ void PlanPass::run() {
   find_elsewhere();
   c_.blocked.assign(s_.templates.size(), std::nullopt);
   cover_demand();
-  std::sort(c_.cover.begin(), c_.cover.end());
+  std::sort(c_.cover.begin(), c_.cover.end(), [](const Cover& a, const Cover& b) {
+    return a.item != b.item ? a.item < b.item : a.by->id() < b.by->id();
+  });
   keep_minimum();
   recycle();
 }

@@ -73,11 +73,10 @@ StatusSnapshot LogicState::status(Instant at, WallTime wall_at) const {
     status.is_known = host.is_known;
     status.unseen_reason = host.unseen_reason;
     status.seen_ms_ago = std::max<std::int64_t>(0, to_ms(at - host.seen));
-    const auto view = view_of.find(id);
-    if (view != view_of.end()) {
-      status.free = views[view->second].free;
-      status.is_draining = views[view->second].is_draining;
-      status.drain_reason = views[view->second].drain_reason;
+    if (const HostView* view = view_of(id)) {
+      status.free = view->free;
+      status.is_draining = view->is_draining;
+      status.drain_reason = view->drain_reason;
     }
     for (const auto& [name, breaker] : host.breakers) {
       if (breaker.is_open) status.open_breakers.push_back(name.text + ": " + breaker.reason);
