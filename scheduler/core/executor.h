@@ -132,7 +132,7 @@ struct Executor {
   std::optional<Instant> wake;
 
   // Kept by the table
-  HostPlace* at = nullptr;  // where its host is planned with
+  HostPlace* at = nullptr;  // of its host; set as long as it is in the table
   static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
   std::size_t place_in_play = nowhere;  // in LogicState::in_play
 

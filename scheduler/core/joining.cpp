@@ -226,11 +226,10 @@ void LogicState::advance_coming(Executor& e) {
                            : "it did not start within " + duration_to_text(boot),
                 true);
   }
-  // Without a gate nothing waits for us: the controller hands out the node itself, the common list tells
-  // when.
+  // Without a gate nothing waits for us: the controller hands out the node itself, the common list tells.
   const bool is_worth_asking =
       is_gated(e) && e.agent == AgentPhase::connected && e.quick_polls < max_quick_polls;
-  // The agent says that it is connected about 20 ms before the controller does: an earlier look is wasted.
+  // The agent says that it is connected before the controller does: a look at once would come too early.
   if (is_worth_asking)
     look_soon(e, std::min<Duration>(slowest_join_poll,
                                     c->config.gate_poll * (e.quick_polls == 0 ? 2 : 1 + e.quick_polls / 4)));

@@ -113,14 +113,14 @@ struct Host {
   std::map<ExecutorId, Instant> strays;  // asked to destroy: not again for a while
 };
 
-/// How a host is planned with, whether it reports or not: there as long as it is in the farm or executors are
+/// A host as the plan sees it, also one that does not report: kept while it is in the farm or executors are
 /// on record there.
 struct HostPlace {
   HostId id;
-  Host* host = nullptr;
+  Host* host = nullptr;                       // null: never reported, or departed
   std::map<ExecutorId, Executor*> executors;  // on record there
   std::optional<std::size_t> view;            // in LogicState::views
-  std::uint32_t revision = 0;                 // another one when drivers, images or attributes changed
+  std::uint32_t revision = 0;                 // another one when os, drivers, images or attributes changed
   bool is_changed = false;                    // since its view was made
 };
 

@@ -52,8 +52,8 @@ class IndexSet {
   std::size_t count_ = 0;
 };
 
-/// Executors of one template, oldest first.
-struct Line {
+/// Executors of one template, oldest first; taken one after the other.
+struct Stock {
   std::span<Executor* const> executors;
   std::size_t next = 0;
   std::size_t left() const { return executors.size() - next; }
@@ -61,8 +61,8 @@ struct Line {
 };
 
 struct Supply {
-  Line idle;  // can be offered now
-  Line coming;
+  Stock idle;  // can be offered now
+  Stock coming;
   int spare() const { return static_cast<int>(idle.left() + coming.left()); }
 };
 
@@ -80,7 +80,7 @@ class Gathered {
     for (const Found& each : found_) executors_.push_back(each.e);
   }
   /// To be asked for in the order of templates, once.
-  Line of(std::size_t template_index) {
+  Stock of(std::size_t template_index) {
     const std::size_t first = at_;
     while (at_ < found_.size() && found_[at_].index == template_index) ++at_;
     return {std::span(executors_).subspan(first, at_ - first)};

@@ -308,6 +308,7 @@ TEST_CASE("hook: Jenkins hands out the work, the node goes away by itself, nothi
   for (const CreateNode& create : w.all<CreateNode>()) CHECK(create.labels == "linux x86 skep-one-build");
   CHECK(w.count<Audit>() == 6);
   for (const Audit& audit : w.all<Audit>()) CHECK(audit.record.was_used);
+  CHECK(w.count<PollNode>() == 0);  // the common list tells
 }
 
 TEST_CASE("hook: an unneeded executor is closed and looked at before it is recycled",
@@ -349,6 +350,10 @@ TEST_CASE("requests per executor stay few", "[unit][scheduler][gate]") {
     return count;
   }();
   CHECK(open_polls <= 5);
+  const PollNode first = w.all<PollNode>()[0];
+  CHECK_FALSE(first.is_gate_open);
+  CHECK(first.not_before ==
+        2 * w.config.controllers[0].gate_poll);  // earlier the controller cannot know of it
   CHECK(w.count<CloseGate>() <= 3);
   CHECK(w.count<OpenGate>() == 1);
   CHECK(w.count<DeleteNode>() == 1);
