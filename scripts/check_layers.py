@@ -45,7 +45,7 @@ version""".split())
 
 # Folders whose logic is pure: std and core only, no clock, thread, randomness, environment, file or socket.
 PURE = ("core/", "scheduler/core/", "agentd/core/", "drivers/api/", "drivers/fake/host_model", "join/core/",
-        "tests/controller_sim/model/")
+        "simulation/")
 
 BANNED_IN_PURE = [
     ("a clock", r"\b(system_clock|steady_clock|high_resolution_clock)\s*::\s*now\b"),
@@ -90,6 +90,10 @@ RULES = [
     # The two folders where the platform lives.
     Rule("linux/", ("core/", "common/", "drivers/api/", "linux/"), ("boost", "boost_process", "os")),
     Rule("windows/", ("core/", "common/", "drivers/api/", "windows/"), ("boost", "boost_process", "os")),
+    # The farm in virtual time: both logics as they ship, and models of what is around them.
+    Rule("simulation/controller/", ("core/", "simulation/controller/")),
+    Rule("simulation/", ("core/", "scheduler/core/", "agentd/core/", "drivers/api/", "drivers/fake/host_model.h",
+                         "simulation/")),
     # Drivers: the contract, the host adapters, JSON and log; third-party code only in a raw layer.
     Rule("drivers/fake/host_model", ("core/", "drivers/api/", "drivers/fake/host_model.h")),
     Rule("drivers/fake/", ("core/", "drivers/api/", "drivers/fake/")),
@@ -125,7 +129,6 @@ RULES = [
     Rule("cli/", ("core/", "common/", "cli/", "linux/", "windows/", "scheduler/core/", "scheduler/shell/config_file.h",
                   "agentd/core/config.h", "agentd/shell/config_file.h"), ("cli11",)),
     # Tests and benchmarks may see anything, but only the stand-in's shell speaks HTTP by itself.
-    Rule("tests/controller_sim/model/", ("core/", "tests/controller_sim/model/")),
     Rule("tests/controller_sim/", ("core/", "common/json/", "tests/", "linux/", "windows/"),
          ("nlohmann", "boost", "boost_beast", "cli11", "openssl", "zlib", "os")),
     Rule("tests/", EVERYTHING, ("nlohmann", "test", "openssl", "sqlite", "zlib", "yaml", "os")),
@@ -211,8 +214,8 @@ SELF_TEST = [
     ("agentd/core/a.cpp", '#include "drivers/api/driver.h"', True),
     ("drivers/api/driver.h", '#include "agentd/core/logic.h"', True),
     ("join/core/a.cpp", '#include "common/http/http_client.h"', True),
-    ("tests/controller_sim/model/a.cpp", "#include <nlohmann/json.hpp>", True),
-    ("tests/controller_sim/model/a.cpp", '#include "common/json/json.h"', True),
+    ("simulation/controller/a.cpp", "#include <nlohmann/json.hpp>", True),
+    ("simulation/controller/a.cpp", '#include "common/json/json.h"', True),
     ("common/json/json.h", "#include <nlohmann/json.hpp>", False),
     ("common/http/http_client.cpp", "#include <cpprest/http_client.h>", False),
     ("common/shell/a.cpp", "#include <pplx/pplxtasks.h>", True),

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <regex>
 
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 namespace {

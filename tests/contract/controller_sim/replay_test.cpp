@@ -8,7 +8,7 @@
 #include "tests/contract/controller_sim/scenarios.h"
 #include "tests/contract/controller_sim/unsupported.h"
 #include "tests/contract/support/used_requests.h"
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 namespace {

@@ -4,7 +4,7 @@
 #include <catch2/catch.hpp>
 #include <map>
 
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "tests/contract/support/recordings.h"
-#include "tests/controller_sim/model/controller_model.h"
+#include "simulation/controller/controller_model.h"
 
 namespace skep::controller_sim {
 

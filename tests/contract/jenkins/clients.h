@@ -11,7 +11,7 @@
 #include "common/http/http_client.h"
 #include "scheduler/jenkins/jenkins_controller.h"
 #include "tests/contract/support/recordings.h"
-#include "tests/controller_sim/model/controller_model.h"
+#include "simulation/controller/controller_model.h"
 
 namespace skep::scheduler {
 

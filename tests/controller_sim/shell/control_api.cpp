@@ -1,7 +1,7 @@
 #include "tests/controller_sim/shell/control_api.h"
 
 #include "common/json/json.h"
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 namespace {

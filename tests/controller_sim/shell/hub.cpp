@@ -3,7 +3,7 @@
 #include <chrono>
 
 #include "tests/controller_sim/agent/agent_messages.h"
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 

@@ -11,7 +11,7 @@
 #include <boost/beast/websocket/ssl.hpp>
 #include <deque>
 
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/text.h"
 #include "tests/controller_sim/shell/control_api.h"
 #include "tests/controller_sim/shell/hub.h"
 #include "tests/controller_sim/shell/wire.h"

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <boost/beast/http/status.hpp>
 
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 namespace {

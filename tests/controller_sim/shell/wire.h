@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "tests/controller_sim/model/controller_model.h"
+#include "simulation/controller/controller_model.h"
 
 namespace skep::controller_sim {
 

@@ -5,8 +5,8 @@
 #include <catch2/catch.hpp>
 #include <string>
 
-#include "tests/controller_sim/model/controller_model.h"
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/controller_model.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 

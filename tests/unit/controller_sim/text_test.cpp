@@ -1,7 +1,7 @@
 #include <catch2/catch.hpp>
 
-#include "tests/controller_sim/model/exported.h"
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/exported.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 

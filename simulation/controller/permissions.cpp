@@ -1,4 +1,4 @@
-#include "tests/controller_sim/model/permissions.h"
+#include "simulation/controller/permissions.h"
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // The queue: Queue.schedule2, Queue.maintain, the four lists, and what `why` and `stuck` say.
 #include <algorithm>
 
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

@@ -2,7 +2,7 @@
 // what the script says and does what the real one did (recordings 11, 12, 16, 23).
 #include <algorithm>
 
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

@@ -1,4 +1,4 @@
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/text.h"
 
 #include <algorithm>
 #include <array>

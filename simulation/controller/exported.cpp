@@ -1,4 +1,4 @@
-#include "tests/controller_sim/model/exported.h"
+#include "simulation/controller/exported.h"
 
 #include <array>
 #include <charconv>

@@ -1,7 +1,7 @@
 // Time, and a restart of the controller: what is lost, what is kept, what is queued again.
 #include <algorithm>
 
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
-#include "tests/controller_sim/model/exported.h"
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/exported.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

@@ -1,7 +1,7 @@
 // Nodes, computers and channels.
 #include <algorithm>
 
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

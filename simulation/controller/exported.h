@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 

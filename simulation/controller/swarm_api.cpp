@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

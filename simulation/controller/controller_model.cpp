@@ -1,10 +1,10 @@
 // The public face of the model, and the faults that it can be told to have.
-#include "tests/controller_sim/model/controller_model.h"
+#include "simulation/controller/controller_model.h"
 
 #include <algorithm>
 #include <array>
 
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

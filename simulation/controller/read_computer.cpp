@@ -1,8 +1,8 @@
 // One computer as JSON (recordings 02, 04, 08, 09, 14).
 #include <algorithm>
 
-#include "tests/controller_sim/model/exported.h"
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/exported.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

@@ -11,8 +11,8 @@
 
 #include "core/labels/label_expression.h"
 #include "core/prng.h"
-#include "tests/controller_sim/model/controller_model.h"
-#include "tests/controller_sim/model/text.h"
+#include "simulation/controller/controller_model.h"
+#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 

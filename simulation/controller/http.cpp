@@ -1,9 +1,9 @@
 // Requests: who asks, may they, and which page answers. Replies look as the recordings 01, 02 and 14 do.
 #include <algorithm>
 
-#include "tests/controller_sim/model/exported.h"
-#include "tests/controller_sim/model/permissions.h"
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/exported.h"
+#include "simulation/controller/permissions.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

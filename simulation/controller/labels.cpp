@@ -2,7 +2,7 @@
 // labels, 2.507).
 #include <algorithm>
 
-#include "tests/controller_sim/model/state.h"
+#include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
 

@@ -1,0 +1,43 @@
+// What the Jenkins adapter (scheduler/jenkins/jenkins_controller) makes of a controller, without HTTP, texts and
+// JSON in between: the same calls with the same facts and errors, straight out of the model. For the simulator,
+// which asks a million times; a contract test lets both stand side by side over random lives of a controller.
+//
+// A call happens at one instant; what the network does to it is the caller's. Pure, not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "scheduler/core/actions.h"
+#include "simulation/controller/controller_model.h"
+
+namespace skep::controller_sim {
+
+class DirectCalls {
+ public:
+  /// `model` outlives it. `user`: whose permissions count; must be one of Options::users.
+  DirectCalls(ControllerModel& model, scheduler::ControllerConfig config, std::string farm, std::string user);
+  ~DirectCalls();
+
+  // As JenkinsController's. While a restart is in its first part every call is refused (try_again,
+  // unavailable); in its second part it is answered 503.
+  Result<scheduler::ControllerProfile> profile(Instant now);
+  Result<scheduler::QueueSnapshot> read_queue(Instant now);
+  Result<scheduler::NodesSnapshot> read_nodes(Instant now);
+  Result<std::optional<scheduler::NodeFact>> poll_node(const std::string& node, Instant now);
+  Result<std::string> create_node(const scheduler::CreateNode& order, Instant now);
+  Result<void> close_gate(const std::string& node, const std::string& reason, Instant now);
+  Result<bool> open_gate(const std::string& node, Instant now);
+  Result<void> kick(Instant now);
+  Result<void> delete_node(const std::string& node, Instant now);
+  /// X-Jenkins-Session of the last answer.
+  std::string session() const;
+
+ private:
+  struct Memory;
+  ControllerModel& model_;
+  std::unique_ptr<Memory> memory_;
+};
+
+}  // namespace skep::controller_sim
