@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "tests/contract/support/recordings.h"
 #include "simulation/controller/controller_model.h"
+#include "tests/contract/support/recordings.h"
 
 namespace skep::controller_sim {
 

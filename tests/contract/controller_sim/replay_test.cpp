@@ -4,11 +4,11 @@
 #include <catch2/catch.hpp>
 #include <regex>
 
+#include "simulation/controller/text.h"
 #include "tests/contract/controller_sim/likeness.h"
 #include "tests/contract/controller_sim/scenarios.h"
 #include "tests/contract/controller_sim/unsupported.h"
 #include "tests/contract/support/used_requests.h"
-#include "simulation/controller/text.h"
 
 namespace skep::controller_sim {
 namespace {

@@ -10,8 +10,8 @@
 
 #include "common/http/http_client.h"
 #include "scheduler/jenkins/jenkins_controller.h"
-#include "tests/contract/support/recordings.h"
 #include "simulation/controller/controller_model.h"
+#include "tests/contract/support/recordings.h"
 
 namespace skep::scheduler {
 

@@ -2,8 +2,8 @@
 
 #include <chrono>
 
-#include "tests/controller_sim/agent/agent_messages.h"
 #include "simulation/controller/text.h"
+#include "tests/controller_sim/agent/agent_messages.h"
 
 namespace skep::controller_sim {
 
