@@ -45,7 +45,8 @@ version""".split())
 
 # Folders whose logic is pure: std and core only, no clock, thread, randomness, environment, file or socket.
 PURE = ("core/", "scheduler/core/", "agentd/core/", "drivers/api/", "drivers/fake/host_model", "join/core/",
-        "simulation/")
+        "simulation/", "scheduler/jenkins/labels.", "scheduler/jenkins/texts.", "scheduler/jenkins/scripts.h",
+        "scheduler/jenkins/requests.h")
 
 BANNED_IN_PURE = [
     ("a clock", r"\b(system_clock|steady_clock|high_resolution_clock)\s*::\s*now\b"),
@@ -91,6 +92,9 @@ RULES = [
     Rule("linux/", ("core/", "common/", "drivers/api/", "linux/"), ("boost", "boost_process", "os")),
     Rule("windows/", ("core/", "common/", "drivers/api/", "windows/"), ("boost", "boost_process", "os")),
     # The farm in virtual time: both logics as they ship, and models of what is around them.
+    Rule("simulation/controller/direct", ("core/", "scheduler/core/", "scheduler/jenkins/labels.h",
+                                          "scheduler/jenkins/requests.h", "scheduler/jenkins/scripts.h",
+                                          "simulation/controller/")),
     Rule("simulation/controller/", ("core/", "simulation/controller/")),
     Rule("simulation/", ("core/", "scheduler/core/", "agentd/core/", "drivers/api/", "drivers/fake/host_model.h",
                          "simulation/")),
@@ -114,6 +118,9 @@ RULES = [
     Rule("drivers/hyperv/", ("core/", "drivers/api/", "drivers/hyperv/", *SMALL_COMMON, "windows/")),
     Rule("drivers/", ("core/", "drivers/api/")),
     # Adapters and shells: JSON goes through common/json, HTTP through common/http.
+    Rule("scheduler/jenkins/labels", ("core/", "scheduler/core/", "scheduler/jenkins/labels.h",
+                                      "scheduler/jenkins/texts.h")),
+    Rule("scheduler/jenkins/texts", ("core/", "scheduler/jenkins/texts.h")),
     Rule("scheduler/jenkins/", ("core/", "scheduler/core/", "scheduler/jenkins/", "common/")),
     Rule("scheduler/registry/", ("core/", "scheduler/core/", "scheduler/registry/", "common/")),
     Rule("scheduler/shell/", ("core/", "scheduler/", "common/", "linux/", "windows/")),
@@ -129,7 +136,7 @@ RULES = [
     Rule("cli/", ("core/", "common/", "cli/", "linux/", "windows/", "scheduler/core/", "scheduler/shell/config_file.h",
                   "agentd/core/config.h", "agentd/shell/config_file.h"), ("cli11",)),
     # Tests and benchmarks may see anything, but only the stand-in's shell speaks HTTP by itself.
-    Rule("tests/controller_sim/", ("core/", "common/json/", "tests/", "linux/", "windows/"),
+    Rule("tests/controller_sim/", ("core/", "common/json/", "simulation/controller/", "tests/", "linux/", "windows/"),
          ("nlohmann", "boost", "boost_beast", "cli11", "openssl", "zlib", "os")),
     Rule("tests/", EVERYTHING, ("nlohmann", "test", "openssl", "sqlite", "zlib", "yaml", "os")),
     Rule("bench/", EVERYTHING, ("benchmark", "nlohmann", "os")),
@@ -216,6 +223,11 @@ SELF_TEST = [
     ("join/core/a.cpp", '#include "common/http/http_client.h"', True),
     ("simulation/controller/a.cpp", "#include <nlohmann/json.hpp>", True),
     ("simulation/controller/a.cpp", '#include "common/json/json.h"', True),
+    ("simulation/controller/direct.cpp", '#include "scheduler/jenkins/labels.h"', False),
+    ("simulation/controller/direct.cpp", '#include "scheduler/jenkins/answers.h"', True),
+    ("simulation/controller/queue.cpp", '#include "scheduler/core/facts.h"', True),
+    ("scheduler/jenkins/labels.cpp", "#include <mutex>", True),
+    ("scheduler/jenkins/labels.cpp", '#include "scheduler/jenkins/replies.h"', True),
     ("common/json/json.h", "#include <nlohmann/json.hpp>", False),
     ("common/http/http_client.cpp", "#include <cpprest/http_client.h>", False),
     ("common/shell/a.cpp", "#include <pplx/pplxtasks.h>", True),

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <string_view>
 
-#include "scheduler/core/node_names.h"
 #include "scheduler/jenkins/answers.h"
 #include "scheduler/jenkins/requests.h"
 #include "scheduler/jenkins/scripts.h"
@@ -22,7 +21,6 @@ const char* const queue_target =
 const char* const node_fields =
     "displayName,offline,temporarilyOffline,offlineCauseReason,absoluteRemotePath,idle,numExecutors,"
     "executors%5Bnumber,idle,currentExecutable%5Bnumber,url%5D%5D";
-constexpr std::size_t max_farm_chars = 20;
 
 /// A read that got no answer at all: whatever the reason, nothing is known.
 Error unanswered(Error error, const std::string& what) {
@@ -46,17 +44,11 @@ bool has_line(std::string_view text, std::string_view wanted) {
   return false;
 }
 
-std::optional<std::string> exported_label(const QueueItem& item) {
-  return item.label_source == LabelSource::label_expression ? item.label : std::nullopt;
-}
-
 }  // namespace
 
 JenkinsController::JenkinsController(ControllerConfig config, std::string farm,
                                      std::unique_ptr<http::Client> client)
-    : config_(std::move(config)),
-      throw_away_prefix_(name_part(farm).substr(0, max_farm_chars) + "-kick-"),
-      client_(std::move(client)) {
+    : config_(std::move(config)), throw_away_prefix_(throw_away_prefix(farm)), client_(std::move(client)) {
   // Names are never used twice, not even by the scheduler that is started after this one.
   const auto ticks = std::chrono::system_clock::now().time_since_epoch() / std::chrono::microseconds(1);
   throw_away_salt_ = std::to_string(ticks);
@@ -75,11 +67,7 @@ Result<http::Reply> JenkinsController::send(http::Request request) {
   const std::string session = http::header_value(reply->headers, "X-Jenkins-Session");
   if (!session.empty()) {
     const std::lock_guard<std::mutex> guard(lock_);
-    if (session != session_) {
-      known_labels_.clear();  // after a crash ids may be used again
-      has_agents_ = false;    // ephemeral nodes, the sentinel too, ended with the session
-      nodes_.clear();
-    }
+    if (session != session_) labels_.forget();
     session_ = session;
   }
   return reply;
@@ -114,20 +102,20 @@ Result<http::Reply> JenkinsController::read_json(const std::string& target, cons
 }
 
 Result<QueueSnapshot> JenkinsController::read_queue() {
-  std::set<std::string> nodes;
-  bool has_agents = false;
+  LabelMemory::Before before;
   {
-    // Of before the read: agents that appear meanwhile would change what its texts mean.
     const std::lock_guard<std::mutex> guard(lock_);
-    nodes = nodes_;
-    has_agents = has_agents_;
+    before = labels_.before();
   }
   const auto reply = read_json(queue_target, "reading the queue");
   if (!reply) return reply.error();
   auto items = parse_queue_reply(reply->body);
   if (!items) return items.error();
   const ScriptLabels scripted = labels_by_script(*items);
-  settle_labels(*items, scripted, std::move(nodes), has_agents);
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    labels_.settle(*items, scripted, before);
+  }
   QueueSnapshot snapshot;
   snapshot.items = std::move(*items);
   for (const QueueItem& item : snapshot.items) {
@@ -137,49 +125,14 @@ Result<QueueSnapshot> JenkinsController::read_queue() {
   return snapshot;
 }
 
-void JenkinsController::settle_labels(std::vector<QueueItem>& items, const ScriptLabels& scripted,
-                                      std::set<std::string> nodes, bool has_agents) {
-  const std::lock_guard<std::mutex> guard(lock_);
-  nodes.insert(nodes_.begin(), nodes_.end());
-  for (const auto& [count, name] : created_) nodes.insert(name);
-  std::map<std::int64_t, KnownLabel> still_known;
-  for (QueueItem& item : items) {
-    const std::optional<std::string> label_field = exported_label(item);
-    const auto found = known_labels_.find(item.id);
-    const KnownLabel* known =
-        found == known_labels_.end() || found->second.label_field != label_field ? nullptr : &found->second;
-    if (known != nullptr && !known->is_certain && nodes.contains(known->label.value_or(""))) known = nullptr;
-    bool is_certain = settle_label(item, scripted, has_agents && has_agents_, nodes);
-    const bool is_weaker = item.label_source == LabelSource::unresolved ||
-                           (known != nullptr && known->source == LabelSource::script &&
-                            item.label_source != LabelSource::script);
-    if (known != nullptr && is_weaker) {
-      item.label = known->label;
-      item.label_source = known->source;
-      is_certain = known->is_certain;
-    }
-    // "Any node" is not kept when it rests on agents being there, and what the job exports comes with every
-    // reply.
-    const bool is_worth_keeping =
-        item.label_source == LabelSource::script ||
-        (item.label_source == LabelSource::why && (is_certain || !item.label.value_or("").empty()));
-    if (is_worth_keeping) still_known[item.id] = {item.label, item.label_source, label_field, is_certain};
-  }
-  known_labels_ = std::move(still_known);
-}
-
 /// One call for all items whose label no script has told yet; nothing when the account may not, or it fails:
 /// the other sources remain.
 ScriptLabels JenkinsController::labels_by_script(const std::vector<QueueItem>& items) {
   {
     const std::lock_guard<std::mutex> guard(lock_);
     if (!can_script_) return {};
-    bool is_needed = false;
-    for (const QueueItem& item : items) {
-      const auto known = known_labels_.find(item.id);
-      is_needed = is_needed || known == known_labels_.end() || known->second.source != LabelSource::script ||
-                  known->second.label_field != exported_label(item);
-    }
+    const bool is_needed = std::any_of(items.begin(), items.end(),
+                                       [this](const QueueItem& item) { return labels_.wants_script(item); });
     if (!is_needed) return {};
   }
   const auto output = run_script(label_listing_script, label_listing_marker, "reading labels by script");
@@ -192,7 +145,7 @@ Result<NodesSnapshot> JenkinsController::read_nodes() {
   std::uint64_t created_before = 0;
   {
     const std::lock_guard<std::mutex> guard(lock_);
-    created_before = creations_;
+    created_before = labels_.creations();
   }
   const auto reply = read_json(
       std::string("computer/api/json?tree=computer%5B") + node_fields + ",assignedLabels%5Bname%5D%5D",
@@ -200,11 +153,11 @@ Result<NodesSnapshot> JenkinsController::read_nodes() {
   if (!reply) return reply.error();
   auto list = parse_nodes_reply(reply->body);
   if (!list) return list.error();
+  std::vector<std::string> names;
+  names.reserve(list->snapshot.nodes.size());
+  for (const NodeFact& node : list->snapshot.nodes) names.push_back(node.name);
   const std::lock_guard<std::mutex> guard(lock_);
-  nodes_.clear();
-  for (const NodeFact& node : list->snapshot.nodes) nodes_.insert(node.name);
-  std::erase_if(created_, [&](const auto& entry) { return entry.first <= created_before; });
-  has_agents_ = list->has_agents;
+  labels_.note_nodes(std::move(names), list->has_agents, created_before);
   return std::move(list->snapshot);
 }
 
@@ -221,9 +174,8 @@ Result<std::optional<NodeFact>> JenkinsController::poll_node(const std::string& 
 
 Result<std::string> JenkinsController::create_node(const CreateNode& order) {
   {
-    // Before it is sent: a text of the queue may name the node before we have the answer.
     const std::lock_guard<std::mutex> guard(lock_);
-    created_.emplace_back(++creations_, order.node.text);
+    labels_.note_creation(order.node.text);
   }
   const auto reply = post(create_target, create_form(order), form_type);
   if (!reply) return reply.error();
@@ -334,13 +286,8 @@ Result<void> JenkinsController::kick_by_other_node() {
 }
 
 CreateNode JenkinsController::next_throw_away() {
-  CreateNode order;
-  order.labels = std::string(throw_away_label);
-  order.remote_fs = "/nowhere";
-  order.description = "skep: makes the queue look; deleted at once";
   const std::lock_guard<std::mutex> guard(lock_);
-  order.node = ExecutorId(throw_away_prefix_ + throw_away_salt_ + "-" + std::to_string(++throw_aways_));
-  return order;
+  return throw_away_order(throw_away_prefix_ + throw_away_salt_ + "-" + std::to_string(++throw_aways_));
 }
 
 void JenkinsController::dispose(const std::string& throw_away) {

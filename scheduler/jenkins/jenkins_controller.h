@@ -9,19 +9,18 @@
 // tests/recordings (both generations of the offline flag).
 #pragma once
 
-#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "common/http/http_client.h"
 #include "scheduler/core/actions.h"
 #include "scheduler/core/config.h"
 #include "scheduler/core/facts.h"
+#include "scheduler/jenkins/labels.h"
 #include "scheduler/jenkins/replies.h"
 
 namespace skep::scheduler {
@@ -59,13 +58,6 @@ class JenkinsController {
 
  private:
   enum class KickMeans { script, config_xml, other_node };
-  /// What was told about an item earlier: a text that names the node later does not take it away.
-  struct KnownLabel {
-    std::optional<std::string> label;
-    LabelSource source{};
-    std::optional<std::string> label_field;  // as the job had it then: a change makes us ask again
-    bool is_certain = true;                  // false: may be a node's name, see settle_label()
-  };
 
   Result<http::Reply> get(const std::string& target);
   Result<http::Reply> post(const std::string& target, const std::string& body,
@@ -77,8 +69,6 @@ class JenkinsController {
   Result<std::string> run_script(const std::string& script, std::string_view marker, const std::string& what);
 
   ScriptLabels labels_by_script(const std::vector<QueueItem>& items);
-  void settle_labels(std::vector<QueueItem>& items, const ScriptLabels& scripted, std::set<std::string> nodes,
-                     bool has_agents);
 
   Result<void> toggle_open(const std::string& node, const std::string& what);
   Result<bool> open_by_config(const std::string& node, const std::string& closed_as, const std::string& what);
@@ -102,11 +92,7 @@ class JenkinsController {
   KickMeans kick_ = KickMeans::other_node;
   bool config_opens_ =
       true;  // until a gate stayed closed after its configuration was posted without the flag
-  bool has_agents_ = false;
-  std::set<std::string> nodes_;
-  std::uint64_t creations_ = 0;
-  std::vector<std::pair<std::uint64_t, std::string>> created_;  // since the last list of nodes was asked for
-  std::map<std::int64_t, KnownLabel> known_labels_;
+  LabelMemory labels_;
   std::uint64_t throw_aways_ = 0;
   std::string throw_away_salt_;
   std::set<std::string> left_overs_;  // throw-away nodes whose deletion failed

@@ -306,44 +306,4 @@ Result<ScriptLabels> parse_label_listing(std::string_view body) {
                                                        : "the script's first line is not there");
 }
 
-bool settle_label(QueueItem& item, const ScriptLabels& from_script, bool has_agents,
-                  const std::set<std::string>& nodes) {
-  using Kind = WhyFacts::Kind;
-  const auto settle = [&item](LabelSource source, std::string label) {
-    item.label_source = source;
-    item.label = std::move(label);
-  };
-  if (const auto told = from_script.find(item.id); told != from_script.end()) {
-    settle(LabelSource::script, told->second.value_or(""));
-    return true;
-  }
-  if (item.label_source != LabelSource::unresolved) return true;
-  const WhyFacts why = read_why(item.why);
-  switch (why.kind) {
-    case Kind::label:
-      settle(LabelSource::why, why.text);
-      return true;
-    case Kind::no_label:
-      settle(LabelSource::why, "");
-      return true;
-    case Kind::node:
-      item.matching_node = why.text;
-      return true;
-    case Kind::label_or_node:
-      if (nodes.contains(why.text)) {
-        item.matching_node = why.text;
-      } else {
-        settle(LabelSource::why, why.text);
-      }
-      return false;
-    case Kind::any_node:
-      if (has_agents) settle(LabelSource::why, "");
-      return false;
-    case Kind::stopping:
-    case Kind::nothing:
-      return true;
-  }
-  return true;
-}
-
 }  // namespace skep::scheduler

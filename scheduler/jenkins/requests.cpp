@@ -25,9 +25,7 @@ std::string create_form(const CreateNode& order) {
 }
 
 std::string close_form(const std::string& reason) {
-  const bool is_marked = reason.starts_with(our_offline_prefix);
-  return http::form_encode(
-      {{"offlineMessage", is_marked ? reason : std::string(our_offline_prefix) + " " + reason}});
+  return http::form_encode({{"offlineMessage", offline_message(reason)}});
 }
 
 std::optional<std::string> without_offline_cause(std::string_view config) {

@@ -15,7 +15,9 @@ from clean_cache import CleanCache
 
 COMPILER = "x86_64-w64-mingw32-g++-posix"
 FLAGS = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror", "-I."]
-FOLDERS = ("core/", "scheduler/core/", "agentd/core/", "drivers/api/", "drivers/fake/host_model", "join/core/")
+FOLDERS = ("core/", "scheduler/core/", "agentd/core/", "drivers/api/", "drivers/fake/host_model", "join/core/",
+           "scheduler/jenkins/labels.", "scheduler/jenkins/texts.", "scheduler/jenkins/scripts.h",
+           "scheduler/jenkins/requests.h")
 
 
 def check(name):

@@ -10,8 +10,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     return 0;
   }
   for (QueueItem& item : *items) {
-    settle_label(item, {}, true, {"linux", "skep-1"});
-    settle_label(item, {{item.id, "linux"}}, false, {});
+    settle_label(item, {}, true, AnyNodeOf({make_node_names({"linux", "skep-1"})}));
+    settle_label(item, {{item.id, "linux"}}, false, AnyNodeOf({}));
     SKEP_ASSERT(item.label_source == LabelSource::script);
   }
   return 0;

@@ -88,7 +88,7 @@ TEST_CASE("unknown fields are ignored") {
 }
 
 TEST_CASE("labels: script before labelExpression before why, and never a guess") {
-  const std::set<std::string> nodes{"Built-In Node", "n1"};
+  const AnyNodeOf nodes({make_node_names({"Built-In Node", "n1"})});
   const auto settled = [&](const std::string& why, bool has_agents, const ScriptLabels& scripted = {},
                            std::optional<std::string> exported = std::nullopt) {
     QueueItem item;
