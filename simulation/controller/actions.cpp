@@ -154,23 +154,34 @@ HttpReply State::route_computer(const ParsedRequest& request) {
   return change_offline(request, name, verb == "toggleOffline");
 }
 
-HttpReply State::change_offline(const ParsedRequest& request, const std::string& name, bool toggle) {
-  Computer& computer = computers.at(name);
+/// toggleOffline flips, changeOfflineCause closes.
+Verdict State::order_offline(const Caller& caller, Computer& computer, bool toggle,
+                             const std::string& message) {
   const bool opening = toggle && flag_of(computer) != nullptr;
-  if (auto refused = require(request, opening ? "Agent/Connect" : "Agent/Disconnect")) return *refused;
-  if (nodes.count(name) == 0) return toggle ? not_found() : server_error(500, flag_in_node ? 7353 : 8140);
+  const char* const permission = opening ? "Agent/Connect" : "Agent/Disconnect";
+  if (!has(caller, permission)) return {Ending::denied, permission};
+  if (nodes.count(computer.name) == 0) return {Ending::no_node};
   if (opening) {
     set_offline(computer, std::nullopt);
   } else {
-    set_offline(computer, OfflineFlag{field_or(request.parameters, "offlineMessage", ""), request.caller.name,
-                                      wall_ms(clock)});
+    set_offline(computer, OfflineFlag{message, caller.name, wall_ms(clock)});
   }
+  return {};
+}
+
+HttpReply State::change_offline(const ParsedRequest& request, const std::string& name, bool toggle) {
+  const Verdict verdict = order_offline(request.caller, computers.at(name), toggle,
+                                        field_or(request.parameters, "offlineMessage", ""));
+  if (verdict.ending == Ending::denied) return *require(request, verdict.text);
+  if (verdict.ending == Ending::no_node)
+    return toggle ? not_found() : server_error(500, flag_in_node ? 7353 : 8140);
   return redirect(local("computer/" + percent_encode(name.empty() ? "(built-in)" : name) + "/"));
 }
 
-HttpReply State::delete_computer(const ParsedRequest& request, const std::string& name) {
-  if (name == built_in_name) return empty(400);
-  if (auto refused = require(request, "Agent/Delete")) return *refused;
+/// Of a computer that exists.
+Verdict State::order_delete(const Caller& caller, const std::string& name) {
+  if (name == built_in_name) return {Ending::bad_name};
+  if (!has(caller, "Agent/Delete")) return {Ending::denied, "Agent/Delete"};
   if (nodes.count(name) != 0) {
     remove_node(name);
   } else {
@@ -180,7 +191,13 @@ HttpReply State::delete_computer(const ParsedRequest& request, const std::string
         end_later(occupations.at(*slot), "ABORTED", Duration{});
     }
   }
-  return redirect(local("computer/"));
+  return {};
+}
+
+HttpReply State::delete_computer(const ParsedRequest& request, const std::string& name) {
+  const Verdict verdict = order_delete(request.caller, name);
+  if (verdict.ending == Ending::denied) return *require(request, verdict.text);
+  return verdict.ending == Ending::done ? redirect(local("computer/")) : empty(400);
 }
 
 HttpReply State::disconnect_computer(const ParsedRequest& request, const std::string& name) {
@@ -253,22 +270,33 @@ HttpReply State::post_config(const ParsedRequest& request, Node& node) {
   if (root_name != (node.kind == NodeKind::swarm ? "hudson.plugins.swarm.SwarmSlave" : "slave")) {
     return jetty_error(400, "Node types do not match");
   }
-  auto touched = touched_labels(node);
-  for (const std::string& word : label_words(node)) node.previous_labels.insert(word);
-  node.label_text = xml_element(xml, "label").value_or("");
-  node.exclusive = xml_element(xml, "mode").value_or("NORMAL") == "EXCLUSIVE";
-  node.remote_fs = xml_element(xml, "remoteFS").value_or(node.remote_fs);
-  node.executors =
+  NodeConfig config;
+  config.label_text = xml_element(xml, "label").value_or("");
+  config.exclusive = xml_element(xml, "mode").value_or("NORMAL") == "EXCLUSIVE";
+  config.remote_fs = xml_element(xml, "remoteFS").value_or(node.remote_fs);
+  config.executors =
       static_cast<int>(parse_number(xml_element(xml, "numExecutors").value_or("")).value_or(node.executors));
-  node.offline.reset();
   if (const auto cause = xml_element(xml, "temporaryOfflineCause")) {
     std::string message = xml_element(*cause, "message").value_or("");
     const std::size_t marked = cause->find("<string> : ");
     if (message.empty() && marked != std::string::npos)
       message = cause->substr(marked + 11, cause->find('<', marked + 11) - marked - 11);
-    node.offline = OfflineFlag{message, xml_element(*cause, "userId").value_or(""),
-                               parse_number(xml_element(*cause, "timestamp").value_or("")).value_or(0)};
+    config.offline = OfflineFlag{message, xml_element(*cause, "userId").value_or(""),
+                                 parse_number(xml_element(*cause, "timestamp").value_or("")).value_or(0)};
   }
+  apply_config(node, std::move(config));
+  return empty(200);
+}
+
+void State::apply_config(Node& node, NodeConfig config) {
+  auto touched = touched_labels(node);
+  node.previous_labels.insert(node.labels.begin(), node.labels.end());
+  node.label_text = std::move(config.label_text);
+  node.exclusive = config.exclusive;
+  node.remote_fs = std::move(config.remote_fs);
+  node.executors = config.executors;
+  node.offline = std::move(config.offline);
+  note_labels(node);
   const auto computer = computers.find(node.name);
   if (computer != computers.end() && !computer->second.doomed && node.executors >= 0) {
     auto& slots = computer->second.slots;
@@ -279,8 +307,6 @@ HttpReply State::post_config(const ParsedRequest& request, Node& node) {
   touched.merge(touched_labels(node));
   trim_labels(touched);
   schedule_maintenance();
-  HttpReply reply = empty(200);
-  return reply;
 }
 
 HttpReply State::create_permanent(const ParsedRequest& request) {

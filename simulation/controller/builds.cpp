@@ -8,25 +8,42 @@ namespace skep::controller_sim {
 
 using State = ControllerModel::State;
 
-std::vector<NodeBlock> State::blocks_of(const Job& job) const {
-  if (!job.spec.blocks.empty()) return job.spec.blocks;
-  return {{job.spec.label, "", job.spec.duration, job.spec.command, job.spec.empty_block}};
+std::size_t State::block_count(const Job& job) const {
+  return std::max<std::size_t>(1, job.spec.blocks.size());
+}
+
+NodeBlock State::block_of(const Job& job, int block) const {
+  if (!job.spec.blocks.empty()) return job.spec.blocks.at(static_cast<std::size_t>(block));
+  return {job.spec.label, "", job.spec.duration, job.spec.command, job.spec.empty_block};
 }
 
 Run* State::find_run(const std::string& job, int number) {
   const auto found = jobs.find(job);
   if (found == jobs.end()) return nullptr;
-  for (Run& run : found->second.runs) {
-    if (run.number == number) return &run;
-  }
-  return nullptr;
+  std::deque<Run>& runs = found->second.runs;
+  if (runs.empty() || number < runs.front().number || number > runs.back().number) return nullptr;
+  return &runs[static_cast<std::size_t>(number - runs.front().number)];
+}
+
+void State::begin_run(Job& job, Run run) {
+  run.number = job.next_number++;
+  job.building.insert(run.number);
+  job.runs.push_back(std::move(run));
+}
+
+/// As a job's "discard old builds" does.
+void State::discard_old_runs(Job& job) {
+  if (!options.runs_kept) return;
+  const std::size_t kept = std::max<std::size_t>(1, *options.runs_kept);
+  while (job.runs.size() > kept && !job.runs.front().building && job.runs.front().occupations == 0)
+    job.runs.pop_front();
 }
 
 std::vector<Hook> State::hooks_for(const Computer& computer) const {
   std::vector<Hook> mine;
   const auto node = nodes.find(computer.name);
   if (node == nodes.end() || node->second.kind == NodeKind::built_in) return mine;
-  const LabelSet labels_now = label_set(node->second);
+  const LabelSet& labels_now = node->second.labels;
   std::copy_if(hooks.begin(), hooks.end(), std::back_inserter(mine),
                [&](const Hook& hook) { return labels_now.count(hook.marker_label) != 0; });
   return mine;
@@ -34,7 +51,7 @@ std::vector<Hook> State::hooks_for(const Computer& computer) const {
 
 void State::assign(Item& item, Computer& computer, std::size_t slot) {
   Occupation occupation;
-  occupation.id = item.resumes ? records[*item.resumes].id : next_occupation++;
+  occupation.id = item.resumes ? record(*item.resumes).id : next_occupation++;
   occupation.item = item.id;
   occupation.computer = computer.name;
   occupation.job = item.job;
@@ -45,8 +62,9 @@ void State::assign(Item& item, Computer& computer, std::size_t slot) {
   computer.slots[slot] = occupation.id;
   remove_from_lists(item);
   item.state = ItemState::pending;
-  item.refusals.clear();
+  item.refusals.reset();
   pending.push_back(item.id);
+  claim(item, 1);
   const auto least = options.assignment_least.count();
   const auto most = std::max(least, options.assignment_most.count());
   at(clock + Duration(random.between(least, most)), {EventKind::start_executable, occupation.id});
@@ -59,6 +77,7 @@ void State::bounce(Occupation& occupation) {
   remove_from_lists(item);
   item.state = ItemState::buildable;
   buildable.insert(std::upper_bound(buildable.begin(), buildable.end(), item.id), item.id);
+  claim(item, 1);
   const std::string computer_name = occupation.computer;
   const auto computer = computers.find(computer_name);
   if (computer != computers.end()) {
@@ -82,39 +101,41 @@ void State::start_executable(std::uint64_t id) {
   }
   Item& item = items.at(occupation.item);
   Job& job = jobs.at(occupation.job);
-  NodeBlock body = blocks_of(job)[static_cast<std::size_t>(occupation.block)];
+  const NodeBlock body = block_of(job, occupation.block);
   if (!occupation.pipeline) {
     Run run;
     run.job = occupation.job;
-    run.number = job.runs.empty() ? 1 : job.runs.back().number + 1;
     run.queue_id = item.id;
     run.started_ms = wall_ms(clock);
     run.built_on = occupation.computer;
-    occupation.run = run.number;
-    job.runs.push_back(std::move(run));
+    begin_run(job, std::move(run));
+    occupation.run = job.runs.back().number;
   } else if (Run* run = find_run(occupation.job, occupation.run)) {
     run->console.push_back("Running on " + display_name(occupation.computer) + " in " +
                            nodes.at(occupation.computer).remote_fs + "/workspace/" + occupation.job);
   }
   occupation.running = true;
+  occupation.build_path = job_url(occupation.job) + std::to_string(occupation.run) + "/";
+  if (Run* run = find_run(occupation.job, occupation.run)) run->occupations += 1;
   if (item.resumes) {
     occupation.record = *item.resumes;
-    records[*item.resumes].resumed += 1;
+    record(*item.resumes).resumed += 1;
   } else {
-    BuildRecord record;
-    record.id = occupation.id;
-    record.job = occupation.job;
-    record.number = occupation.run;
-    record.block = occupation.block;
-    record.queue_id = item.id;
-    record.node = occupation.computer;
-    record.queued_at = item.queued_at;
-    record.buildable_at = item.buildable_at;
-    record.assigned_at = occupation.assigned_at;
-    record.started_at = clock;
-    occupation.record = records.size();
-    records.push_back(std::move(record));
+    BuildRecord fresh;
+    fresh.id = occupation.id;
+    fresh.job = occupation.job;
+    fresh.number = occupation.run;
+    fresh.block = occupation.block;
+    fresh.queue_id = item.id;
+    fresh.node = occupation.computer;
+    fresh.queued_at = item.queued_at;
+    fresh.buildable_at = item.buildable_at;
+    fresh.assigned_at = occupation.assigned_at;
+    fresh.started_at = clock;
+    occupation.record = first_record + records.size();
+    records.push_back(std::move(fresh));
   }
+  changed_records.insert(*occupation.record);
   item.executable = {occupation.job, occupation.run};
   leave(item);
   for (const Hook& hook : hooks_for(computer->second)) {
@@ -148,9 +169,10 @@ void State::finish(std::uint64_t id, const std::string& result) {
   const auto found = occupations.find(id);
   if (found == occupations.end() || !found->second.running) return;
   const Occupation occupation = found->second;
-  BuildRecord& record = records[*occupation.record];
-  record.ended_at = clock;
-  record.result = result;
+  BuildRecord& over = record(*occupation.record);
+  over.ended_at = clock;
+  over.result = result;
+  changed_records.insert(*occupation.record);
   const auto computer = computers.find(occupation.computer);
   if (computer != computers.end()) {
     for (const Hook& hook : hooks_for(computer->second)) {
@@ -164,6 +186,7 @@ void State::finish(std::uint64_t id, const std::string& result) {
   occupations.erase(found);
   drop_if_done(occupation.computer);
   if (Run* run = find_run(occupation.job, occupation.run)) {
+    run->occupations -= 1;
     if (occupation.pipeline) {
       block_over(*run, result);
     } else {
@@ -179,17 +202,19 @@ void State::finish_run(Run& run) {
   run.duration_ms = wall_ms(clock) - run.started_ms;
   run.console.push_back("Finished: " + run.result);
   Job& job = jobs.at(run.job);
+  job.building.erase(run.number);
   if (run.result == "SUCCESS") job.last_duration_ms = run.duration_ms;
   auto& flows = computers.at(built_in_name).one_off;
   flows.erase(std::remove(flows.begin(), flows.end(), std::make_pair(run.job, run.number)), flows.end());
   schedule_maintenance();
+  discard_old_runs(job);
 }
 
 void State::block_over(Run& run, const std::string& result) {
   run.open_blocks -= 1;
   if (run.result.empty() || result == "ABORTED" || (result == "FAILURE" && run.result == "SUCCESS"))
     run.result = result;
-  const std::size_t count = blocks_of(jobs.at(run.job)).size();
+  const std::size_t count = block_count(jobs.at(run.job));
   const bool more =
       static_cast<std::size_t>(run.next_block) < count && run.result == "SUCCESS" && !run.stopped;
   if (more && run.open_blocks == 0) {
@@ -204,15 +229,15 @@ void State::start_flow(Item& item) {
   Job& job = jobs.at(item.job);
   Run run;
   run.job = item.job;
-  run.number = job.runs.empty() ? 1 : job.runs.back().number + 1;
   run.queue_id = item.id;
   run.started_ms = wall_ms(clock);
   run.console = {"Started by user " + (item.user.empty() ? std::string("unknown") : item.user),
                  "[Pipeline] Start of Pipeline"};
-  item.executable = {item.job, run.number};
-  computers.at(built_in_name).one_off.emplace_back(item.job, run.number);
-  at(clock + options.flow_start, {EventKind::start_flow, 0, item.job, run.number});
-  job.runs.push_back(std::move(run));
+  begin_run(job, std::move(run));
+  const int number = job.runs.back().number;
+  item.executable = {item.job, number};
+  computers.at(built_in_name).one_off.emplace_back(item.job, number);
+  at(clock + options.flow_start, {EventKind::start_flow, 0, item.job, number});
   leave(item);
 }
 
@@ -220,7 +245,7 @@ void State::next_blocks(const std::string& job_path, int number) {
   Run* run = find_run(job_path, number);
   if (run == nullptr || !run->building || run->stopped) return;
   const Job& job = jobs.at(job_path);
-  const auto count = static_cast<int>(blocks_of(job).size());
+  const auto count = static_cast<int>(block_count(job));
   if (run->next_block >= count) return;
   queue_block(*run, run->next_block++);
   // Branches come one after the other: the queue looks in between (recording 23).
@@ -229,7 +254,7 @@ void State::next_blocks(const std::string& job_path, int number) {
 }
 
 void State::queue_block(Run& run, int block) {
-  const NodeBlock body = blocks_of(jobs.at(run.job))[static_cast<std::size_t>(block)];
+  const NodeBlock body = block_of(jobs.at(run.job), block);
   Item item;
   item.job = run.job;
   item.is_block = true;

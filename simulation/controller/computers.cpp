@@ -7,14 +7,18 @@ namespace skep::controller_sim {
 
 using State = ControllerModel::State;
 
-const OfflineFlag* State::flag_of(const Computer& computer) const {
-  if (!flag_in_node) return computer.offline ? &*computer.offline : nullptr;
+const Node* State::node_of(const Computer& computer) const {
   const auto node = nodes.find(computer.name);
-  return node != nodes.end() && node->second.offline ? &*node->second.offline : nullptr;
+  return node == nodes.end() ? nullptr : &node->second;
 }
 
-bool State::offline(const Computer& computer) const {
-  if (flag_of(computer) != nullptr) return true;
+const OfflineFlag* State::flag_of(const Computer& computer, const Node* node) const {
+  if (!flag_in_node) return computer.offline ? &*computer.offline : nullptr;
+  return node != nullptr && node->offline ? &*node->offline : nullptr;
+}
+
+bool State::offline(const Computer& computer, const Node* node) const {
+  if (flag_of(computer, node) != nullptr) return true;
   return computer.name != built_in_name && computer.channel != Channel::online;
 }
 
@@ -35,6 +39,7 @@ void State::add_node(Node node) {
   const std::string name = node.name;
   const int executors = node.executors;
   const bool swarm = node.kind == NodeKind::swarm;
+  note_labels(node);
   nodes[name] = std::move(node);
   if (executors > 0) {
     Computer& computer =

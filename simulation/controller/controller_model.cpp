@@ -212,6 +212,9 @@ void ControllerModel::create_job(const JobSpec& spec) {
     state_->jobs.emplace(spec.path, Job{spec});
   } else {
     found->second.spec = spec;
+    for (auto& [id, item] : state_->items) {
+      if (item.job == spec.path) state_->describe(item);
+    }
   }
 }
 
@@ -224,15 +227,13 @@ void ControllerModel::delete_job(const std::string& path, Instant now) {
   for (const std::int64_t id : queued) state_->cancel(id);
   const auto found = state_->jobs.find(path);
   if (found == state_->jobs.end()) return;
-  const bool building = std::any_of(found->second.runs.begin(), found->second.runs.end(),
-                                    [](const Run& run) { return run.building; });
+  const bool building = !found->second.building.empty();
   const bool assigned = std::any_of(state_->occupations.begin(), state_->occupations.end(),
                                     [&](const auto& entry) { return entry.second.job == path; });
   if (building || assigned) return;  // Jenkins refuses too while it runs
   for (const std::int64_t id : queued) {
-    state_->items.erase(id);
-    auto& left = state_->left;
-    left.erase(std::remove(left.begin(), left.end(), id), left.end());
+    state_->forget_item(id);
+    std::erase(state_->left, id);
   }
   state_->jobs.erase(found);
 }
@@ -301,8 +302,58 @@ void ControllerModel::clear_faults() {
   state_->stale.clear();
 }
 
-const std::vector<BuildRecord>& ControllerModel::builds() const {
+const std::deque<BuildRecord>& ControllerModel::builds() const {
   return state_->records;
+}
+
+std::size_t ControllerModel::first_build() const {
+  return state_->first_record;
+}
+
+const BuildRecord* ControllerModel::build(std::size_t index) const {
+  const std::size_t first = state_->first_record;
+  return index < first || index - first >= state_->records.size() ? nullptr : &state_->records[index - first];
+}
+
+std::vector<std::size_t> ControllerModel::take_changed_builds() {
+  std::vector<std::size_t> changed(state_->changed_records.begin(), state_->changed_records.end());
+  state_->changed_records.clear();
+  return changed;
+}
+
+std::optional<std::uint64_t> ControllerModel::running_build_on(const std::string& node) const {
+  const auto found = state_->computers.find(node);
+  if (found == state_->computers.end()) return std::nullopt;
+  for (const auto& slot : found->second.slots) {
+    if (slot) return slot;
+  }
+  return std::nullopt;
+}
+
+void ControllerModel::forget_builds(std::size_t below) {
+  State& state = *state_;
+  below = std::min(below, state.first_record + state.records.size());
+  for (const auto& [id, occupation] : state.occupations) {
+    if (occupation.record) below = std::min(below, *occupation.record);
+  }
+  for (const std::size_t index : state.to_resume) below = std::min(below, index);
+  for (const auto& [id, item] : state.items) {
+    if (item.resumes && item.state != ItemState::left) below = std::min(below, *item.resumes);
+  }
+  for (; state.first_record < below; ++state.first_record) state.records.pop_front();
+  state.changed_records.erase(state.changed_records.begin(), state.changed_records.lower_bound(below));
+}
+
+bool ControllerModel::forget_job(const std::string& path) {
+  const auto found = state_->jobs.find(path);
+  if (found == state_->jobs.end()) return true;
+  const Job& job = found->second;
+  const bool is_running =
+      !job.building.empty() ||
+      std::any_of(job.runs.begin(), job.runs.end(), [](const Run& run) { return run.occupations != 0; });
+  if (is_running || job.open_items != 0) return false;
+  state_->jobs.erase(found);
+  return true;
 }
 
 std::size_t ControllerModel::queue_length() const {

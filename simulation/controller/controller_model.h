@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -82,6 +83,8 @@ struct Options {
   Duration branch_start = milliseconds(10);   // from one parallel branch's block to the next one's
   Duration trim_labels_every = minutes(5);
   Duration left_item_life = minutes(5);
+  /// "Discard old builds" of every job: how many runs it keeps besides those that run. Unset: all.
+  std::optional<std::size_t> runs_kept{};
   Duration resume_timeout = minutes(5);  // re-queued pipeline block waits that long for its node
 };
 
@@ -171,6 +174,8 @@ struct Fault {
   std::optional<int> remaining{};  // unset: until cleared
 };
 
+class DirectCalls;
+
 class ControllerModel {
  public:
   ControllerModel(Options options, Instant now, WallTime wall = {});
@@ -218,16 +223,34 @@ class ControllerModel {
   void clear_faults();
 
   // --- truth
-  const std::vector<BuildRecord>& builds() const;
+  /// In the order of their starts, without those that forget_builds() took. An index counts all builds that
+  /// ever were, so it stays the same build's: builds().front() has first_build().
+  const std::deque<BuildRecord>& builds() const;
+  std::size_t first_build() const;
+  /// nullptr: forgotten, or not there yet.
+  const BuildRecord* build(std::size_t index) const;
+  /// Indexes of the builds that were started, resumed or ended since the last call, each once, in order.
+  std::vector<std::size_t> take_changed_builds();
+  /// Id of the build that runs on this node or is assigned to it, also while only its Computer is left. Of
+  /// several executors the first that is busy counts.
+  std::optional<std::uint64_t> running_build_on(const std::string& node) const;
   std::size_t queue_length() const;
   std::vector<std::string> node_names() const;       // without the built-in node
   bool agent_online(const std::string& name) const;  // has a channel
   std::string secret_of(const std::string& name) const;
   std::string session() const;
 
+  // --- forgetting, for a life that is longer than memory. Nothing that still goes on is touched.
+  /// Builds with a smaller index, up to the first one that occupies an executor or waits to go on.
+  void forget_builds(std::size_t below);
+  /// A job that will not come again, with all its runs: true when it is gone (or never was), false while an
+  /// item, an executor or a run of it is there. Unlike delete_job() it cancels nothing.
+  bool forget_job(const std::string& path);
+
   struct State;
 
  private:
+  friend class DirectCalls;  // asks State what HTTP would, see direct.h
   std::unique_ptr<State> state_;
 };
 

@@ -1,8 +1,12 @@
-// What the Jenkins adapter (scheduler/jenkins/jenkins_controller) makes of a controller, without HTTP, texts and
-// JSON in between: the same calls with the same facts and errors, straight out of the model. For the simulator,
-// which asks a million times; a contract test lets both stand side by side over random lives of a controller.
+// What the Jenkins adapter (scheduler/jenkins/jenkins_controller) makes of a controller, without HTTP, texts
+// and JSON in between: the same calls with the same facts and errors, straight out of the model. For the
+// simulator, which asks a million times; a contract test lets both stand side by side over random lives of a
+// controller.
 //
-// A call happens at one instant; what the network does to it is the caller's. Pure, not thread-safe.
+// A call happens at one instant; what the network does to it, and Fault, is the caller's. Messages and
+// warnings are shorter than the adapter's, and QueueItem::why is filled only where somebody reads it: for a
+// blocked item, and for one whose label no better source tells. Names of throw-away nodes come from a
+// counter, not from a clock. Pure, not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +24,8 @@ class DirectCalls {
   DirectCalls(ControllerModel& model, scheduler::ControllerConfig config, std::string farm, std::string user);
   ~DirectCalls();
 
-  // As JenkinsController's. While a restart is in its first part every call is refused (try_again,
-  // unavailable); in its second part it is answered 503.
+  // As JenkinsController's. While a restart is under way every call is refused or answered 503: orders fail
+  // with try_again, reads with unknown, both with unavailable.
   Result<scheduler::ControllerProfile> profile(Instant now);
   Result<scheduler::QueueSnapshot> read_queue(Instant now);
   Result<scheduler::NodesSnapshot> read_nodes(Instant now);

@@ -12,16 +12,18 @@ std::string quoted(std::string_view name) {
   return "\xE2\x80\x98" + std::string(name) + "\xE2\x80\x99";
 }
 
-std::vector<std::string> State::label_words(const Node& node) const {
-  const LabelSet parsed = parse_label_set(node.label_text);
-  std::vector<std::string> words(parsed.begin(), parsed.end());
-  words.push_back(node.kind == NodeKind::built_in ? "built-in" : node.name);
-  return words;
+std::optional<std::string> label_expression_text(const std::string& label) {
+  if (is_any_node_text(label)) return std::nullopt;
+  if (LabelExpression::parse(label).has_value()) return label;
+  return LabelExpression::from_job(label).expression();
 }
 
-LabelSet State::label_set(const Node& node) const {
-  const std::vector<std::string> words = label_words(node);
-  return LabelSet(words.begin(), words.end());
+void note_labels(Node& node) {
+  node.labels = parse_label_set(node.label_text);
+  std::vector<std::string> words(node.labels.begin(), node.labels.end());
+  words.push_back(node.kind == NodeKind::built_in ? "built-in" : node.name);
+  node.labels.insert(words.back());
+  node.shown_labels = java_set_order(words);
 }
 
 CachedLabel& State::label(const std::string& text) {
@@ -34,14 +36,14 @@ const std::vector<std::string>& State::label_nodes(CachedLabel& cached) {
   if (!cached.nodes) {
     cached.nodes.emplace();
     for (const auto& [name, node] : nodes) {
-      if (cached.expression.matches(label_set(node))) cached.nodes->push_back(name);
+      if (cached.expression.matches(node.labels)) cached.nodes->push_back(name);
     }
   }
   return *cached.nodes;
 }
 
 std::set<std::string, std::less<>> State::touched_labels(const Node& node) const {
-  std::set<std::string, std::less<>> touched = label_set(node);
+  std::set<std::string, std::less<>> touched = node.labels;
   if (flag_in_node) touched.insert(node.previous_labels.begin(), node.previous_labels.end());
   return touched;
 }
@@ -53,7 +55,7 @@ void State::trim_labels(const std::set<std::string, std::less<>>& touched) {
 }
 
 void State::trim_all_labels() {
-  for (auto& [text, cached] : labels) cached.nodes.reset();
+  labels.clear();
 }
 
 bool State::label_offline(CachedLabel& cached) {

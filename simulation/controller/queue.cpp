@@ -33,6 +33,8 @@ std::int64_t State::enqueue(Item item) {
   item.queued_ms = wall_ms(clock);
   item.due_ms = wall_ms(item.due);
   if (item.due > clock) at(item.due, {EventKind::maintain});
+  describe(item);
+  if (const auto job = jobs.find(item.job); job != jobs.end()) job->second.open_items += 1;
   const std::int64_t id = item.id;
   const auto later = [&](Instant due, std::int64_t each) { return due < items.at(each).due; };
   waiting.insert(std::upper_bound(waiting.begin(), waiting.end(), item.due, later), id);
@@ -70,7 +72,36 @@ std::optional<std::int64_t> State::schedule(const std::string& path, const Param
   return id;
 }
 
+/// Counts what block_reason() asks for.
+void State::claim(const Item& item, int change) {
+  const auto job = item.is_block ? jobs.end() : jobs.find(item.job);
+  if (job != jobs.end()) job->second.claimed_items += change;
+}
+
+/// What a reader gets of its task. Again when the job is configured anew.
+void State::describe(Item& item) const {
+  item.shown_name = task_display_name(item);
+  item.shown_path = job_url(item.job);
+  item.label_field.reset();
+  if (item.is_block) item.shown_path += std::to_string(item.run) + "/";
+  const auto job = jobs.find(item.job);
+  if (job == jobs.end() || item.is_block || job->second.spec.kind != JobKind::freestyle) return;
+  item.label_field = label_expression_text(job->second.spec.label).value_or("");
+}
+
+/// An item that is in no list any more.
+void State::forget_item(std::int64_t id) {
+  const auto found = items.find(id);
+  const Item& item = found->second;
+  const auto job = jobs.find(item.job);
+  if (job != jobs.end() && item.state != ItemState::left) job->second.open_items -= 1;
+  const auto last = last_scheduled.find({item.job, item.parameters});
+  if (last != last_scheduled.end() && last->second == id) last_scheduled.erase(last);
+  items.erase(found);
+}
+
 void State::remove_from_lists(const Item& item) {
+  if (item.state == ItemState::buildable || item.state == ItemState::pending) claim(item, -1);
   switch (item.state) {
     case ItemState::waiting:
       return erase_id(waiting, item.id);
@@ -94,12 +125,14 @@ void State::make_buildable(Item& item) {
     item.buildable_ms = wall_ms(clock);
   }
   buildable.push_back(item.id);
+  claim(item, 1);
   report_item("buildable", item);
 }
 
 void State::leave(Item& item) {
   remove_from_lists(item);
   if (item.resumes) resume_items.erase(item.label);
+  if (const auto job = jobs.find(item.job); job != jobs.end()) job->second.open_items -= 1;
   item.state = ItemState::left;
   item.left_at = clock;
   left.push_back(item.id);
@@ -116,8 +149,9 @@ bool State::cancel(std::int64_t id) {
   leave(item);
   if (item.is_block) {
     if (item.resumes) {
-      records[*item.resumes].result = "ABORTED";
-      records[*item.resumes].ended_at = clock;
+      record(*item.resumes).result = "ABORTED";
+      record(*item.resumes).ended_at = clock;
+      changed_records.insert(*item.resumes);
     }
     if (Run* run = find_run(item.job, item.run)) block_over(*run, "ABORTED");
   }
@@ -125,14 +159,10 @@ bool State::cancel(std::int64_t id) {
 }
 
 void State::expire_left_items() {
-  const auto expired = [&](std::int64_t id) {
-    return items.at(id).left_at + options.left_item_life <= clock;
-  };
-  for (const std::int64_t id : left) {
-    if (expired(id)) items.erase(id);
+  while (!left.empty() && items.at(left.front()).left_at + options.left_item_life <= clock) {
+    forget_item(left.front());
+    left.pop_front();
   }
-  left.erase(std::remove_if(left.begin(), left.end(), [&](std::int64_t id) { return items.count(id) == 0; }),
-             left.end());
 }
 
 std::optional<std::string> State::block_reason(const Item& item) const {
@@ -143,22 +173,15 @@ std::optional<std::string> State::block_reason(const Item& item) const {
   if (job.blocked)
     return "Upstream project " + quoted("upstream-of-" + leaf_name(item.job)) + " is already building";
   if (job.spec.concurrent) return std::nullopt;
-  for (const Run& run : job.runs) {
-    if (!run.building) continue;
+  if (!job.building.empty()) {
+    const int number = *job.building.begin();
+    const Run& run = job.runs[static_cast<std::size_t>(number - job.runs.front().number)];
     std::string eta = "N/A";
     const std::int64_t remaining = job.last_duration_ms - (wall_ms(clock) - run.started_ms);
     if (job.last_duration_ms >= 0 && remaining > 0) eta = time_span(remaining);
     return "Build #" + std::to_string(run.number) + " is already in progress (ETA: " + eta + ")";
   }
-  if (item.state != ItemState::buildable) {
-    const auto same_job = [&](std::int64_t id) {
-      return id != item.id && !items.at(id).is_block && items.at(id).job == item.job;
-    };
-    if (std::any_of(buildable.begin(), buildable.end(), same_job) ||
-        std::any_of(pending.begin(), pending.end(), same_job)) {
-      return "A build is already in progress";
-    }
-  }
+  if (item.state != ItemState::buildable && job.claimed_items > 0) return "A build is already in progress";
   return std::nullopt;
 }
 
@@ -191,10 +214,29 @@ void State::maintain() {
     }
   }
   if (quieting_down) return;
-  for (const std::int64_t id : std::vector<std::int64_t>(buildable)) maintain_buildable(id);
+  OffersByLabel offers;
+  for (const std::int64_t id : std::vector<std::int64_t>(buildable)) maintain_buildable(id, offers);
 }
 
-void State::maintain_buildable(std::int64_t id) {
+/// Which computers with a free slot would take it, and what the others say.
+Offers State::offers_to(const Item& item) {
+  Offers offers;
+  std::set<std::string> refusals;
+  for (auto& [name, computer] : computers) {
+    if (computer.doomed) continue;
+    const auto free = std::find(computer.slots.begin(), computer.slots.end(), std::nullopt);
+    if (free == computer.slots.end()) continue;
+    if (auto reason = refusal(item, computer)) {
+      refusals.insert(std::move(*reason));
+    } else {
+      offers.open.emplace_back(&computer, static_cast<std::size_t>(free - computer.slots.begin()));
+    }
+  }
+  offers.refusals = std::make_shared<const std::vector<std::string>>(refusals.begin(), refusals.end());
+  return offers;
+}
+
+void State::maintain_buildable(std::int64_t id, OffersByLabel& offers) {
   Item& item = items.at(id);
   if (const auto reason = block_reason(item)) {
     remove_from_lists(item);
@@ -204,27 +246,27 @@ void State::maintain_buildable(std::int64_t id) {
     report_item("blocked", item);
     return;
   }
-  std::set<std::string> refusals;
+  const std::string_view asked = any_node_item(item) ? std::string_view() : item.label;
+  auto offered = offers.find(asked);
+  // Where a block waits for its node again it is let past others: then each item is told something else.
+  if (offered == offers.end() || !resume_items.empty())
+    offered = offers.insert_or_assign(std::string(asked), offers_to(item)).first;
+  item.refusals = offered->second.refusals;
   Computer* best = nullptr;
   std::size_t best_slot = 0;
   std::string best_rank;
-  for (auto& [name, computer] : computers) {
-    const auto free = std::find(computer.slots.begin(), computer.slots.end(), std::nullopt);
-    if (free == computer.slots.end() || computer.doomed) continue;
-    if (const auto reason = refusal(item, computer)) {
-      refusals.insert(*reason);
-      continue;
-    }
+  for (const auto& [computer, slot] : offered->second.open) {
     // Jenkins spreads jobs by consistent hashing: the same job likes the same node.
-    const std::string rank = digest64(0, item.job, name);
+    std::string rank = digest64(0, item.job, computer->name);
     if (best == nullptr || rank < best_rank) {
-      best = &computer;
-      best_slot = static_cast<std::size_t>(free - computer.slots.begin());
-      best_rank = rank;
+      best = computer;
+      best_slot = slot;
+      best_rank = std::move(rank);
     }
   }
-  item.refusals.assign(refusals.begin(), refusals.end());
-  if (best != nullptr) assign(item, *best, best_slot);
+  if (best == nullptr) return;
+  offers.clear();
+  assign(item, *best, best_slot);
 }
 
 /// JobOffer.getCauseOfBlockage and Node.canTake, in their order.
@@ -235,7 +277,7 @@ std::optional<std::string> State::refusal(const Item& item, const Computer& comp
   if (!any_node_item(item)) {
     CachedLabel& cached = label(item.label);
     const std::vector<std::string>& names = label_nodes(cached);
-    if (std::find(names.begin(), names.end(), computer.name) == names.end()) {
+    if (!std::binary_search(names.begin(), names.end(), computer.name)) {
       return shown + " doesn\xE2\x80\x99t have label " + quoted(cached.expression.name());
     }
   } else if (node->second.exclusive) {
@@ -256,7 +298,7 @@ std::string State::cause_of_buildable(const Item& item) {
   if (quieting_down) return "Jenkins is about to shut down";
   const bool agents_exist = nodes.size() > 1;
   CachedLabel* cached = agents_exist && !any_node_item(item) ? &label(item.label) : nullptr;
-  if (!item.refusals.empty()) {
+  if (item.refusals && !item.refusals->empty()) {
     std::vector<std::string> names;
     if (cached != nullptr) {
       names = label_nodes(*cached);
@@ -265,7 +307,7 @@ std::string State::cause_of_buildable(const Item& item) {
     }
     if (idle_executors_of(names) > 0) {
       std::string joined;
-      for (const std::string& reason : item.refusals) joined += (joined.empty() ? "" : "; ") + reason;
+      for (const std::string& reason : *item.refusals) joined += (joined.empty() ? "" : "; ") + reason;
       return joined;
     }
   }
@@ -317,7 +359,7 @@ std::string State::task_display_name(const Item& item) const {
   const std::string run = full + " #" + std::to_string(item.run);
   const auto job = jobs.find(item.job);
   if (job != jobs.end()) {
-    const std::vector<NodeBlock> all = blocks_of(job->second);
+    const std::vector<NodeBlock>& all = job->second.spec.blocks;
     const auto index = static_cast<std::size_t>(item.block);
     if (index < all.size() && !all[index].enclosing_name.empty())
       return run + " (" + all[index].enclosing_name + ")";

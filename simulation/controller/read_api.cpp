@@ -32,13 +32,6 @@ const char* run_class(const Job& job) {
                                              : "org.jenkinsci.plugins.workflow.job.WorkflowRun";
 }
 
-/// As typed; a text that does not parse comes back quoted; null = any node.
-std::optional<std::string> label_expression_text(const std::string& label) {
-  if (is_any_node_text(label)) return std::nullopt;
-  if (LabelExpression::parse(label).has_value()) return label;
-  return LabelExpression::from_job(label).expression();
-}
-
 /// The class of a parsed label, from its weakest operator outside of parentheses and quotes.
 std::string label_class(const LabelExpression& label) {
   if (label.is_atom()) return "hudson.model.labels.LabelAtom";
@@ -300,7 +293,7 @@ void State::write_job(const std::string& path, const Job& job, JsonObject& out, 
   last_with("lastSuccessfulBuild", [](const Run& run) { return run.result == "SUCCESS"; });
   out.null("lastUnstableBuild");
   last_with("lastUnsuccessfulBuild", [](const Run& run) { return run.result != "SUCCESS"; });
-  out.number("nextBuildNumber", count == 0 ? 1 : job.runs.back().number + 1);
+  out.number("nextBuildNumber", job.next_number);
   out.empty_list("property");
   if (queued == nullptr) {
     out.null("queueItem");
@@ -321,9 +314,8 @@ void State::write_run(const Job& job, const Run& run, JsonObject& out, const Cal
   Item name_only;
   name_only.job = run.job;
   const auto neighbour = [&](std::string_view name, int number) {
-    const auto found = std::find_if(job.runs.begin(), job.runs.end(),
-                                    [&](const Run& each) { return each.number == number; });
-    if (found == job.runs.end()) {
+    const Run* found = find_run(run.job, number);
+    if (found == nullptr) {
       out.null(name);
     } else {
       out.object(name, {}, "", [&](JsonObject& body) { write_run(job, *found, body, caller); });

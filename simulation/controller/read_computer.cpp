@@ -105,7 +105,7 @@ void State::write_computer(const Computer& computer, JsonObject& out, const Call
   const bool is_offline = offline(computer);
   out.empty_list("actions");
   const std::vector<std::string> labels_shown =
-      node == nullptr ? std::vector<std::string>() : java_set_order(label_words(*node));
+      node == nullptr ? std::vector<std::string>() : node->shown_labels;
   out.list(
       "assignedLabels", {}, labels_shown.size(), [](std::size_t) { return ""; },
       [&](std::size_t i, JsonObject& label) { label.text("name", labels_shown[i], 2); });

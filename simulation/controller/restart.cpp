@@ -19,6 +19,7 @@ State::State(Options chosen, Instant now, WallTime wall)
   built_in.name = built_in_name;
   built_in.kind = NodeKind::built_in;
   built_in.executors = options.built_in_executors;
+  note_labels(built_in);
   nodes.emplace(built_in_name, std::move(built_in));
   Computer computer;
   computer.name = built_in_name;
@@ -142,6 +143,7 @@ void State::begin_restart(bool keep_queue, Duration down, Duration starting) {
       bounce(occupation);
     } else if (occupation.pipeline && !occupation.ending) {
       to_resume.push_back(*occupation.record);
+      if (Run* run = find_run(occupation.job, occupation.run)) run->occupations -= 1;
       for (auto& slot : computers.at(occupation.computer).slots) {
         if (slot == id) slot.reset();
       }
@@ -193,7 +195,7 @@ void State::come_up() {
       const Item item = items.at(id);
       remove_from_lists(item);
       if (item.resumes) resume_items.erase(item.label);
-      items.erase(id);
+      forget_item(id);
       if (Run* run = item.is_block && !item.resumes ? find_run(item.job, item.run) : nullptr) {
         run->open_blocks -= 1;
         run->next_block = std::min(run->next_block, item.block);
@@ -211,19 +213,19 @@ void State::come_up() {
 /// A block that ran waits for the node of that name again (ExecutorPickle), at most five minutes.
 void State::resume_blocks() {
   for (const std::size_t index : to_resume) {
-    const BuildRecord& record = records[index];
-    const Run* run = find_run(record.job, record.number);
+    const BuildRecord& interrupted = record(index);
+    const Run* run = find_run(interrupted.job, interrupted.number);
     if (run == nullptr || !run->building) continue;
     Item item;
-    item.job = record.job;
+    item.job = interrupted.job;
     item.is_block = true;
-    item.run = record.number;
-    item.block = record.block;
-    item.label = record.node;
+    item.run = interrupted.number;
+    item.block = interrupted.block;
+    item.label = interrupted.node;
     item.due = clock;
     item.resumes = index;
     const std::int64_t id = enqueue(std::move(item));
-    resume_items[record.node] = id;
+    resume_items[interrupted.node] = id;
     at(clock + options.resume_timeout, {EventKind::resume_timeout, static_cast<std::uint64_t>(id)});
   }
   to_resume.clear();

@@ -5,9 +5,14 @@
 // assignment.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
+#include <memory>
+#include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/labels/label_expression.h"
 #include "core/prng.h"
@@ -40,6 +45,42 @@ struct Node {
   std::string description{};
   Fields environment{};
   std::optional<OfflineFlag> offline{};  // element temporaryOfflineCause; since 2.482 this is the flag itself
+  // Made of kind, name and label_text by note_labels():
+  LabelSet labels{};
+  std::vector<std::string> shown_labels{};  // in the order in which Jenkins shows them
+};
+/// To be called whenever the label text of a node was set.
+void note_labels(Node& node);
+
+/// What a posted config.xml says.
+struct NodeConfig {
+  std::string label_text;
+  bool exclusive = false;
+  std::string remote_fs;
+  int executors = 1;
+  std::optional<OfflineFlag> offline{};
+};
+
+/// What createSlave is given.
+struct NewNode {
+  std::string name;
+  std::string hash;  // not empty: a part of the node's name
+  std::string labels;
+  std::string description;
+  std::string remote_fs;
+  Fields environment{};
+  bool exclusive = true;
+  int executors = 1;
+  bool keep = false;
+  bool replaces = false;      // deleteExistingClients
+  bool is_malformed = false;  // a field that the plugin cannot read
+};
+
+/// How an order ended, before it is told as a page.
+enum class Ending { done, denied, no_node, bad_name, bad_field, exists };
+struct Verdict {
+  Ending ending = Ending::done;
+  std::string text{};  // denied: the permission; bad_name, exists: what is told; a new node: its full name
 };
 
 enum class Channel { none, connecting, online };
@@ -52,8 +93,9 @@ struct Occupation {
   std::string job;
   int run = 0;  // 0 until the executable exists, for freestyle
   int block = 0;
-  bool running = false;  // false between t0 and t1
-  bool ending = false;   // its end is already an event
+  std::string build_path{};  // job/NAME/NUMBER/ of its executable
+  bool running = false;      // false between t0 and t1
+  bool ending = false;       // its end is already an event
   bool pipeline = false;
   std::optional<std::size_t> record{};
   std::optional<Instant> lost_at{};  // pipeline: when the channel went, until it is back
@@ -91,10 +133,15 @@ struct Item {
   Instant queued_at{}, due{}, left_at{};
   std::optional<Instant> buildable_at{};
   std::string block_reason{};
-  std::vector<std::string> refusals{};  // of the last maintenance pass
+  // Of the last maintenance pass; items of the same label share it.
+  std::shared_ptr<const std::vector<std::string>> refusals{};
   bool cancelled = false;
   std::optional<std::pair<std::string, int>> executable{};
   std::optional<std::size_t> resumes{};  // index of the BuildRecord that goes on
+  // Of the task, as a reader gets them; kept by describe():
+  std::string shown_name{};
+  std::string shown_path{};                  // job/NAME/ or job/NAME/NUMBER/
+  std::optional<std::string> label_field{};  // labelExpression, for a task that exports it
 };
 
 struct Run {
@@ -108,13 +155,18 @@ struct Run {
   std::string built_on{};
   int next_block = 0;
   int open_blocks = 0;
+  int occupations = 0;  // executors that run a part of it
   bool stopped = false;
   std::vector<std::string> console{};
 };
 
 struct Job {
   JobSpec spec;
-  std::vector<Run> runs{};
+  std::deque<Run> runs{};  // numbers without a gap; old ones may be discarded
+  int next_number = 1;
+  std::set<int> building{};  // numbers
+  int open_items = 0;        // of all kinds, left ones excluded
+  int claimed_items = 0;     // buildable or pending, node blocks excluded
   bool blocked = false;
   std::int64_t last_duration_ms = -1;
 };
@@ -123,6 +175,13 @@ struct CachedLabel {
   LabelExpression expression;
   std::optional<std::vector<std::string>> nodes{};  // as computed when last asked after a reset
 };
+
+/// What a maintenance pass can offer to the items of one label, until it assigns one.
+struct Offers {
+  std::vector<std::pair<Computer*, std::size_t>> open{};  // with its first free slot
+  std::shared_ptr<const std::vector<std::string>> refusals{};
+};
+using OffersByLabel = std::map<std::string, Offers, std::less<>>;
 
 enum class EventKind {
   maintain,
@@ -206,6 +265,7 @@ struct ControllerModel::State {
 
   Phase phase = Phase::up;
   int starts = 0;
+  int direct_callers = 0;  // how many DirectCalls were made: they share no names
   std::string session_id;
   bool quieting_down = false;
 
@@ -215,11 +275,14 @@ struct ControllerModel::State {
   std::map<std::uint64_t, Occupation> occupations;
   std::uint64_t next_occupation = 1;
   std::uint64_t next_connection = 1;
-  std::vector<BuildRecord> records;
+  std::deque<BuildRecord> records;
+  std::size_t first_record = 0;  // index of records.front(): older ones are forgotten
+  std::set<std::size_t> changed_records;
 
   std::map<std::string, Job> jobs;
   std::map<std::int64_t, Item> items;  // by id; order of arrival in a list is `order`
-  std::vector<std::int64_t> waiting, blocked, buildable, pending, left;
+  std::vector<std::int64_t> waiting, blocked, buildable, pending;
+  std::deque<std::int64_t> left;  // in the order in which they left
   std::int64_t next_item = 1;
   std::map<std::pair<std::string, Parameters>, std::int64_t> last_scheduled;  // for folding
   std::map<std::string, std::int64_t> resume_items;  // by node: block that waits for it after a restart
@@ -246,9 +309,6 @@ struct ControllerModel::State {
   void run_event(const Event& event);
 
   // --- labels
-  std::vector<std::string> label_words(
-      const Node& node) const;  // configured and self label, order of insertion
-  LabelSet label_set(const Node& node) const;
   CachedLabel& label(const std::string& text);
   const std::vector<std::string>& label_nodes(CachedLabel& cached);
   void trim_labels(const std::set<std::string, std::less<>>& touched);
@@ -258,8 +318,12 @@ struct ControllerModel::State {
   std::set<std::string, std::less<>> touched_labels(const Node& node) const;
 
   // --- computers
-  bool offline(const Computer& computer) const;
-  const OfflineFlag* flag_of(const Computer& computer) const;
+  const Node* node_of(const Computer& computer) const;
+  bool offline(const Computer& computer) const { return offline(computer, node_of(computer)); }
+  const OfflineFlag* flag_of(const Computer& computer) const { return flag_of(computer, node_of(computer)); }
+  // With its node at hand, if it has one:
+  bool offline(const Computer& computer, const Node* node) const;
+  const OfflineFlag* flag_of(const Computer& computer, const Node* node) const;
   bool idle(const Computer& computer) const;
   std::string display_name(const std::string& node_name) const;
   void add_node(Node node);
@@ -277,12 +341,16 @@ struct ControllerModel::State {
                                        std::optional<Duration> quiet, const std::string& user);
   bool cancel(std::int64_t id);
   void maintain();
-  void maintain_buildable(std::int64_t id);
+  void maintain_buildable(std::int64_t id, OffersByLabel& offers);
+  Offers offers_to(const Item& item);
   std::optional<std::string> block_reason(const Item& item) const;
   std::optional<std::string> refusal(const Item& item, const Computer& computer);
   void make_buildable(Item& item);
   void leave(Item& item);
+  void claim(const Item& item, int change);
   void remove_from_lists(const Item& item);
+  void describe(Item& item) const;
+  void forget_item(std::int64_t id);
   std::string why(const Item& item);
   std::string cause_of_buildable(const Item& item);
   bool stuck(const Item& item);
@@ -303,7 +371,11 @@ struct ControllerModel::State {
   Run* find_run(const std::string& job, int number);
   void stop_run(const std::string& job, int number);
   void lost_agent_timeout(std::uint64_t occupation);
-  std::vector<NodeBlock> blocks_of(const Job& job) const;
+  std::size_t block_count(const Job& job) const;
+  NodeBlock block_of(const Job& job, int block) const;
+  BuildRecord& record(std::size_t index) { return records[index - first_record]; }
+  void begin_run(Job& job, Run run);
+  void discard_old_runs(Job& job);
   std::vector<Hook> hooks_for(const Computer& computer) const;
   void report(const std::string& text);
   void report_item(std::string_view kind, const Item& item);
@@ -370,6 +442,12 @@ struct ControllerModel::State {
   std::vector<std::int64_t> visible_items() const;
   std::string job_url(const std::string& path) const;  // relative: job/Team%20A/job/p/
 
+  // --- orders, however they arrive
+  Verdict order_offline(const Caller& caller, Computer& computer, bool toggle, const std::string& message);
+  Verdict order_delete(const Caller& caller, const std::string& name);
+  Verdict order_create(const Caller& caller, const NewNode& wanted);
+  void apply_config(Node& node, NodeConfig config);
+
   // --- what is posted
   HttpReply change_offline(const ParsedRequest& request, const std::string& name, bool toggle);
   HttpReply delete_computer(const ParsedRequest& request, const std::string& name);
@@ -391,6 +469,8 @@ struct ControllerModel::State {
   HttpReply apply_fault(const Fault& fault, const HttpRequest& request);
 };
 
+/// A job's labelExpression: as typed; a text that does not parse comes back quoted; null = any node.
+std::optional<std::string> label_expression_text(const std::string& label);
 /// The texts in which Jenkins puts names between quotes (U+2018, U+2019).
 std::string quoted(std::string_view name);
 

@@ -47,42 +47,30 @@ HttpReply State::route_swarm(const ParsedRequest& request) {
   return not_found();
 }
 
-HttpReply State::create_slave(const ParsedRequest& request) {
-  if (auto refused = require(request, "Agent/Create")) return *refused;
-  if (auto refused = require(request, "Agent/Connect")) return *refused;
-  const Fields& given = request.parameters;
-  const std::size_t page_size = flag_in_node ? 7353 : 8140;
-  const std::string base = field_or(given, "name", "");
-  if (const auto problem = bad_name(base)) return failure(*problem);
-  const std::string mode = field_or(given, "mode", "");
-  if (mode != "NORMAL" && mode != "EXCLUSIVE") return server_error(500, page_size);
-  if (find_field(given, "toolLocation")) return server_error(500, page_size);  // no tool is configured here
-  const std::string hash = field_or(given, "hash", "");
-  const std::string name = hash.empty() ? base : base + "-" + hash;
-  if (name.size() > 255) return server_error(500, page_size);
-  const bool replace = field_or(given, "deleteExistingClients", "false") == "true";
+Verdict State::order_create(const Caller& caller, const NewNode& wanted) {
+  for (const char* const permission : {"Agent/Create", "Agent/Connect"}) {
+    if (!has(caller, permission)) return {Ending::denied, permission};
+  }
+  if (auto problem = bad_name(wanted.name)) return {Ending::bad_name, std::move(*problem)};
+  const std::string name = wanted.hash.empty() ? wanted.name : wanted.name + "-" + wanted.hash;
+  if (wanted.is_malformed || name.size() > 255) return {Ending::bad_field};
   const auto existing = nodes.find(name);
-  if (existing != nodes.end() && !replace) {
+  if (existing != nodes.end() && !wanted.replaces) {
     const auto computer = computers.find(name);
-    if (hash.empty()) return plain(409, odd_plain, "Agent \"" + name + "\" already exists.\n");
-    if (computer != computers.end() && !offline(computer->second)) {
-      return plain(409, odd_plain, "Agent \"" + name + "\" is already created and on-line.\n");
-    }
+    if (wanted.hash.empty()) return {Ending::exists, "already exists"};
+    if (computer != computers.end() && !offline(computer->second))
+      return {Ending::exists, "is already created and on-line"};
   }
   Node node;
   node.name = name;
-  const std::string labels_given = field_or(given, "labels", "");
-  node.label_text = labels_given.empty() ? "swarm" : "swarm " + labels_given;
-  node.exclusive = mode == "EXCLUSIVE";
-  node.executors = parse_int(field_or(given, "executors", "0"));
-  node.keep = field_or(given, "keepDisconnectedClients", "false") == "true";
-  node.remote_fs = field_or(given, "remoteFsRoot", "");
+  node.label_text = wanted.labels.empty() ? "swarm" : "swarm " + wanted.labels;
+  node.exclusive = wanted.exclusive;
+  node.executors = wanted.executors;
+  node.keep = wanted.keep;
+  node.remote_fs = wanted.remote_fs;
   node.description = "Swarm agent from 127.0.0.1";
-  const std::string description = field_or(given, "description", "");
-  if (!description.empty()) node.description += ": " + description;
-  for (const auto& [key, value] : given) {
-    if (key == "environmentVariable") node.environment.emplace_back(key, value);
-  }
+  if (!wanted.description.empty()) node.description += ": " + wanted.description;
+  node.environment = wanted.environment;
   if (existing == nodes.end()) {
     add_node(std::move(node));
   } else {
@@ -90,14 +78,51 @@ HttpReply State::create_slave(const ParsedRequest& request) {
     // follows.
     auto touched = touched_labels(existing->second);
     node.previous_labels = touched;
+    note_labels(node);
     existing->second = std::move(node);
     touched.merge(touched_labels(existing->second));
     trim_labels(touched);
   }
-  HttpReply reply =
-      plain(200, "text/plain;charset=iso-8859-1",
-            java_properties({{"name", name}, {"secret", secret_of(name)}}, WallTime{wall_ms(clock)}));
-  return reply;
+  return {Ending::done, name};
+}
+
+HttpReply State::create_slave(const ParsedRequest& request) {
+  const Fields& given = request.parameters;
+  const std::string mode = field_or(given, "mode", "");
+  NewNode wanted;
+  wanted.name = field_or(given, "name", "");
+  wanted.hash = field_or(given, "hash", "");
+  wanted.labels = field_or(given, "labels", "");
+  wanted.description = field_or(given, "description", "");
+  wanted.remote_fs = field_or(given, "remoteFsRoot", "");
+  wanted.exclusive = mode == "EXCLUSIVE";
+  wanted.executors = parse_int(field_or(given, "executors", "0"));
+  wanted.keep = field_or(given, "keepDisconnectedClients", "false") == "true";
+  wanted.replaces = field_or(given, "deleteExistingClients", "false") == "true";
+  const bool is_mode = mode == "NORMAL" || mode == "EXCLUSIVE";
+  wanted.is_malformed = !is_mode || find_field(given, "toolLocation");  // no tool is configured here
+  for (const auto& [key, value] : given) {
+    if (key == "environmentVariable") wanted.environment.emplace_back(key, value);
+  }
+  const Verdict verdict = order_create(request.caller, wanted);
+  switch (verdict.ending) {
+    case Ending::denied:
+      return *require(request, verdict.text);
+    case Ending::bad_name:
+      return failure(verdict.text);
+    case Ending::bad_field:
+    case Ending::no_node:
+      return server_error(500, flag_in_node ? 7353 : 8140);
+    case Ending::exists: {
+      const std::string name = wanted.hash.empty() ? wanted.name : wanted.name + "-" + wanted.hash;
+      return plain(409, odd_plain, "Agent \"" + name + "\" " + verdict.text + ".\n");
+    }
+    case Ending::done:
+      break;
+  }
+  const std::string& name = verdict.text;
+  return plain(200, "text/plain;charset=iso-8859-1",
+               java_properties({{"name", name}, {"secret", secret_of(name)}}, WallTime{wall_ms(clock)}));
 }
 
 HttpReply State::slave_labels(const ParsedRequest& request, std::string_view action) {
@@ -109,7 +134,7 @@ HttpReply State::slave_labels(const ParsedRequest& request, std::string_view act
   std::vector<std::string> words = split_blanks(node.label_text);
   if (action != "get") {
     if (auto refused = require(request, "Agent/Configure")) return *refused;
-    for (const std::string& word : label_words(node)) node.previous_labels.insert(word);
+    node.previous_labels.insert(node.labels.begin(), node.labels.end());
     for (const std::string& word : split_blanks(field_or(request.parameters, "labels", ""))) {
       const auto position = std::find(words.begin(), words.end(), word);
       if (action == "add" && position == words.end()) words.push_back(word);
@@ -117,6 +142,7 @@ HttpReply State::slave_labels(const ParsedRequest& request, std::string_view act
     }
     node.label_text.clear();
     for (const std::string& word : words) node.label_text += (node.label_text.empty() ? "" : " ") + word;
+    note_labels(node);
     // node.setLabelString only: neither the label cache nor the queue hears of it (recording 07).
   }
   std::string shown;
