@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "scheduler/core/gate_looks.h"
 #include "scheduler/core/logic.h"
 
 namespace skep::scheduler::testing {
@@ -142,10 +143,7 @@ class World {
   QueueItem shown(const QueueItem& item) const;
   struct Watching {
     PollNode order;
-    Instant until{};
-    GateWatch seen;
-    std::optional<Instant> former;
-    bool was_open = false;
+    GateLooks looks;
     int incarnation = 0;
   };
   void watch(Watching w);

@@ -185,31 +185,19 @@ void World::watch(Watching w) {
 
 void World::watch_answered(Watching w, Instant started, std::optional<NodeFact> fact) {
   if (w.incarnation != incarnation_) return;
-  const bool is_quiet = fact && fact->is_idle && fact->builds.empty();
-  const bool is_shut = fact && fact->is_temporarily_offline;
-  const bool has_build = fact && !fact->builds.empty();
-  if (w.former) {
-    w.seen.longest_gap = std::max<Duration>(w.seen.longest_gap, now - *w.former);
-  } else {
-    w.seen.first_answer = now;
-  }
-  w.former = started;
-  if (is_quiet && w.seen.idle_started)
-    w.seen.longest_idle_gap = std::max<Duration>(w.seen.longest_idle_gap, now - *w.seen.idle_started);
-  if (is_quiet) w.seen.idle_started = started;
-  w.seen.was_assigned = w.seen.was_assigned || (fact && !is_quiet);
+  const GateLooks::Next next = w.looks.answered(std::move(fact), started, now, false);
+  if (next == GateLooks::Next::look) return later(w.order.pace, [this, w] { watch(w); });
   Duration closing = Duration::zero();
-  if (has_build && !is_shut && nodes.contains(w.order.node.text)) {
-    NodeFact& node = nodes.at(w.order.node.text).fact;
-    node.is_temporarily_offline = node.is_offline = true;
-    node.offline_reason = busy_reason;
-    closing = round_trip;
-    w.seen.closed = now + closing;
+  if (next == GateLooks::Next::close_busy) {
+    const auto node = nodes.find(w.order.node.text);
+    if (node != nodes.end()) {
+      node->second.fact.is_temporarily_offline = node->second.fact.is_offline = true;
+      node->second.fact.offline_reason = GateLooks::reason_of(next);
+      closing = round_trip;
+    }
+    w.looks.closed(node != nodes.end(), now + closing, false);
   }
-  const bool is_over = !fact || has_build || (w.was_open && is_shut) || now >= w.until;
-  if (is_over) return answer(closing, NodePolled{w.order.controller, w.order.node, started, fact, w.seen});
-  w.was_open = w.was_open || !is_shut;
-  later(w.order.pace, [this, w] { watch(w); });
+  answer(closing, w.looks.result());
 }
 
 void World::play_read(const Action& action) {
@@ -246,8 +234,7 @@ void World::play_read(const Action& action) {
       if (incarnation != incarnation_) return;
       if (!is_controller_up) return answer(round_trip, NodePolled{poll.controller, poll.node, now, down()});
       if (broken) return answer(round_trip, NodePolled{poll.controller, poll.node, now, broken->error});
-      if (watches && poll.is_gate_open)
-        return watch({poll, now + poll.watch_for, GateWatch{}, std::nullopt, false, incarnation});
+      if (watches && poll.is_gate_open) return watch({poll, GateLooks(poll, now), incarnation});
       std::optional<NodeFact> fact;
       if (nodes.contains(poll.node.text)) fact = nodes.at(poll.node.text).fact;
       answer(round_trip, NodePolled{poll.controller, poll.node, now, fact});
