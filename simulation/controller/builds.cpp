@@ -13,7 +13,8 @@ std::size_t State::block_count(const Job& job) const {
 }
 
 NodeBlock State::block_of(const Job& job, int block) const {
-  if (!job.spec.blocks.empty()) return job.spec.blocks.at(static_cast<std::size_t>(block));
+  const std::vector<NodeBlock>& all = job.spec.blocks;  // a job that was configured anew may have fewer
+  if (!all.empty()) return all[std::min(static_cast<std::size_t>(block), all.size() - 1)];
   return {job.spec.label, "", job.spec.duration, job.spec.command, job.spec.empty_block};
 }
 

@@ -183,7 +183,7 @@ void State::come_up() {
     }
   }
   labels.clear();
-  for (const std::int64_t id : left) items.erase(id);
+  for (const std::int64_t id : left) forget_item(id);
   left.clear();
   if (!restart_keeps_queue) {
     // A crash loses what was not yet saved: the last minute. Their ids are used again.
