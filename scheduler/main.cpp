@@ -68,7 +68,10 @@ int run(const std::string& config_file, const std::string& listen, skep::Epoch l
   }
   skep::scheduler::Daemon daemon(std::move(*config), config_file, listen);
   daemon.on_failure([&signals] { signals.interrupt(); });
-  if (lock) daemon.claim_epoch_with([&lock](skep::Epoch at_least) { return lock->claim_epoch(at_least); });
+  if (lock) {
+    daemon.claim_epoch_with([&lock](skep::Epoch at_least) { return lock->claim_epoch(at_least); });
+    daemon.act_while([&lock] { return lock->is_held(); });
+  }
   if (auto started = daemon.start(least_epoch); !started) return fail(started.error());
   if (prints_url) std::cout << "{\"listening\":\"" << daemon.url() << "\"}" << std::endl;
   serve(daemon, lock.get(), signals);

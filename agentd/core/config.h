@@ -23,6 +23,9 @@ struct LogicConfig {
   Resources capacity;                             // given to executors in all
   std::int64_t max_executors = 64;                // 1..10,000
 
+  /// How long a sandbox outlives its agent when no leader says what to do with it: after a restart of the
+  /// controller, a pipeline waits five minutes for its node.
+  Duration resume_window = minutes(6);
   Duration forever_limit = hours(24);        // how long a busy executor outlives its lease at most
   Duration tombstone_keep = hours(1);        // how long an id that was seen gone is remembered
   std::size_t max_tombstones = 10'000;       // the oldest are forgotten first

@@ -144,6 +144,11 @@ void AgentdLogic::State::see_absent(Executor& executor) {
 
 void AgentdLogic::State::see_running(Executor& executor, const Sandbox& sandbox) {
   executor.agent = sandbox.agent;
+  if (sandbox.agent != AgentPhase::ended) {
+    executor.agent_ended_at.reset();
+  } else if (!executor.agent_ended_at) {
+    executor.agent_ended_at = now;
+  }
   executor.agent_attempt =
       sandbox.ticket_attempt != 0 ? sandbox.ticket_attempt : executor.record.ticket_attempt;
   executor.exit_code = sandbox.exit_code;

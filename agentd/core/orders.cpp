@@ -43,6 +43,11 @@ bool is_negative(const Resources& resources) {
                      [](const auto& entry) { return entry.second < 0; });
 }
 
+bool is_beyond_joining(const Executor& executor) {
+  return executor.state == ExecutorState::finished ||
+         (executor.state == ExecutorState::failed && executor.seen != SandboxState::running);
+}
+
 }  // namespace
 
 void AgentdLogic::State::reply(RequestId request, int status,
@@ -166,6 +171,7 @@ void AgentdLogic::State::accept(const OrderArrived& event) {
   executor.record.spec = order.spec;
   executor.record.epoch = order.epoch;
   executor.record.lease = order.lease;
+  executor.record.is_busy = order.is_busy;
   executor.record.ticket_attempt = order.ticket.attempt;
   executor.record.created_at = wall;
   executor.agent_attempt = order.ticket.attempt;
@@ -180,6 +186,17 @@ void AgentdLogic::State::accept(const OrderArrived& event) {
   reply_with_report(event.request, 202, executor);
 }
 
+/// Whether an agent was ever there we may have missed: the scheduler, who wants it to join again, knows
+/// better.
+void AgentdLogic::State::revive(Executor& executor) {
+  executor.record.state = IntentState::running;
+  executor.record.was_connected = true;
+  executor.record.message.clear();
+  executor.deadline.reset();
+  set_state(executor, ExecutorState::unknown);
+  set_state(executor, ExecutorState::idle);
+}
+
 /// The same id again: nothing new happens, unless a newer ticket is to be handed over.
 void AgentdLogic::State::repeat(const OrderArrived& event, Executor& executor) {
   const ExecutorOrder& order = event.order;
@@ -189,11 +206,11 @@ void AgentdLogic::State::repeat(const OrderArrived& event, Executor& executor) {
   if (executor.wants_gone) {
     error = Error::failed(ErrorCode::conflict,
                           "executor " + name + " is being destroyed; ids are never used again");
-  } else if (!(order.spec == executor.record.spec)) {
+  } else if (!is_newer_ticket && !(order.spec == executor.record.spec)) {
+    // One that joins again stays what it was made of, whatever its template says by now.
     error = Error::failed(ErrorCode::conflict, "executor " + name + " exists with another specification",
                           "destroy it, and order a new one under a new id");
-  } else if (is_newer_ticket &&
-             (executor.state == ExecutorState::failed || executor.state == ExecutorState::finished)) {
+  } else if (is_newer_ticket && is_beyond_joining(executor)) {
     error = Error::failed(ErrorCode::conflict, "executor " + name + " cannot join again: it has " +
                                                    std::string(to_string(executor.state)));
   } else if (is_newer_ticket) {
@@ -217,6 +234,7 @@ void AgentdLogic::State::repeat(const OrderArrived& event, Executor& executor) {
   if (is_newer_ticket) {
     executor.record.ticket_attempt = order.ticket.attempt;
     executor.delivery_ticket = order.ticket;
+    if (executor.state == ExecutorState::failed) revive(executor);
     explain(Level::info, "a new ticket arrived, attempt " + std::to_string(order.ticket.attempt),
             order.spec.id);
   }

@@ -15,6 +15,20 @@ bool is_over(const Executor& executor) {
          executor.agent == AgentPhase::ended;
 }
 
+/// Its agent is, or may any moment be, connected: then the controller may have given it a build, whatever
+/// the last leader still knew of it.
+bool may_run_build(const Executor& executor) {
+  const bool is_reached = executor.record.was_connected || executor.state == S::joining;
+  return executor.record.is_busy && is_reached && executor.state != S::failed;
+}
+
+/// After a restart of the controller a build goes on in the sandbox while its agent is away.
+std::optional<Instant> may_resume_until(const Executor& executor, Duration window) {
+  const bool is_alone = executor.agent == AgentPhase::ended && executor.seen == SandboxState::running;
+  if (!is_alone || !may_run_build(executor) || !executor.agent_ended_at) return std::nullopt;
+  return *executor.agent_ended_at + window;
+}
+
 bool is_worth_inspecting(const Executor& executor) {
   return executor.state != S::finished && executor.seen != SandboxState::absent;
 }
@@ -40,7 +54,9 @@ void AgentdLogic::State::check_deadlines(Executor& executor) {
 
 void AgentdLogic::State::check_lease(Executor& executor) {
   if (executor.wants_gone) return;
-  const bool is_unneeded = !executor.record.is_busy || (is_over(executor) && executor.call == 0);
+  const auto resumes = may_resume_until(executor, config.resume_window);
+  const bool is_left = is_over(executor) && executor.call == 0 && !(resumes && now < *resumes);
+  const bool is_unneeded = !may_run_build(executor) || is_left;
   if (on_stop == OnStop::remove) return begin_destroy(executor, "this host removes its executors");
   if (on_stop == OnStop::drain && is_unneeded) return begin_destroy(executor, "this host leaves");
   if (now < executor.lease_until) return;
@@ -52,7 +68,8 @@ void AgentdLogic::State::check_lease(Executor& executor) {
   } else if (now >= executor.lease_until + config.forever_limit) {
     begin_destroy(executor, "its lease ended " + duration_to_text(config.forever_limit) + " ago");
   } else if (is_news) {
-    explain(Level::warning, "lease ended, but a build was running: the executor is kept until its agent ends",
+    explain(Level::warning,
+            "lease ended, but a build may be running: the executor is kept until its agent ends",
             executor.id());
   }
 }
@@ -143,6 +160,8 @@ std::optional<Instant> AgentdLogic::State::due(const Executor& executor) const {
   if (!executor.wants_gone) {
     if (executor.deadline) consider(*executor.deadline);
     consider(executor.is_lease_expired ? executor.lease_until + config.forever_limit : executor.lease_until);
+    const auto resumes = may_resume_until(executor, config.resume_window);
+    if (executor.is_lease_expired && resumes && now < *resumes) consider(*resumes);
   }
   if (executor.call != 0 || on_stop == OnStop::keep || drivers.count(executor.record.spec.driver) == 0)
     return earliest;

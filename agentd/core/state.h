@@ -26,7 +26,8 @@ struct Executor {
   std::string trouble;  // what keeps a driver verb from succeeding, for people
   Instant lease_until;
   bool is_lease_expired = false;
-  std::optional<Instant> deadline;  // boot or join
+  std::optional<Instant> deadline;        // boot or join
+  std::optional<Instant> agent_ended_at;  // seen so first; its sandbox runs on
 
   // Wishes.
   bool is_record_due = false;  // `record` differs from what is durable
@@ -130,6 +131,7 @@ struct AgentdLogic::State {
   std::optional<Error> capacity_error(const ExecutorSpec& spec) const;
   void accept(const OrderArrived& event);
   void repeat(const OrderArrived& event, Executor& executor);
+  void revive(Executor& executor);
   std::optional<Error> check_epoch(Epoch epoch) const;
   void see_epoch(Epoch epoch);
   void reply(RequestId request, int status, std::variant<ExecutorReport, HostReport, LeaseReply, Error> body,

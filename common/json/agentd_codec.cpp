@@ -168,7 +168,8 @@ Json encode(const ExecutorOrder& order) {
             {"node_name", order.ticket.node_name},
             {"secret", order.ticket.secret},
             {"attempt", order.ticket.attempt}}},
-          {"lease_ms", to_ms(order.lease)}};
+          {"lease_ms", to_ms(order.lease)},
+          {"is_busy", order.is_busy}};
 }
 
 Json encode(const ExecutorReport& report) {
@@ -274,6 +275,7 @@ Result<ExecutorOrder> decode_executor_order(const Json& in) {
   fields.object("spec", out.spec, decode_executor_spec, true);
   fields.object("ticket", out.ticket, decode_ticket, true);
   fields.duration("lease_ms", out.lease);
+  fields.flag("is_busy", out.is_busy);
   return fields.result(std::move(out));
 }
 

@@ -32,7 +32,8 @@ const std::array<Row, executor_state_count>& table() {
       {S::destroying, "destroying", {S::gone, S::failed, S::unknown}},
       {S::gone, "gone", {}},
       {S::failed, "failed", {S::destroying, S::held, S::gone, S::unknown}},
-      {S::held, "held", {S::destroying, S::failed, S::unknown}},
+      // Without a gate a held node takes a build like any other.
+      {S::held, "held", {S::idle, S::busy, S::destroying, S::failed, S::unknown}},
       {S::unknown,
        "unknown",
        {S::ordered, S::creating, S::booting, S::joining, S::idle, S::busy, S::finished, S::destroying,

@@ -52,6 +52,7 @@ struct ExecutorOrder {
   ExecutorSpec spec;
   Ticket ticket;
   Duration lease = seconds(60);
+  bool is_busy = false;  // as LeaseRenewal::Entry::is_busy, until a renewal says otherwise
   friend bool operator==(const ExecutorOrder&, const ExecutorOrder&) = default;
 };
 
@@ -98,7 +99,9 @@ struct HostReport {
 struct LeaseRenewal {
   struct Entry {
     ExecutorId id;
-    bool is_busy = false;  // a busy one outlives a silent leader; the rest is removed when the lease ends
+    /// A build may run on it from its agent's connection on: such a one outlives a silent leader. The rest is
+    /// removed when the lease ends. A gate is opened only after this was acknowledged.
+    bool is_busy = false;
     friend bool operator==(const Entry&, const Entry&) = default;
   };
   Epoch epoch = 0;

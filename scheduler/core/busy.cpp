@@ -39,7 +39,7 @@ void LogicState::note_build(Executor& e, const std::string& path) {
     } else if (c != nullptr) {
       for (const auto& [id, entry] : c->demand.items()) {
         if (entry.item.path.empty() || !path.starts_with(entry.item.path)) continue;
-        e.is_freestyle = !entry.item.is_pipeline_block;
+        e.is_freestyle = !entry.item.is_pipeline_block && !entry.item.is_flow;
         break;
       }
     }
@@ -117,6 +117,15 @@ void LogicState::look_busy(Executor& e, Instant started) {
     e.lost_since.reset();  // it is back by itself
     touch(e);
   }
+  const bool is_reopened = is_gated(e) && e.gate == Gate::closed && started >= e.close_acked &&
+                           node.is_connected && !node.is_temporarily_offline;
+  if (is_reopened) {
+    e.was_reopened = true;
+    say(Level::warning, "the gate of a used executor was opened by somebody else; it is closed",
+        {{"executor", e.id().text}}, "reopened " + e.id().text);
+    begin_close(e, std::string(busy_reason));
+    return touch(e);
+  }
   if (is_running) {
     e.idle_reads = 0;
     return;
@@ -125,7 +134,8 @@ void LogicState::look_busy(Executor& e, Instant started) {
     const bool is_decisive = e.gate == Gate::closed && started >= e.close_acked;
     if (!is_decisive) return touch(e);
   }
-  ++e.idle_reads;
+  // A list may be older than it claims to be: it is a reason to look, and only a look at the node decides.
+  if (!is_reading_list_ || e.idle_reads == 0) ++e.idle_reads;
   e.quick_polls = 0;
   touch(e);
   if (e.idle_reads >= 2) build_over(e, e.record.builds_seen.size() > 1 ? "used: more than once" : "used");

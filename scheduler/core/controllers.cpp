@@ -194,14 +194,20 @@ bool LogicState::note_session(Controller& c, const std::string& session, Instant
   return true;
 }
 
+/// No build can have come: its gate was closed from before its agent was there, or there never was an agent.
+/// Asked while the profile of before the restart is still known.
+bool LogicState::was_never_open(const Executor& e) const {
+  if (!is_unused(e)) return false;
+  if (e.agent == AgentPhase::none && e.state() < ExecutorState::idle) return true;
+  const bool is_shut = e.gate == Gate::closed || e.gate == Gate::telling;
+  return is_gated(e) && is_shut && !e.is_adopted;
+}
+
 void LogicState::restart_session(Controller& c) {
   say(Level::warning,
       "the controller was restarted: its ephemeral nodes and their gates are gone; builds that can resume "
       "are waited for",
       {{"controller", c.config.name.text}, {"session", c.session}});
-  c.profile.reset();
-  c.profile_retry.reset();
-  c.is_profile_pending = false;
   c.consumed.clear();
   c.consumed_at.clear();
   c.orphan_sightings.clear();
@@ -221,7 +227,7 @@ void LogicState::restart_session(Controller& c) {
           e.is_resuming = false;
           set_state(e, ExecutorState::busy);
           lose_node(e);
-        } else if (is_unused(e)) {
+        } else if (was_never_open(e)) {
           finish(e, "unused: the controller was restarted");
         } else {
           // It was open: a build may have started on it, and a pipeline block would ask for it again.
@@ -240,6 +246,9 @@ void LogicState::restart_session(Controller& c) {
     e.is_node_known = false;
     touch(e);
   }
+  c.profile.reset();
+  c.profile_retry.reset();
+  c.is_profile_pending = false;
   replan();
 }
 

@@ -21,6 +21,7 @@ enum class Gate {
   unknown,  // an earlier leader's doing, or somebody else's
   closing,
   closed,
+  telling,  // its host is told that a build may come: only then it is opened
   opening,
   open,
 };
@@ -75,6 +76,7 @@ struct Executor {
 
   // Node
   bool is_node_known = false;
+  std::string node_session;      // of the controller, when the node was there for certain
   std::optional<NodeFact> node;  // with is_node_known: nullopt = seen absent
   Instant node_read{};           // when that read started
   bool is_poll_pending = false;
@@ -91,6 +93,10 @@ struct Executor {
   Call open;
   Instant open_answered{};
   std::optional<Offer> offer;
+  bool is_told_idle = false;         // its host would remove it at the end of its lease
+  CallId told_in = 0;                // renewal that says otherwise
+  bool was_found_open = false;       // by a leader that had not opened it
+  bool was_reopened = false;         // by somebody else, so that more than one build may have come
   Retry offer_retry;                 // openings that brought nothing
   std::optional<Instant> opened_at;  // sent; until the close is acknowledged
   std::int64_t gate_open_ms = 0;

@@ -162,8 +162,15 @@ void LogicState::advance(Executor& e) {
 void LogicState::fail(Executor& e, const std::string& why, bool is_hosts_fault) {
   const ExecutorState from = e.state();
   if (!is_legal_step(from, ExecutorState::failed) || from == ExecutorState::destroying) return;
-  forget_secret(e);
   e.end = "failed: " + why;
+  note_failure(e, why, is_hosts_fault);
+  set_state(e, ExecutorState::failed);
+  record(e);
+}
+
+void LogicState::note_failure(Executor& e, const std::string& why, bool is_hosts_fault) {
+  const ExecutorState from = e.state();
+  forget_secret(e);
   ++counters.launch_failures;
   Controller* c = controller_of(e);
   if (c != nullptr) {
@@ -183,8 +190,6 @@ void LogicState::fail(Executor& e, const std::string& why, bool is_hosts_fault) 
        {"template", e.record.template_name.text},
        {"state", std::string(to_string(from))}},
       "executor failed " + e.record.template_name.text + " " + e.record.host.text);
-  set_state(e, ExecutorState::failed);
-  record(e);
 }
 
 void LogicState::finish(Executor& e, const std::string& end) {

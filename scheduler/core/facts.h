@@ -35,6 +35,7 @@ struct QueueItem {
   std::string name;  // task's full display name
   std::string path;  // from "job/" on; "" if unknown
   bool is_pipeline_block = false;
+  bool is_flow = false;  // a pipeline itself, which runs on the controller; its path is that of all its runs
   ItemStage stage = ItemStage::buildable;
   LabelSource label_source = LabelSource::unresolved;
   std::optional<std::string> label;  // set and blank: any node

@@ -16,6 +16,7 @@ constexpr Duration assignment_grace = seconds(1);       // idle:false before the
 constexpr Duration blind_limit = milliseconds(500);     // no answer for so long: an open gate is closed
 constexpr Duration closely_watched = milliseconds(30);  // leaves room to the shortest build
 constexpr Duration close_resend = seconds(10);
+constexpr Duration telling_limit = seconds(10);  // as a call to a host
 const std::string reason_prefix = std::string(our_offline_prefix) + " ";
 
 bool is_open_or_opening(const Executor& e) {
@@ -39,6 +40,7 @@ bool LogicState::can_offer(const Executor& e) const {
       !e.node->is_idle)
     return false;
   if (is_draining(e)) return false;
+  if (e.is_told_idle && e.at->host == nullptr) return false;
   return e.gate == Gate::closed || !is_gated(e);
 }
 
@@ -51,18 +53,45 @@ void LogicState::open_gate(Controller& c, Executor& e, const DemandBook::Entry& 
   offer.item = item.item.id;
   offer.path = item.item.path;
   offer.is_pipeline_block = item.item.is_pipeline_block;
-  offer.since = offer.last_answer = offer.last_read = now;
+  offer.since = now;
   e.offer = offer;
+  ++c.open_gates;
+  if (e.is_told_idle) {
+    e.gate = Gate::telling;
+    e.told_in = 0;
+    e.at->host->is_lease_due = is_any_lease_due_ = true;
+    return touch(e);
+  }
+  send_opening(e);
+}
+
+void LogicState::send_opening(Executor& e) {
+  e.offer->since = e.offer->last_answer = e.offer->last_read = now;
   e.opened_at = e.idle_read = now;
   e.gate = Gate::opening;
   e.open = new_call();
-  ++c.open_gates;
   ++counters.gates_opened;
   emit(OpenGate{e.open.id, e.record.controller, e.id()});
   e.is_poll_pending = false;  // an older one would answer for the time before
   e.poll_retry.reset();
   e.quick_polls = 0;
   touch(e);
+}
+
+/// Its host knows now, or does not, that a build may run on it.
+void LogicState::told_busy(Executor& e, bool is_acknowledged) {
+  if (e.gate != Gate::telling) return;
+  e.gate = Gate::closed;
+  touch(e);
+  if (!is_acknowledged) return end_offer(e, true);
+  e.is_told_idle = false;
+  const Controller* c = controller_of(e);
+  const DemandBook::Entry* item = c == nullptr || !e.offer ? nullptr : c->demand.find(e.offer->item);
+  const bool is_wanted =
+      item != nullptr && item->item.stage == ItemStage::buildable && !item->item.is_stopping;
+  if (!is_wanted || e.state() != ExecutorState::idle || e.retiring || !is_known(*c))
+    return end_offer(e, false);
+  send_opening(e);
 }
 
 void LogicState::on_gate_opened(const GateOpened& event) {
@@ -175,10 +204,14 @@ void LogicState::advance_idle(Executor& e) {
     return;
   }
   if (!c->profile) return;  // after a restart: first see what it can do
+  if (e.gate == Gate::telling && now < e.offer->since + telling_limit)
+    return wake(e, e.offer->since + telling_limit);
+  if (e.gate == Gate::telling) return told_busy(e, false);
   if (is_gated(e) && (e.gate == Gate::unknown || e.gate == Gate::none))
     begin_close(e, reason_prefix + "waiting for its build");
   // An un-gated node must not get a build between our look at it and its deletion.
-  if (e.retiring && e.gate == Gate::none) begin_close(e, reason_prefix + "leaving");
+  if (e.retiring && (e.gate == Gate::none || e.gate == Gate::unknown))
+    begin_close(e, reason_prefix + "leaving");
   if (is_open_or_opening(e)) return advance_gate(e);
   if (e.gate == Gate::closing) {
     const bool is_others = e.node && is_foreign_offline(*e.node) && !e.offer && !e.open.is_pending();
@@ -272,6 +305,7 @@ void LogicState::look_gate(Executor& e) {
     say(Level::warning,
         "the gate of an executor was opened by somebody else; it is closed, and recycled unless a build runs",
         {{"executor", e.id().text}}, "reopened " + e.id().text);
+    e.was_reopened = true;
     if (!e.offer) e.retiring = "unused: its gate was opened by somebody else";
     return begin_close(e, reason_prefix + "waiting for its build");
   }

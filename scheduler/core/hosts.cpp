@@ -9,6 +9,7 @@ namespace skep::scheduler {
 namespace {
 
 constexpr Duration stray_again_after = seconds(30);
+constexpr Duration stray_grace = minutes(1);
 constexpr Duration report_wait = seconds(30);  // a blocking query answers at the latest after this long
 
 }  // namespace
@@ -167,8 +168,19 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
     }
     const auto node = c.nodes.find(report.id.text);
     const bool is_busy = node != c.nodes.end() && (!node->second.is_idle || !node->second.builds.empty());
-    if (is_busy && report.agent == AgentPhase::connected) return adopt(host.report.host, report, id);
+    // The host's word on the agent is a hint, the controller's decides.
+    if (is_busy && report.agent != AgentPhase::ended) return adopt(host.report.host, report, id);
+    if (!c.queue_poll.ok_started) return replan();
+    if (c.demand.item_for_node(report.id.text)) return adopt(host.report.host, report, id);
+    // Its node may stand open, by an earlier leader's doing or because it has no gate: closed and looked at
+    // first.
+    const bool is_there =
+        node != c.nodes.end() && (node->second.is_connected || report.agent == AgentPhase::connected);
+    if (is_there) return adopt_idle(host.report.host, report, id);
   }
+  // After a restart of a controller, a block takes a while to ask for its node again.
+  const Instant met = host.strays_met.try_emplace(report.id, now).first->second;
+  if (report.agent == AgentPhase::ended && now - met < stray_grace) return;
   const auto asked = host.strays.find(report.id);
   if (report.state == ExecutorState::destroying ||
       (asked != host.strays.end() && now < asked->second + stray_again_after))
@@ -179,7 +191,19 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
       {{"executor", report.id.text}, {"host", host.report.host.text}});
 }
 
-void LogicState::adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of) {
+void LogicState::adopt_idle(const HostId& host, const ExecutorReport& report, const ControllerId& of) {
+  Executor e = adopted(host, report, of);
+  e.record.state = ExecutorState::idle;
+  e.record.was_used = false;
+  e.retiring = "unused: no record knew it";
+  say(Level::warning,
+      "an executor that no record knows is closed, looked at and destroyed unless a build runs",
+      {{"executor", report.id.text}, {"host", host.text}});
+  record(e);
+  insert(std::move(e));
+}
+
+Executor LogicState::adopted(const HostId& host, const ExecutorReport& report, const ControllerId& of) {
   Executor e;
   e.record.id = report.id;
   e.record.template_name = report.template_name;
@@ -192,11 +216,19 @@ void LogicState::adopt(const HostId& host, const ExecutorReport& report, const C
   e.resources = report.resources;
   e.is_adopted = e.was_ordered = e.is_order_acked = e.was_seen_on_host = true;
   e.is_obsolete = true;
+  for (const auto& each : templates) {
+    if (each->name == report.template_name) e.spec = each;
+  }
   e.creation = Executor::Creation::done;
   e.agent = report.agent;
   e.attempt = report.ticket_attempt;
   e.planned_at = e.state_since = e.busy_since = now;
   e.gate = Gate::unknown;
+  return e;
+}
+
+void LogicState::adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of) {
+  Executor e = adopted(host, report, of);
   say(Level::warning, "a busy executor that no record knows is kept until its build is over",
       {{"executor", report.id.text}, {"host", host.text}});
   record(e);
@@ -206,6 +238,8 @@ void LogicState::adopt(const HostId& host, const ExecutorReport& report, const C
   if (node != c->nodes.end() && c->nodes_poll.ok_started) {
     const NodeFact fact = node->second;
     apply_node(kept, &fact, *c->nodes_poll.ok_started);
+  } else {
+    lose_node(kept);  // its block waits for it
   }
 }
 
@@ -264,15 +298,19 @@ void LogicState::advance_hosts() {
     RenewLeases renew;
     renew.renewal.epoch = epoch;
     renew.renewal.lease = config.lease;
+    const Call lease = new_call();
     for (const auto& [executor, e] : place.executors) {
       const bool is_over = !e->was_ordered || e->is_gone_on_host || e->state() >= ExecutorState::destroying;
       if (is_over && e->state() != ExecutorState::held) continue;
-      const bool is_busy = e->state() == ExecutorState::busy || e->state() == ExecutorState::held ||
-                           e->offer || e->is_resuming;
-      renew.renewal.executors.push_back({executor, is_busy});
+      // What waits behind a closed gate gets no build before its host was told; anything else may.
+      const bool is_idle =
+          e->state() == ExecutorState::idle && is_gated(*e) && e->gate == Gate::closed && !e->offer;
+      e->is_told_idle = e->is_told_idle || is_idle;
+      e->told_in = lease.id;
+      renew.renewal.executors.push_back({executor, !is_idle});
     }
     if (renew.renewal.executors.empty()) continue;
-    host.lease = new_call();
+    host.lease = lease;
     renew.call = host.lease.id;
     renew.host = id;
     emit(std::move(renew));
@@ -285,6 +323,9 @@ void LogicState::on_leases_renewed(const LeasesRenewed& event) {
   if (found == hosts.end() || found->second.lease.id != event.call) return;
   const Instant sent = found->second.lease.sent;
   found->second.lease = {};
+  for (const auto& [id, e] : place_of(event.host).executors) {
+    if (e->told_in == event.call) told_busy(*e, event.result.has_value());
+  }
   if (!event.result) {
     if (event.result.error().code == ErrorCode::stale_epoch)
       return fence(epoch + 1, "host " + event.host.text);

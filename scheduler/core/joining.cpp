@@ -67,6 +67,7 @@ void LogicState::on_node_created(const NodeCreated& event) {
   touch(*e);
   if (event.secret) {
     e->creation = Executor::Creation::done;
+    if (const Controller* c = controller_of(*e)) e->node_session = c->session;
     e->secret = *event.secret;
     return;
   }
@@ -123,6 +124,7 @@ void LogicState::send_order(Executor& e) {
   order.host = e.record.host;
   order.order.epoch = epoch;
   order.order.lease = config.lease;
+  order.order.is_busy = true;
   ExecutorSpec& spec = order.order.spec;
   spec.id = e.id();
   spec.template_name = e.record.template_name;
@@ -217,14 +219,15 @@ void LogicState::advance_coming(Executor& e) {
     set_state(e, ExecutorState::idle);
     e.retiring = "used: its build did not come back";
     e.gate = Gate::unknown;
+    e.was_reopened = true;
     return;
   } else if (!is_host_known(e.record.host) || (is_started && !is_known(*c))) {
     wake(e, now + seconds(1));  // nothing follows from what cannot be seen
   } else {
-    return fail(e,
-                is_started ? "its agent did not connect within " + duration_to_text(join)
-                           : "it did not start within " + duration_to_text(boot),
-                true);
+    return give_up(e,
+                   is_started ? "its agent did not connect within " + duration_to_text(join)
+                              : "it did not start within " + duration_to_text(boot),
+                   true);
   }
   // Without a gate nothing waits for us: the controller hands out the node itself, the common list tells.
   const bool is_worth_asking =
@@ -235,10 +238,35 @@ void LogicState::advance_coming(Executor& e) {
                                     c->config.gate_poll * (e.quick_polls == 0 ? 2 : 1 + e.quick_polls / 4)));
 }
 
+/// Without a gate the controller may have given it a build that we have not heard of: closed and looked at
+/// first.
+void LogicState::give_up(Executor& e, const std::string& why, bool is_hosts_fault) {
+  if (is_gated(e)) return fail(e, why, is_hosts_fault);
+  note_failure(e, why, is_hosts_fault);
+  if (e.state() != ExecutorState::joining) set_state(e, ExecutorState::joining);
+  set_state(e, ExecutorState::idle);
+  e.retiring = "failed: " + why;
+  e.gate = Gate::unknown;
+}
+
 void LogicState::look_joined(Executor& e) {
   Controller* c = controller_of(e);
-  if (c == nullptr || !e.node || e.is_resuming) return;
+  if (c == nullptr || !e.node) return;
   const NodeFact& node = *e.node;
+  if (e.is_resuming) {
+    // Its block went on and ended between two looks: the node stands open to anything that matches.
+    const bool is_over = node.is_connected && node.is_idle && c->queue_poll.is_ok &&
+                         c->queue_poll.ok_started && e.was_seen_on_host &&
+                         *c->queue_poll.ok_started >= e.create_answered &&
+                         !c->demand.item_for_node(e.id().text);
+    if (!is_over) return;
+    e.is_resuming = false;
+    e.was_reopened = true;
+    set_state(e, ExecutorState::idle);
+    e.retiring = "used: its build went on and ended";
+    e.gate = Gate::unknown;
+    return;
+  }
   if (is_gated(e)) {
     if (!node.is_connected) return;
     // An older read cannot know of the closing.

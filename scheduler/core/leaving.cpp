@@ -22,9 +22,19 @@ void LogicState::advance_end(Executor& e) {
 
 void LogicState::advance_held(Executor& e) {
   if (e.held_until && now < *e.held_until) return wake(e, *e.held_until);
+  const Controller* c = controller_of(e);
+  if (c != nullptr && !c->profile)
+    return wake(e, now + seconds(1));  // whether it has a gate is not known yet
   e.held_until.reset();
   e.record.held_until.reset();
   if (e.end.empty()) e.end = "unused: held until its time was over";
+  const bool is_seen_absent = e.is_node_known && !e.node;
+  if (c != nullptr && !is_gated(e) && !is_seen_absent) {
+    set_state(e, ExecutorState::idle);  // its node may be open: closed and looked at first
+    e.retiring = e.end;
+    e.gate = Gate::unknown;
+    return;
+  }
   start_destroying(e);
 }
 
@@ -123,7 +133,6 @@ void LogicState::on_executor_destroyed(const ExecutorDestroyed& event) {
 void LogicState::become_gone(Executor& e) {
   set_state(e, ExecutorState::gone);
   e.gone_at = now;
-  record(e);
   if (!e.record.was_used) ++counters.executors_unused;
   Audit audit;
   audit.record = e.record;
@@ -135,11 +144,12 @@ void LogicState::become_gone(Executor& e) {
   audit.is_violation = e.record.builds_seen.size() > 1;
   audit.gate_unwatched_ms = to_ms(e.gate_unwatched);
   // What an earlier leader opened was not watched by us, and a node that vanished was never seen closed.
-  const bool was_unwatched = e.gate_unwatched > shortest_build || e.opened_at ||
-                             (e.is_adopted && e.record.was_opened && is_gated(e));
+  const bool was_unwatched = e.gate_unwatched > shortest_build || e.opened_at || e.was_reopened ||
+                             (e.is_adopted && (e.record.was_opened || e.was_found_open) && is_gated(e));
   audit.may_hide_build = !audit.is_violation && was_unwatched;
   if (audit.may_hide_build) ++counters.unproven;
   emit(std::move(audit));
+  record(e);  // after it: killed in between, the audit is written twice, and not lost
 }
 
 }  // namespace skep::scheduler

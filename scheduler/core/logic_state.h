@@ -110,7 +110,8 @@ struct Host {
   Resources foreign_use;  // executors there that have no record
   std::int64_t foreign_count = 0;
   std::map<TemplateName, Breaker> breakers;
-  std::map<ExecutorId, Instant> strays;  // asked to destroy: not again for a while
+  std::map<ExecutorId, Instant> strays;      // asked to destroy: not again for a while
+  std::map<ExecutorId, Instant> strays_met;  // first report of each
 };
 
 /// A host as the plan sees it, also one that does not report: kept while it is in the farm or executors are
@@ -156,10 +157,13 @@ class LogicState {
   void wake(Executor& e, Instant when);
   void advance(Executor& e);
   void fail(Executor& e, const std::string& why, bool is_hosts_fault);
+  void note_failure(Executor& e, const std::string& why, bool is_hosts_fault);
+  void give_up(Executor& e, const std::string& why, bool is_hosts_fault);
   void finish(Executor& e, const std::string& end);
   bool is_host_known(const HostId& id) const;
   void follow(Executor& e);
   void unfollow(Executor& e);
+  bool was_never_open(const Executor& e) const;
   bool is_unused(const Executor& e) const { return !e.record.was_used && !e.offer; }
   void forget_secret(Executor& e) { e.secret.clear(); }
 
@@ -176,6 +180,8 @@ class LogicState {
 
   // gate.cpp
   void open_gate(Controller& c, Executor& e, const DemandBook::Entry& item);
+  void send_opening(Executor& e);
+  void told_busy(Executor& e, bool is_acknowledged);
   void begin_close(Executor& e, const std::string& why);
   bool ensure_closed(Executor& e);
   void on_gate_closed(const GateClosed& event);
@@ -239,6 +245,7 @@ class LogicState {
   void on_node_polled(const NodePolled& event);
   void apply_node(Executor& e, const NodeFact* fact, Instant started);
   void node_absent(Executor& e);
+  bool doubts_absence(const Controller& c, Executor& e);
   void taken_by_hook(Executor& e);
   void node_present(Executor& e);
   void sweep_orphans(Controller& c);
@@ -253,6 +260,8 @@ class LogicState {
   void missing_on_host(Executor& e, const std::string& why);
   void meet_stray(Host& host, const ExecutorReport& report);
   void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
+  void adopt_idle(const HostId& host, const ExecutorReport& report, const ControllerId& of);
+  Executor adopted(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   void advance_hosts();
   HostPlace& place_of(const HostId& id);
   void changed(HostPlace& place);
@@ -303,6 +312,8 @@ class LogicState {
   /// Those that a pass must look at: on their way, idle, or ended unused; not the many that run a build. In
   /// no order.
   std::vector<Executor*> in_play;
+  std::set<ExecutorId>
+      making_room;  // spare ones on their way out because jobs wait; no more until they are gone
   std::map<TemplateName, int> busy_of;  // executors in state busy
   std::vector<HostView> views;          // of `places`, in no order; kept in step by refresh_views
   Placements placements;                // over `views`
@@ -324,6 +335,7 @@ class LogicState {
   std::optional<Instant> extra_wake_;
   std::optional<Instant> plan_wake_;
   std::optional<Instant> lease_round_;
+  bool is_reading_list_ = false;  // of all nodes, not one node itself
   bool is_any_lease_due_ = false;
   std::vector<HostPlace*> changed_places_;
   std::vector<HostPlace*> view_places_;  // whose view each one is

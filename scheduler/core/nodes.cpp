@@ -30,11 +30,29 @@ void LogicState::on_nodes_read(const NodesRead& event) {
   for (auto& [id, e] : executors) {
     if (e.record.controller != event.controller || e.state() == ExecutorState::gone) continue;
     const auto found = c->nodes.find(id.text);
+    if (found == c->nodes.end() && doubts_absence(*c, e)) continue;
+    is_reading_list_ = true;
     apply_node(e, found == c->nodes.end() ? nullptr : &found->second, event.started);
+    is_reading_list_ = false;
   }
   advance_sentinel(*c);
   sweep_orphans(*c);
   replan();
+}
+
+/// A list may be older than it claims to be, so it cannot take away what was there for certain: the node
+/// itself is asked, or deleted all the same. True: the list tells nothing about it.
+bool LogicState::doubts_absence(const Controller& c, Executor& e) {
+  if (e.creation == Executor::Creation::unknown) {
+    look_soon(e, Duration::zero());
+    return true;
+  }
+  if (e.node_session != c.session || e.lost_since || e.is_resuming) return false;
+  if (e.state() >= ExecutorState::finished) return is_gated(e) && !e.delete_acked;
+  const bool is_told_by_agent = !is_gated(e) && e.agent == AgentPhase::ended;
+  if (e.creation != Executor::Creation::done || is_told_by_agent) return false;
+  look_soon(e, Duration::zero());
+  return true;
 }
 
 void LogicState::on_node_polled(const NodePolled& event) {
@@ -66,6 +84,7 @@ void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) 
   e.is_node_known = true;
   e.node_read = started;
   if (fact != nullptr) {
+    if (const Controller* c = controller_of(e)) e.node_session = c->session;
     e.node = *fact;
     node_present(e);
   } else {
@@ -97,20 +116,39 @@ void LogicState::node_absent(Executor& e) {
       // The hook removes a node when its build is over, which may be before we saw the node connected.
       const bool was_connected = e.agent == AgentPhase::connected ||
                                  (e.agent == AgentPhase::ended && e.agent_exit_code.value_or(1) == 0);
+      const Controller* c = controller_of(e);
+      // After a start of this leader: nothing is decided before the controller's profile and the host have
+      // told.
+      const bool is_heard = c != nullptr && c->profile && e.was_seen_on_host;
+      if (e.is_adopted && e.node_session.empty() && !is_heard) return;
+      const bool is_restarted = c != nullptr && e.node_session != c->session;
+      if (!is_gated(e) && is_restarted && e.agent != AgentPhase::none) {
+        // It may have run a build that now waits for its node.
+        mark_used(e);
+        become_busy(e);
+        return lose_node(e);
+      }
       if (is_gated(e) || !was_connected) return fail(e, "its node vanished before it joined", true);
       return taken_by_hook(e);
     }
     case ExecutorState::idle: {
-      if (e.retiring) return finish(e, *e.retiring);
-      if (!is_gated(e)) return taken_by_hook(e);
-      const bool may_have_run = e.offer || (e.record.was_opened && e.is_adopted);
+      const Controller* c = controller_of(e);
+      const bool is_restarted = c != nullptr && e.node_session != c->session;
+      const bool was_shut = is_gated(e) && e.gate == Gate::closed;
+      if (e.retiring && (was_shut || !is_restarted)) return finish(e, *e.retiring);
+      if (!is_gated(e) && !is_restarted) return taken_by_hook(e);
+      const bool may_have_run = e.offer || (e.record.was_opened && e.is_adopted) || !was_shut;
       if (!may_have_run) return finish(e, "unused: its node vanished");
       mark_used(e);
       become_busy(e);
       return lose_node(e);
     }
     case ExecutorState::busy: {
-      const bool is_hooks_doing = !is_gated(e) && !e.lost_since && e.agent_exit_code.value_or(0) == 0;
+      // A node that this leader has never seen may as well be gone because its controller restarted.
+      const Controller* c = controller_of(e);
+      const bool was_seen = c != nullptr && e.node_session == c->session;
+      const bool is_hooks_doing =
+          !is_gated(e) && !e.lost_since && was_seen && e.agent_exit_code.value_or(0) == 0;
       if (is_hooks_doing) return build_over(e, "used");
       return lose_node(e);
     }
@@ -124,6 +162,9 @@ void LogicState::node_absent(Executor& e) {
 
 void LogicState::node_present(Executor& e) {
   const NodeFact node = *e.node;
+  // Nobody of ours watched it while it stood open.
+  if (e.is_adopted && e.gate == Gate::unknown && !node.is_temporarily_offline)
+    e.was_found_open = e.was_found_open || node.is_connected || !node.is_idle;
   if (e.state() != ExecutorState::planned) {
     for (const std::string& build : node.builds) note_build(e, build);
   }
@@ -145,6 +186,10 @@ void LogicState::node_present(Executor& e) {
         become_busy(e);
       }
       return;
+    case ExecutorState::held:
+      if (is_gated(e) || node.is_idle) return;
+      mark_used(e);
+      return become_busy(e);
     case ExecutorState::busy:
       return look_busy(e, e.node_read);
     case ExecutorState::destroying: {

@@ -92,6 +92,7 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
     Executor e;
     e.record = given;
     e.is_adopted = true;
+    e.is_told_idle = true;  // by whoever led before, perhaps
     e.planned_at = e.state_since = e.deadline_from = e.busy_since = now;
     e.creation = Executor::Creation::done;
     e.gate = Gate::unknown;

@@ -115,9 +115,12 @@ class PlanPass {
   bool cover_item(Cursor& cursor);
   void cover(std::int64_t item, Executor* by) { c_.cover.push_back({item, by}); }
   void keep_minimum();
+  void make_room();
+  std::vector<Executor*> in_the_way_of(std::size_t index);
   void recycle();
   bool try_launch(const std::vector<std::size_t>& candidates);
-  bool try_template(std::size_t index);
+  bool try_template(std::size_t index, bool is_spare = false);
+  bool is_wanted(const HostView& view, std::size_t by_other_than);
   std::optional<Blocked> refuse_template(std::size_t index);
   std::optional<std::size_t> choose_host(std::size_t index);
   void wake_plan(Instant when) {
@@ -130,9 +133,10 @@ class PlanPass {
   Gathered idle_, coming_;
   std::vector<Supply> supply_;  // per template
   std::vector<std::pair<const Template*, std::size_t>> index_of_;
-  std::vector<int> existing_;       // per template, all controllers
-  std::vector<int> coming_here_;    // per template, this controller
-  std::set<std::int64_t> settled_;  // items that have an executor already: offered, or just used
+  std::vector<int> existing_;               // per template, all controllers
+  std::vector<int> coming_here_;            // per template, this controller
+  std::set<std::size_t> waiting_for_room_;  // templates that jobs wait for and no host has room for
+  std::set<std::int64_t> settled_;          // items that have an executor already: offered, or just used
 };
 
 std::optional<std::size_t> PlanPass::index_of(const Template* spec) const {
@@ -152,7 +156,8 @@ void PlanPass::gather_one(Executor& e) {
   const bool is_over = state == ExecutorState::gone || state == ExecutorState::failed ||
                        state == ExecutorState::destroying || state == ExecutorState::busy;
   if (is_over) return;
-  if (!e.record.was_used) {
+  // One that joins again after a restart of its controller was used already, and is there all the same.
+  if (!e.record.was_used || is_coming(state)) {
     for (std::size_t i = 0; i < s_.templates.size(); ++i) {
       const bool is_it = index ? i == *index : s_.templates[i]->name == e.record.template_name;
       if (!is_it) continue;
@@ -291,7 +296,7 @@ std::optional<std::size_t> PlanPass::choose_host(std::size_t index) {
 }
 
 // Within a pass a template that is blocked stays so: what there is only becomes less.
-bool PlanPass::try_template(std::size_t index) {
+bool PlanPass::try_template(std::size_t index, bool is_spare) {
   std::optional<Blocked>& blocked = c_.blocked[index];
   if (blocked) return false;
   blocked = refuse_template(index);
@@ -301,6 +306,7 @@ bool PlanPass::try_template(std::size_t index) {
     blocked = Blocked{WaitReason::no_room, index, {}, {}};
     return false;
   }
+  if (is_spare && is_wanted(s_.views[*best], index)) return false;
   const bool has_token = c_.creations.take(s_.now);
   SKEP_ASSERT(has_token);
   HostView& view = s_.views[*best];
@@ -385,9 +391,68 @@ void PlanPass::keep_minimum() {
     const Template& value = *s_.templates[i];
     if (value.minimum_idle <= 0 || !serves(value, c_.config.name)) continue;
     for (int spare = supply_[i].spare(); spare < value.minimum_idle; ++spare) {
-      if (!try_template(i)) break;
+      if (!try_template(i, true)) break;
     }
   }
+}
+
+// Jobs that wait come before executors that wait: where no host has room, spare idle ones of other templates
+// go.
+void PlanPass::make_room() {
+  std::erase_if(s_.making_room, [this](const ExecutorId& id) {
+    const Executor* e = s_.find(id);
+    return e == nullptr || e->state() == ExecutorState::gone;
+  });
+  for (std::size_t i = 0; i < s_.templates.size(); ++i) {
+    if (c_.blocked[i] && c_.blocked[i]->reason == WaitReason::no_room) waiting_for_room_.insert(i);
+  }
+  if (s_.is_paused || !s_.making_room.empty()) return;
+  for (const std::size_t i : waiting_for_room_) {
+    for (Executor* e : in_the_way_of(i)) {
+      e->retiring = "unused: jobs that wait need its room";
+      s_.making_room.insert(e->id());
+      s_.touch(*e);
+    }
+    if (!s_.making_room.empty()) return;
+  }
+}
+
+// Jobs that wait could use this host if it had room: nothing is kept in reserve on it.
+bool PlanPass::is_wanted(const HostView& view, std::size_t by_other_than) {
+  HostView empty = view;
+  empty.free = view.capacity;
+  empty.executors = empty.coming = 0;
+  for (std::size_t i = 0; i < s_.templates.size(); ++i) {
+    const bool waits = i != by_other_than && waiting_for_room_.contains(i);
+    if (waits && std::holds_alternative<Placed>(decide_placement(*s_.templates[i], {&empty, 1}, policy_)))
+      return true;
+  }
+  return false;
+}
+
+// The fewest spare idle executors of one host without which an executor of this template has room there.
+std::vector<Executor*> PlanPass::in_the_way_of(std::size_t index) {
+  std::map<HostId, std::vector<Executor*>> spare;
+  for (const Supply& supply : supply_) {
+    for (Executor* e : supply.idle.executors.subspan(supply.idle.next)) spare[e->record.host].push_back(e);
+  }
+  std::vector<Executor*> fewest;
+  for (const auto& [host, executors] : spare) {
+    const HostPlace* place = executors.front()->at;
+    if (!place->view) continue;
+    HostView view = s_.views[*place->view];
+    std::vector<Executor*> chosen;
+    for (Executor* e : executors) {
+      view.free += e->resources;
+      --view.executors;
+      chosen.push_back(e);
+      const PlacementDecision decision = decide_placement(*s_.templates[index], {&view, 1}, policy_);
+      if (!std::holds_alternative<Placed>(decision)) continue;
+      if (fewest.empty() || chosen.size() < fewest.size()) fewest = chosen;
+      break;
+    }
+  }
+  return fewest;
 }
 
 void PlanPass::recycle() {
@@ -416,6 +481,7 @@ void PlanPass::run() {
   std::sort(c_.cover.begin(), c_.cover.end(), [](const Cover& a, const Cover& b) {
     return a.item != b.item ? a.item < b.item : a.by->id() < b.by->id();
   });
+  make_room();
   keep_minimum();
   recycle();
 }

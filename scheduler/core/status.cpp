@@ -16,6 +16,7 @@ std::string gate_text(Gate gate) {
       return "closing";
     case Gate::closed:
       return "closed";
+    case Gate::telling:
     case Gate::opening:
     case Gate::open:
       return "open";

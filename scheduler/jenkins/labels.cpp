@@ -119,6 +119,7 @@ void LabelMemory::settle_item(QueueItem& item, const ScriptLabels& scripted, boo
   if (known != nullptr && is_weaker) {
     item.label = known->label;
     item.label_source = known->source;
+    item.matching_node.clear();
     known->settled_in = settlings_;
     return;
   }

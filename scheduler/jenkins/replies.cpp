@@ -62,6 +62,7 @@ void set_task(QueueItem& item, Task task) {
   if (task.kind == "org.jenkinsci.plugins.workflow.job.WorkflowJob") {
     item.label_source = LabelSource::why;
     item.label = "built-in";
+    item.is_flow = true;
   }
 }
 

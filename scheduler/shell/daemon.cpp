@@ -204,14 +204,14 @@ void Daemon::post_event(Event event, bool is_urgent) {
 }
 
 void Daemon::handle(const Event& event) {
-  if (has_failed_) return;
+  if (!may_act()) return;
   run_actions(logic_->handle(event, shell::now(), shell::wall_now()));
 }
 
 void Daemon::run_actions(std::vector<Action> actions) {
   std::size_t next = 0;
   while (next < actions.size()) {
-    if (!run_records(actions, next)) return;
+    if (!may_act() || !run_records(actions, next)) return;
     if (next < actions.size()) run(actions[next++]);
   }
 }

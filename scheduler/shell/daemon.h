@@ -34,6 +34,9 @@ class Daemon {
   /// them.
   using ClaimEpoch = std::function<Result<Epoch>(Epoch at_least)>;
   void claim_epoch_with(ClaimEpoch claim) { claim_epoch_ = std::move(claim); }
+  /// Asked before each event and each action: a process that was stopped for a while must not act on what it
+  /// knew before another one led.
+  void act_while(std::function<bool()> still_leads) { still_leads_ = std::move(still_leads); }
   /// Reads the durable state, begins a new epoch, opens the API. After an error nothing runs. The epoch is at
   /// least `least_epoch`: hosts refuse a lower one than they know, so a lost state needs a way back.
   Result<void> start(Epoch least_epoch = 1);
@@ -78,6 +81,7 @@ class Daemon {
   void look_at(const HostId& host, const HostLine& line);
   void part_with(const HostId& host);
 
+  bool may_act() const { return !has_failed_ && (!still_leads_ || still_leads_()); }
   void handle(const Event& event);
   void run_actions(std::vector<Action> actions);
   bool run_records(const std::vector<Action>& actions, std::size_t& next);
@@ -120,6 +124,7 @@ class Daemon {
   std::atomic<bool> is_stopping_{false};
   std::function<void()> on_failure_;
   ClaimEpoch claim_epoch_;
+  std::function<bool()> still_leads_;
   Epoch epoch_ = 0;
   log::OncePerMinute limiter_;
   metrics::Registry metrics_;

@@ -277,6 +277,27 @@ void ControllerModel::set_quieting_down(bool on, Instant now) {
   if (!on) state_->schedule_maintenance();
 }
 
+void ControllerModel::delete_node_by_hand(const std::string& name, Instant now) {
+  state_->advance(now);
+  if (name != built_in_name) state_->remove_node(name);
+}
+
+void ControllerModel::set_offline_by_hand(const std::string& name, const std::optional<std::string>& reason,
+                                          Instant now) {
+  state_->advance(now);
+  const auto found = state_->computers.find(name);
+  if (found == state_->computers.end() || !state_->nodes.contains(name)) return;
+  std::optional<OfflineFlag> flag;
+  if (reason) flag = OfflineFlag{*reason, "admin", state_->wall_ms(now)};
+  state_->set_offline(found->second, flag);
+}
+
+void ControllerModel::cancel_by_hand(std::uint64_t choice, Instant now) {
+  state_->advance(now);
+  const std::vector<std::int64_t> ids = state_->visible_items();
+  if (!ids.empty()) static_cast<void>(state_->cancel(ids[choice % ids.size()]));
+}
+
 void ControllerModel::set_permissions(const std::string& user,
                                       const std::set<std::string, std::less<>>& permissions) {
   for (User& each : state_->options.users) {

@@ -211,6 +211,11 @@ class ControllerModel {
   void create_permanent_node(const std::string& name, const std::string& labels, bool exclusive,
                              int executors, Instant now);
   void set_quieting_down(bool on, Instant now);
+  void delete_node_by_hand(const std::string& name, Instant now);
+  /// nullopt: brings it online again.
+  void set_offline_by_hand(const std::string& name, const std::optional<std::string>& reason, Instant now);
+  /// Cancels one of the queue's items, chosen by a number of any size; nothing when there is none.
+  void cancel_by_hand(std::uint64_t choice, Instant now);
   /// Of a user that exists; what an administrator changes in the authorisation matrix.
   void set_permissions(const std::string& user, const std::set<std::string, std::less<>>& permissions);
   /// Stop and start: refused for `down`, then 503 for `starting`, then a new session. keep_queue = a clean

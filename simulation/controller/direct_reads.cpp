@@ -43,6 +43,7 @@ QueueItem queue_fact(const Item& item, bool is_quieting_down) {
   } else if (item.is_flow) {
     fact.label_source = LabelSource::why;
     fact.label = "built-in";
+    fact.is_flow = true;
   }
   fact.is_stopping = is_quieting_down && is_offered(fact);
   fact.in_queue_since = WallTime{item.queued_ms};

@@ -108,9 +108,10 @@ std::string told(const QueueItem& item) {
   return std::to_string(item.id) + " " + item.name + " " + item.path +
          (item.is_pipeline_block ? " block " : " ") + std::string(to_string(item.stage)) + " label " +
          std::string(to_string(item.label_source)) + " " +
-         (item.label ? "<" + plain(*item.label) + ">" : "none") + " node <" + plain(item.matching_node) +
-         "> " + (item.is_stopping ? "stopping " : "") + told(std::optional<WallTime>(item.in_queue_since)) +
-         " " + told(item.buildable_since) + " " + told(item.quiet_until) + "\n";
+         (item.label ? "<" + plain(*item.label) + ">" : "none") + (item.is_flow ? " flow" : "") + " node <" +
+         plain(item.matching_node) + "> " + (item.is_stopping ? "stopping " : "") +
+         told(std::optional<WallTime>(item.in_queue_since)) + " " + told(item.buildable_since) + " " +
+         told(item.quiet_until) + "\n";
 }
 
 std::string told(const QueueSnapshot& queue) {

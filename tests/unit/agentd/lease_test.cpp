@@ -50,15 +50,46 @@ TEST_CASE("leases: one that a renewal does not name is not renewed", "[unit][age
   CHECK_FALSE(world.seen("a1"));
 }
 
+TEST_CASE(
+    "leases: a sandbox outlives its agent for a while: its build may go on after a restart of the controller",
+    "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  world.renew({{ExecutorId("a1"), true}});
+  world.advance(hours(3));
+  world.set_agent("a1", AgentPhase::ended, 0);
+  world.advance(minutes(5) + seconds(50));
+  REQUIRE(world.seen("a1"));
+  world.advance(seconds(20));
+  CHECK_FALSE(world.seen("a1"));
+  CHECK(world.boxes.empty());
+}
+
+TEST_CASE("leases: an order that says busy counts once the agent is there, or may be any moment",
+          "[unit][agentd]") {
+  World world;
+  world.start();
+  world.settle();
+  ExecutorOrder order = make_order("a1");
+  order.is_busy = true;
+  world.order(order);
+  world.settle();
+  SECTION("it has not started: nothing can run") {
+    world.advance(seconds(61));
+    CHECK_FALSE(world.seen("a1"));
+  }
+  SECTION("connected: a build may run") {
+    world.set_agent("a1", AgentPhase::connected);
+    world.advance(hours(2));
+    CHECK(world.state("a1") == ExecutorState::idle);
+  }
+}
+
 TEST_CASE("leases: a busy executor outlives its lease until its agent has ended", "[unit][agentd]") {
   World world = world_with_connected("a1");
   world.renew({{ExecutorId("a1"), true}});
   world.advance(hours(3));
   REQUIRE(world.state("a1") == ExecutorState::idle);
   CHECK(world.seen("a1")->is_lease_expired);
-  SECTION("agent ends") {
-    world.set_agent("a1", AgentPhase::ended, 0);
-  }
   SECTION("sandbox ends") {
     world.end_sandbox("a1", 0);
   }

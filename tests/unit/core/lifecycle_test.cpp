@@ -32,7 +32,7 @@ const std::vector<StateCase>& states() {
       {S::destroying, "destroying", false, true, "..... ... .x x.x"},
       {S::gone, "gone", false, false, /*     */ "..... ... .. ..."},
       {S::failed, "failed", false, true, /*  */ "..... ... xx .xx"},
-      {S::held, "held", false, true, /*      */ "..... ... x. x.x"},
+      {S::held, "held", false, true, /*      */ "..... xx. x. x.x"},
       {S::unknown, "unknown", false, true, /**/ ".xxxx xxx xx xx."},
   };
   return cases;
@@ -88,8 +88,9 @@ TEST_CASE("lifecycle: what the steps are for", "[unit][core][lifecycle]") {
   CHECK(states_before(S::planned).empty());  // names are never used again
   // A slot is free when its executor was seen gone: nothing was touched, or it was sought and not found.
   CHECK(states_before(S::gone) == std::set<S>{S::planned, S::destroying, S::failed, S::unknown});
+  // A held one behind no gate takes a build like any other.
   CHECK(states_before(S::busy) ==
-        std::set<S>{S::ordered, S::creating, S::booting, S::joining, S::idle, S::unknown});
+        std::set<S>{S::ordered, S::creating, S::booting, S::joining, S::idle, S::held, S::unknown});
   CHECK(states_before(S::destroying) == all_but({S::busy, S::destroying, S::gone}));
   CHECK(states_before(S::held) == std::set<S>{S::idle, S::busy, S::finished, S::failed, S::unknown});
   CHECK(states_before(S::unknown) == all_but({S::planned, S::gone, S::unknown}));

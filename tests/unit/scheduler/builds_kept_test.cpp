@@ -1,0 +1,119 @@
+// What the simulator found: ways in which a build could have been lost, or a second one missed.
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "tests/unit/scheduler/support/world.h"
+
+using namespace skep;
+using namespace skep::scheduler;
+using namespace skep::scheduler::testing;
+
+namespace {
+
+bool is_told_busy(const RenewLeases& renew, const ExecutorId& id) {
+  return std::any_of(renew.renewal.executors.begin(), renew.renewal.executors.end(),
+                     [&](const auto& entry) { return entry.id == id && entry.is_busy; });
+}
+
+SchedulerConfig warm_config() {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  return config;
+}
+
+}  // namespace
+
+TEST_CASE("leases: an order says that a build may come as soon as its agent is connected",
+          "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux");
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 1; }, seconds(20)));
+  CHECK(w.all<OrderExecutor>()[0].order.is_busy);
+}
+
+TEST_CASE("leases: a warm executor's gate opens only after its host knows that a build may come",
+          "[unit][scheduler]") {
+  World w(warm_config());
+  w.add_host("h1");
+  w.start();
+  w.run_for(minutes(1));  // a round of leases has called it unneeded
+  const ExecutorId id = w.all<OrderExecutor>()[0].order.spec.id;
+  REQUIRE_FALSE(is_told_busy(w.all<RenewLeases>().back(), id));
+  w.add_job("linux", seconds(30));
+  REQUIRE(w.run_until([&] { return w.count<OpenGate>() == 1; }, seconds(20)));
+  const std::size_t told =
+      w.first<RenewLeases>([&](const RenewLeases& each) { return is_told_busy(each, id); });
+  CHECK(told < w.first<OpenGate>([](const OpenGate&) { return true; }));
+}
+
+TEST_CASE("leases: the gate of a warm executor stays closed while its host cannot be told",
+          "[unit][scheduler]") {
+  World w(warm_config());
+  TestHost& host = w.add_host("h1");
+  w.start();
+  w.run_for(minutes(1));
+  host.is_reachable = false;
+  w.add_job("linux", seconds(30));
+  w.run_for(seconds(8));
+  CHECK(w.count<OpenGate>() == 0);
+  host.is_reachable = true;
+  CHECK(w.run_until([&] { return w.builds.size() == 1; }, minutes(2)));
+}
+
+TEST_CASE("room: jobs that wait come before spare executors of another template", "[unit][scheduler]") {
+  SchedulerConfig config = make_config({make_template("small", "small"), make_template("big", "big")});
+  config.templates[0].minimum_idle = 2;
+  config.templates[1].resources.cpu_millis = 2000;
+  World w(config);
+  w.add_host("h1", 2000);
+  w.start();
+  REQUIRE(w.run_until([&] { return w.executors_on_hosts() == 2; }, seconds(30)));
+  w.run_for(seconds(10));
+  w.add_job("big", seconds(5));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, minutes(2)));
+  // Afterwards the reserve comes back.
+  CHECK(w.run_until([&] { return w.count<OrderExecutor>() == 5; }, minutes(2)));
+}
+
+TEST_CASE("without a gate: one that never started is closed and looked at before it is given up",
+          "[unit][scheduler]") {
+  World w(make_config(), OneBuildMeans::hook);
+  w.add_host("h1");
+  w.agents_connect = false;
+  w.start();
+  w.add_job("linux");
+  REQUIRE(w.run_until([&] { return w.count<DestroyExecutor>() == 1; }, minutes(5)));
+  const ExecutorId id = w.all<DestroyExecutor>()[0].executor;
+  const std::size_t closed = w.first<CloseGate>([&](const CloseGate& each) { return each.node == id; });
+  CHECK(closed < w.first<DestroyExecutor>([](const DestroyExecutor&) { return true; }));
+}
+
+TEST_CASE("one build: a gate that somebody opened again is closed, and the audit rules nothing out",
+          "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux", seconds(20));
+  REQUIRE(w.run_until([&] { return !w.running.empty(); }, seconds(20)));
+  w.run_for(seconds(5));
+  NodeFact& node = w.nodes.begin()->second.fact;
+  REQUIRE(node.is_temporarily_offline);
+  node.is_temporarily_offline = node.is_offline = false;
+  node.offline_reason.clear();
+  REQUIRE(w.run_until([&] { return w.nodes.begin()->second.fact.is_temporarily_offline; }, seconds(10)));
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  CHECK(w.all<Audit>()[0].may_hide_build);
+}
+
+TEST_CASE("audit: written before the record that ends an executor", "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux");
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  const std::size_t gone = w.first<RecordExecutor>(
+      [](const RecordExecutor& each) { return each.record.state == ExecutorState::gone; });
+  CHECK(w.first<Audit>([](const Audit&) { return true; }) < gone);
+}
