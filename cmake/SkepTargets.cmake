@@ -52,6 +52,15 @@ function(skep_add_library name)
   target_link_libraries(${name} PUBLIC ${arg_DEPS} PRIVATE skep_build_flags ${arg_PRIVATE_DEPS})
 endfunction()
 
+# skep_optimise(NAME...): what the simulator runs a million times is optimised in debug builds, too. Sanitizers see it as it is.
+function(skep_optimise)
+  if(CMAKE_BUILD_TYPE STREQUAL "Debug" AND NOT SKEP_SANITIZE AND NOT SKEP_COVERAGE)
+    foreach(name IN LISTS ARGN)
+      target_compile_options(${name} PRIVATE -O2)
+    endforeach()
+  endif()
+endfunction()
+
 # skep_add_program(NAME SOURCES main.cpp ... DEPS ...)
 function(skep_add_program name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPS" ${ARGN})

@@ -132,12 +132,14 @@ RULES = [
     # Start-up of one system, named after it.
     Rule("join/main_linux", ("core/", "join/", "common/", "linux/"), ("cli11", "os")),
     Rule("join/", ("core/", "join/", "common/")),
-    # The command line checks configuration files, so it sees their readers (and the values that these return).
+    # The command line checks configuration files, so it sees their readers (and the values that these return); and it
+    # runs the farm in virtual time.
     Rule("cli/", ("core/", "common/", "cli/", "linux/", "windows/", "scheduler/core/", "scheduler/shell/config_file.h",
-                  "agentd/core/config.h", "agentd/shell/config_file.h"), ("cli11",)),
+                  "agentd/core/config.h", "agentd/shell/config_file.h", "simulation/whatif/"), ("cli11",)),
     # Tests and benchmarks may see anything, but only the stand-in's shell speaks HTTP by itself.
     Rule("tests/controller_sim/", ("core/", "common/json/", "simulation/controller/", "tests/", "linux/", "windows/"),
          ("nlohmann", "boost", "boost_beast", "cli11", "openssl", "zlib", "os")),
+    Rule("tests/sim/main", EVERYTHING, ("nlohmann", "cli11")),
     Rule("tests/", EVERYTHING, ("nlohmann", "test", "openssl", "sqlite", "zlib", "yaml", "os")),
     Rule("bench/", EVERYTHING, ("benchmark", "nlohmann", "os")),
 ]
@@ -256,6 +258,8 @@ SELF_TEST = [
     ("drivers/container/a.cpp", "#include <boost/beast.hpp>", True),
     ("drivers/container/raw/a.cpp", "#include <boost/beast.hpp>", False),
     ("cli/a.cpp", '#include "scheduler/shell/api.h"', True),
+    ("cli/a.cpp", '#include "simulation/whatif/run.h"', False),
+    ("cli/a.cpp", '#include "simulation/controller/controller_model.h"', True),
     ("cli/a.cpp", "#include <CLI/CLI.hpp>", False),
     ("tests/unit/a.cpp", "#include <boost/beast.hpp>", True),
     ("tests/unit/a.cpp", "#include <boost/process.hpp>", True),

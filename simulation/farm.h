@@ -1,6 +1,6 @@
-// A whole farm in virtual time: the real SchedulerLogic and AgentdLogics, the stand-in controller's model, the
-// model of a host, and between them a network, disks and a registry that do as they are told. One thread, no
-// clock; the same plan gives the same run on every compiler.
+// A whole farm in virtual time: the real SchedulerLogic and AgentdLogics, the stand-in controller's model,
+// the model of a host, and between them a network, disks and a registry that do as they are told. One thread,
+// no clock; the same plan gives the same run on every compiler.
 //
 // Used by tests/sim, which lets everything break and looks for broken promises, and by `skep simulate`, which
 // asks what a policy would have done.
@@ -56,7 +56,7 @@ struct HostPlan {
   std::string driver = "process";
   std::vector<std::string> images;  // empty: every image is there
   Span create{milliseconds(500), seconds(2)};
-  Span boot{seconds(5), seconds(15)};     // sandbox runs -> agent process started
+  Span boot{seconds(5), seconds(15)};        // sandbox runs -> agent process started
   Span join{milliseconds(200), seconds(1)};  // agent process started -> first attempt to connect
   Span destroy{milliseconds(200), seconds(1)};
 };
@@ -66,7 +66,8 @@ struct Plan {
   WallTime wall_start{1'790'000'000'000};
   scheduler::SchedulerConfig scheduler;  // its first controller is the one that is simulated
   std::vector<HostPlan> hosts;
-  bool may_script = true;  // the account is an administrator's: exact labels, and the hook where it is asked for
+  bool may_script =
+      true;  // the account is an administrator's: exact labels, and the hook where it is asked for
   std::string core_version = "2.528.3";
   Span call_controller{milliseconds(2), milliseconds(10)};  // there and back
   Span call_host{milliseconds(1), milliseconds(4)};
@@ -95,6 +96,8 @@ class Witness {
   virtual void on_executor_gone(const ExecutorLife&) {}
 };
 
+struct World;
+
 class Farm {
  public:
   /// `load` and `witness` outlive it.
@@ -111,8 +114,10 @@ class Farm {
   bool has_arrivals_left() const;
   /// Things that happened: messages, timers, actions.
   std::uint64_t events() const;
-
-  struct World;
+  /// Executors that exist now, in the order of their ids; `gone` is now.
+  std::vector<ExecutorLife> living() const;
+  /// Why it stands still for good; empty: it does not. Time passes no more after it.
+  const std::string& problem() const;
 
  private:
   std::unique_ptr<World> world_;

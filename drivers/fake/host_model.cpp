@@ -291,6 +291,33 @@ void HostModel::end_agent(const ExecutorId& id, int exit_code, Instant now) {
   found->second.exit_code = exit_code;
 }
 
+bool HostModel::connect_agent(const ExecutorId& id, Instant now) {
+  const auto found = sandboxes_.find(id);
+  if (found == sandboxes_.end() || look(id, found->second, now).agent != AgentPhase::started) return false;
+  found->second.connected_from = now;
+  return true;
+}
+
+std::optional<Instance> HostModel::look_at(const ExecutorId& id, Instant now) const {
+  const auto found = sandboxes_.find(id);
+  if (found == sandboxes_.end() || is_reached(found->second.gone_from, now)) return std::nullopt;
+  return look(id, found->second, now);
+}
+
+Resources HostModel::resources_in_use(Instant now) const {
+  Resources sum;
+  for (const auto& [id, sandbox] : sandboxes_) {
+    if (!is_reached(sandbox.gone_from, now)) sum += sandbox.resources;
+  }
+  return sum;
+}
+
+void HostModel::forget(const ExecutorId& id) {
+  lives_.erase(id);
+  gone_.erase(id);
+  made_.erase(id);
+}
+
 void HostModel::remove_behind_our_back(const ExecutorId& id) {
   sandboxes_.erase(id);
 }

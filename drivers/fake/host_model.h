@@ -99,9 +99,17 @@ class HostModel {
   void end_agent(const ExecutorId& id, int exit_code, Instant now);  // its agent process ends
   void remove_behind_our_back(const ExecutorId& id);                 // an operator deletes it
   void add_foreign(const ExecutorId& id, Instant now);               // somebody else's sandbox
-  void reboot(Instant now);                                          // all sandboxes end
-  void kill_driver_process(Instant now);                             // verbs under way stop half-way
+  /// Its agent is connected to the controller; false when there is no agent that could be.
+  bool connect_agent(const ExecutorId& id, Instant now);
+  void reboot(Instant now);               // all sandboxes end
+  void kill_driver_process(Instant now);  // verbs under way stop half-way
 
+  /// What inspect() would say of whatever has this id, without its script; nullopt: nothing of it exists.
+  std::optional<Instance> look_at(const ExecutorId& id, Instant now) const;
+  /// Taken by all sandboxes, half-made ones included.
+  Resources resources_in_use(Instant now) const;
+  /// What is kept about an id that will never come again.
+  void forget(const ExecutorId& id);
   /// What list() would say, without its script.
   std::vector<Instance> peek(const std::string& owner, Instant now);
   /// The next instant after `now` at which a sandbox changes by itself; nullopt: never.

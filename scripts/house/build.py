@@ -85,17 +85,21 @@ def _is_benchmark(output):
     return "bench" in pathlib.PurePath(output).name
 
 
+def _is_simulator(output):
+    return pathlib.PurePath(output).name.startswith("skep-sim")
+
+
 def programs(preset):
     """What is shipped, and the stand-ins: everything in bin/ that is neither a test nor a benchmark."""
     labels = tests(preset)
     return [output for output in _outputs(preset, "bin")
-            if pathlib.PurePath(output).name not in labels and not _is_benchmark(output)]
+            if pathlib.PurePath(output).name not in labels and not _is_benchmark(output) and not _is_simulator(output)]
 
 
 def benchmarks(preset):
     labels = tests(preset)
     return [output for output in _outputs(preset, "bin")
-            if pathlib.PurePath(output).name not in labels and _is_benchmark(output)]
+            if pathlib.PurePath(output).name not in labels and (_is_benchmark(output) or _is_simulator(output))]
 
 
 def targets_for(preset, tiers, exclude=()):
@@ -103,8 +107,9 @@ def targets_for(preset, tiers, exclude=()):
     them has no binary, but runs what is shipped."""
     chosen = {test for test, labels in tests(preset).items() if set(labels) & set(tiers) and test not in exclude}
     wanted = [output for output in _outputs(preset, "bin") if pathlib.PurePath(output).name in chosen]
+    wanted += [output for output in _outputs(preset, "bin") if "sim" in tiers and _is_simulator(output)]
     has_script = bool(chosen - {pathlib.PurePath(output).name for output in wanted})
-    return wanted + (programs(preset) if has_script and set(tiers) - {"unit", "tidy"} else [])
+    return wanted + (programs(preset) if has_script and set(tiers) - {"unit", "tidy", "sim"} else [])
 
 
 def fuzzers(preset):

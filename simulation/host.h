@@ -1,0 +1,155 @@
+// One hypervisor host: the model of what runs on it, agentd's logic with its store, and the agents inside of
+// executors, which connect to the controller and run builds. Pure.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agentd/core/logic.h"
+#include "core/prng.h"
+#include "drivers/fake/host_model.h"
+#include "simulation/controller/controller_model.h"
+#include "simulation/disk.h"
+#include "simulation/farm.h"
+#include "simulation/network.h"
+
+namespace skep::simulation {
+
+struct World;
+
+/// What goes wrong with the sandboxes that a host makes, of a thousand each.
+struct LifeWeather {
+  int never_boots = 0, never_joins = 0, joins_late = 0, joins_twice = 0, dies = 0, hangs = 0;
+};
+/// What goes wrong with a driver's verbs, of a thousand each.
+struct DriverWeather {
+  int fails = 0, fails_for_now = 0, unknown_and_done = 0, unknown_not_done = 0, hangs = 0;
+  Duration slow{};       // added to each verb, at most
+  bool is_full = false;  // the disk for sandboxes
+};
+
+/// The agent process inside of one sandbox, and the builds that it was given.
+struct Agent {
+  ExecutorId id;
+  Ticket ticket;
+  bool is_running = false;
+  bool never_joins = false, joins_late = false, joins_twice = false;
+  bool hangs = false;            // its builds never end
+  std::uint64_t connection = 0;  // 0: none
+  int process = 0;               // counts agent processes
+  Duration join_deadline{};
+  Instant gives_up{};
+  std::map<std::uint64_t, bool> builds;  // true: done, but nobody could be told
+};
+
+class Host {
+ public:
+  Host(World& world, HostPlan plan, Prng random);
+
+  const HostId& id() const { return plan.host; }
+  const std::string& owner() const { return owner_; }
+
+  // --- agentd
+  void start_agentd();
+  /// As kill -9: drivers' verbs stop half-way. Started again by its service manager after `down`.
+  void kill_agentd(Duration down);
+  bool is_agentd_up() const { return logic != nullptr; }
+  void handle(const agentd::Event& event);
+  // Its API. Without power there is no answer; without agentd a connection is refused.
+  void order(const ExecutorOrder& order, const Caller<ExecutorReport>& caller);
+  void destroy(const ExecutorId& executor, Epoch epoch, const Caller<ExecutorReport>& caller);
+  void renew(const LeaseRenewal& renewal, const Caller<LeaseReply>& caller);
+  /// A blocking query: answered when the report's index is another than `index`, or after `wait`.
+  void read_report(std::uint64_t index, Duration wait, const Caller<HostReport>& caller);
+
+  // --- the machine
+  void lose_power(Duration down);
+  bool has_power() const { return has_power_; }
+
+  // --- agents
+  void on_agent_command(const controller_sim::AgentCommand& command);
+  /// The driver says so, and what is inside goes with its sandbox.
+  void on_sandbox_changed(const ExecutorId& id);
+  bool carries(const ExecutorId& executor, std::uint64_t build) const;
+  /// Builds that hang come to their end.
+  void release_hung();
+  /// Its sandbox runs: a build in it can make progress.
+  bool is_alive(const ExecutorId& executor);
+
+  HostPlan plan;
+  drivers::fake::HostModel model;
+  std::unique_ptr<agentd::AgentdLogic> logic;
+  Disk<agentd::IntentRecord> intents;
+  Disk<Epoch> numbers;
+  Disk<std::string> drain;
+  Link link;           // schedulers to it
+  Link registry_link;  // it to the registry
+  LifeWeather lives;
+  DriverWeather driver;
+  Duration wall_offset{};
+  bool reports_changes = true;
+  int crash_after = -1;  // actions until kill -9; -1: none is planned
+  Duration next_down = seconds(5);
+  std::map<ExecutorId, Agent> agents;
+  Epoch highest_epoch = 0;  // that agentd ever wrote down
+
+ private:
+  struct Waiter {
+    std::uint64_t index = 0;
+    std::uint64_t number = 0;
+    Caller<HostReport> caller;
+  };
+  struct Request {
+    std::function<void(const agentd::Reply&)> reply;
+    std::function<void(const Error&)> refuse;
+    std::function<void()> drop;
+  };
+
+  void run(const std::vector<agentd::Action>& actions, std::deque<agentd::Event>& events);
+  bool write(std::vector<const agentd::Action*>& batch, std::set<ExecutorId>& failed,
+             std::deque<agentd::Event>& failures);
+  bool dies_now();
+  template <typename T>
+  std::optional<std::uint64_t> ask(const Caller<T>& caller);
+  void end_requests(bool is_reset);
+
+  void call_driver(const agentd::CallDriver& call);
+  template <typename Answered>
+  void answer(std::optional<Duration> takes, Answered answered);
+  void script(drivers::fake::Verb verb, Span takes);
+  void start_sandbox(const agentd::CallDriver& call, const agentd::Start& start);
+  void stop_sandbox(const agentd::CallDriver& call, const agentd::Stop& stop);
+  void destroy_sandbox(const agentd::CallDriver& call);
+  void deliver_ticket(const agentd::CallDriver& call, const agentd::DeliverTicket& delivery);
+
+  void plan_agent(const ExecutorId& id, const Ticket& ticket, Duration join_deadline, Instant from);
+  void run_agent(const ExecutorId& id, int process);
+  void connect(const ExecutorId& id, int process);
+  void end_agent(const ExecutorId& id, int exit_code);
+  void drop_connection(Agent& agent, Duration after);
+  void end_build(const ExecutorId& id, std::uint64_t build, bool is_success);
+  void wake_waiters();
+  void set_timer();
+  void announce();
+
+  World& world_;
+  Prng random_;
+  std::string owner_;
+  int life_ = 0;  // counts agentd's lives
+  bool has_power_ = true;
+  std::uint64_t next_request_ = 1;
+  std::map<std::uint64_t, Request> requests_;
+  std::vector<Waiter> waiters_;
+  std::uint64_t next_waiter_ = 1;
+  std::uint64_t shown_index_ = 0;
+  std::optional<Instant> timer_;
+  std::uint64_t timer_number_ = 0;
+};
+
+}  // namespace skep::simulation

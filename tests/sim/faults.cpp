@@ -1,0 +1,433 @@
+#include "tests/sim/faults.h"
+
+#include <algorithm>
+
+#include "core/resources.h"
+
+namespace skep::sim {
+namespace {
+
+using simulation::Host;
+using simulation::Link;
+using simulation::SchedulerProcess;
+using simulation::World;
+
+constexpr std::array<std::string_view, fault_kind_count> names{"scheduler_crash",
+                                                               "scheduler_stall",
+                                                               "scheduler_suspend",
+                                                               "scheduler_disk_full",
+                                                               "scheduler_clock_jump",
+                                                               "scheduler_state_lost",
+                                                               "config_reload",
+                                                               "drain",
+                                                               "hold",
+                                                               "retire",
+                                                               "retire_busy",
+                                                               "pause",
+                                                               "agentd_crash",
+                                                               "power_loss",
+                                                               "gray_host",
+                                                               "agentd_disk_full",
+                                                               "sandbox_disk_full",
+                                                               "host_clock_jump",
+                                                               "agentd_state_lost",
+                                                               "driver_fails",
+                                                               "driver_unknown",
+                                                               "never_boots",
+                                                               "never_joins",
+                                                               "joins_late",
+                                                               "joins_twice",
+                                                               "executor_dies",
+                                                               "executor_hangs",
+                                                               "killed_by_hand",
+                                                               "removed_by_hand",
+                                                               "foreign_sandbox",
+                                                               "loss",
+                                                               "late_requests",
+                                                               "duplicates",
+                                                               "reordering",
+                                                               "requests_cut",
+                                                               "replies_cut",
+                                                               "registry_away",
+                                                               "registry_stale",
+                                                               "session_ended",
+                                                               "registry_cut",
+                                                               "controller_restart",
+                                                               "controller_restart_empty",
+                                                               "controller_refuses",
+                                                               "controller_unusable",
+                                                               "controller_slow",
+                                                               "stale_lists",
+                                                               "quiet_down",
+                                                               "node_deleted_by_hand",
+                                                               "node_offline_by_hand",
+                                                               "item_cancelled"};
+
+constexpr Duration restart_down = milliseconds(3500), restart_starting = milliseconds(2500);
+
+Host& host_of(World& world, const Fault& fault) {
+  return *world.hosts[fault.target % world.hosts.size()];
+}
+
+SchedulerProcess& scheduler_of(World& world, const Fault& fault) {
+  return *world.schedulers[fault.target % world.schedulers.size()];
+}
+
+/// The one that leads; the first where none does.
+SchedulerProcess& leader_of(World& world) {
+  for (const auto& each : world.schedulers) {
+    if (each->is_leading()) return *each;
+  }
+  return *world.schedulers.front();
+}
+
+Link& link_of(World& world, const Fault& fault) {
+  const std::uint64_t ways = world.hosts.size() + world.schedulers.size() + 1;
+  const std::uint64_t way = fault.target % ways;
+  if (way < world.hosts.size()) return world.hosts[way]->link;
+  if (way < world.hosts.size() + world.schedulers.size())
+    return world.schedulers[way - world.hosts.size()]->controller_link;
+  return world.agents_link;
+}
+
+Link& registry_link_of(World& world, const Fault& fault) {
+  const std::uint64_t way = fault.target % (world.hosts.size() + world.schedulers.size());
+  if (way < world.hosts.size()) return world.hosts[way]->registry_link;
+  return world.schedulers[way - world.hosts.size()]->registry_link;
+}
+
+/// Some executor that is there now; nullopt: there is none.
+std::optional<ExecutorId> executor_of(World& world, const Fault& fault) {
+  if (world.lives.empty()) return std::nullopt;
+  auto each = world.lives.begin();
+  std::advance(each, static_cast<std::ptrdiff_t>(fault.target % world.lives.size()));
+  return each->first;
+}
+
+void change_config(World& world, const Fault& fault) {
+  SchedulerProcess& process = scheduler_of(world, fault);
+  scheduler::SchedulerConfig next = process.config;
+  for (scheduler::Template& each : next.templates) {
+    if (fault.value % 4 == 0) each.minimum_idle = each.minimum_idle == 0 ? 1 : 0;
+    if (fault.value % 4 == 1) each.idle_limit = each.idle_limit == seconds(60) ? seconds(30) : seconds(60);
+    if (fault.value % 4 == 2) each.environment["RELOADED"] = std::to_string(fault.value);
+    if (fault.value % 4 == 3) each.join_deadline += seconds(1);
+  }
+  process.reload(std::move(next));
+}
+
+void operate(World& world, Orders& orders, const Fault& fault) {
+  SchedulerProcess& leader = leader_of(world);
+  if (!leader.is_leading()) return;
+  const HostId host = host_of(world, fault).id();
+  const auto executor = executor_of(world, fault);
+  switch (fault.kind) {
+    case FaultKind::drain:
+      orders.drains.try_emplace(host, world.now);
+      leader.handle(scheduler::DrainHost{host, "simulated"});
+      world.later(fault.length, [&world, &orders, host] {
+        orders.drains.erase(host);
+        leader_of(world).handle(scheduler::UndrainHost{host});
+      });
+      return;
+    case FaultKind::hold:
+      if (!executor) return;
+      orders.holds[*executor] = world.now + fault.length;
+      leader.handle(scheduler::HoldExecutor{
+          *executor, WallTime{world.wall(leader.wall_offset).ms_since_epoch + to_ms(fault.length)},
+          fault.length, "simulated"});
+      return;
+    case FaultKind::retire:
+    case FaultKind::retire_busy:
+      if (!executor) return;
+      orders.retired.insert(*executor);
+      if (fault.kind == FaultKind::retire_busy) orders.killed.insert(*executor);
+      leader.handle(scheduler::RetireExecutor{*executor, "simulated", fault.kind == FaultKind::retire_busy});
+      return;
+    default:
+      if (!orders.pause) orders.pause = world.now;
+      leader.handle(scheduler::PauseLaunching{"simulated"});
+      world.later(fault.length, [&world, &orders] {
+        orders.pause.reset();
+        leader_of(world).handle(scheduler::ResumeLaunching{});
+      });
+  }
+}
+
+void begin_on_scheduler(World& world, const Fault& fault) {
+  SchedulerProcess& process = scheduler_of(world, fault);
+  switch (fault.kind) {
+    case FaultKind::scheduler_crash:
+      process.crash_after = static_cast<int>(fault.value);
+      process.next_down = fault.length;
+      return;
+    case FaultKind::scheduler_suspend:
+    case FaultKind::scheduler_stall:
+      process.is_next_suspended = fault.kind == FaultKind::scheduler_suspend;
+      process.stall_after = static_cast<int>(fault.value);
+      process.next_stall = fault.length;
+      return;
+    case FaultKind::scheduler_disk_full:
+      process.records.is_full = process.drains.is_full = process.meta.is_full = true;
+      world.later(fault.length, [&process] {
+        process.records.is_full = process.drains.is_full = process.meta.is_full = false;
+      });
+      return;
+    case FaultKind::scheduler_clock_jump:
+      process.wall_offset += seconds(fault.value);
+      return;
+    case FaultKind::scheduler_state_lost:
+      process.kill(fault.length);
+      process.records = {};
+      return;
+    default:
+      return change_config(world, fault);
+  }
+}
+
+void begin_on_host(World& world, Orders& orders, const Fault& fault) {
+  Host& host = host_of(world, fault);
+  const auto window = [&](auto Host::*part, auto change) {
+    change(host.*part);
+    world.later(fault.length, [&host, part] { host.*part = {}; });
+  };
+  using simulation::DriverWeather;
+  using simulation::LifeWeather;
+  const int often = static_cast<int>(fault.value);
+  switch (fault.kind) {
+    case FaultKind::agentd_crash:
+      host.crash_after = often;
+      host.next_down = fault.length;
+      return;
+    case FaultKind::power_loss:
+      return host.lose_power(fault.length);
+    case FaultKind::gray_host:
+      return window(&Host::driver, [](DriverWeather& weather) {
+        weather.slow = seconds(40);
+        weather.hangs = 200;
+      });
+    case FaultKind::agentd_disk_full:
+      host.intents.is_full = host.numbers.is_full = host.drain.is_full = true;
+      world.later(fault.length,
+                  [&host] { host.intents.is_full = host.numbers.is_full = host.drain.is_full = false; });
+      return;
+    case FaultKind::sandbox_disk_full:
+      return window(&Host::driver, [](DriverWeather& weather) { weather.is_full = true; });
+    case FaultKind::host_clock_jump:
+      host.wall_offset += seconds(fault.value);
+      return;
+    case FaultKind::agentd_state_lost:
+      host.kill_agentd(fault.length);
+      host.intents = {};
+      host.numbers = {};
+      host.drain = {};
+      host.highest_epoch = 0;
+      orders.lost_states[host.id().text] = world.now;
+      return;
+    case FaultKind::driver_fails:
+      return window(&Host::driver, [often](DriverWeather& weather) {
+        weather.fails = often / 2;
+        weather.fails_for_now = often;
+      });
+    case FaultKind::driver_unknown:
+      return window(&Host::driver, [often](DriverWeather& weather) {
+        weather.unknown_and_done = weather.unknown_not_done = often;
+      });
+    case FaultKind::never_boots:
+      return window(&Host::lives, [often](LifeWeather& lives) { lives.never_boots = often; });
+    case FaultKind::never_joins:
+      return window(&Host::lives, [often](LifeWeather& lives) { lives.never_joins = often; });
+    case FaultKind::joins_late:
+      return window(&Host::lives, [often](LifeWeather& lives) { lives.joins_late = often; });
+    case FaultKind::joins_twice:
+      return window(&Host::lives, [often](LifeWeather& lives) { lives.joins_twice = often; });
+    case FaultKind::executor_dies:
+      return window(&Host::lives, [often](LifeWeather& lives) { lives.dies = often; });
+    case FaultKind::executor_hangs:
+      return window(&Host::lives, [often](LifeWeather& lives) { lives.hangs = often; });
+    default:
+      host.model.add_foreign(ExecutorId("foreign-" + std::to_string(fault.target)), world.now);
+  }
+}
+
+void meddle(World& world, Orders& orders, const Fault& fault) {
+  const auto executor = executor_of(world, fault);
+  if (!executor) return;
+  Host* host = world.find_host(world.lives.at(*executor).host);
+  const std::string node = executor->text;
+  orders.nodes_touched_by_hand.insert(node);
+  switch (fault.kind) {
+    case FaultKind::killed_by_hand:
+      host->model.kill_sandbox(*executor, world.now);
+      return host->on_sandbox_changed(*executor);
+    case FaultKind::removed_by_hand:
+      host->model.remove_behind_our_back(*executor);
+      return host->on_sandbox_changed(*executor);
+    case FaultKind::node_deleted_by_hand:
+      world.controller.delete_node_by_hand(node, world.now);
+      return world.settle_controller();
+    default:
+      world.controller.set_offline_by_hand(node, "maintenance", world.now);
+      orders.offline_by_hand.try_emplace(node, world.now);
+      world.settle_controller();
+      world.later(fault.length, [&world, &orders, node] {
+        orders.offline_by_hand.erase(node);
+        world.controller.set_offline_by_hand(node, std::nullopt, world.now);
+        world.settle_controller();
+      });
+  }
+}
+
+void begin_on_network(World& world, const Fault& fault) {
+  Link& link = link_of(world, fault);
+  const int often = static_cast<int>(fault.value);
+  switch (fault.kind) {
+    case FaultKind::loss:
+      link.lost_requests = link.lost_replies = often;
+      world.later(fault.length, [&link] { link.lost_requests = link.lost_replies = 0; });
+      return;
+    case FaultKind::late_requests:
+      link.late_requests = often;
+      world.later(fault.length, [&link] { link.late_requests = 0; });
+      return;
+    case FaultKind::duplicates:
+      link.duplicates = often;
+      world.later(fault.length, [&link] { link.duplicates = 0; });
+      return;
+    case FaultKind::reordering:
+      link.jitter = milliseconds(fault.value);
+      world.later(fault.length, [&link] { link.jitter = Duration::zero(); });
+      return;
+    case FaultKind::requests_cut:
+      link.is_request_cut = true;
+      world.later(fault.length, [&link] { link.is_request_cut = false; });
+      return;
+    default:
+      link.is_reply_cut = true;
+      world.later(fault.length, [&link] { link.is_reply_cut = false; });
+  }
+}
+
+void begin_on_registry(World& world, const Fault& fault) {
+  switch (fault.kind) {
+    case FaultKind::registry_away:
+      world.registry.is_away = true;
+      world.later(fault.length, [&world] { world.registry.is_away = false; });
+      return;
+    case FaultKind::registry_stale:
+      world.registry.is_stale = true;
+      world.later(fault.length, [&world] { world.registry.is_stale = false; });
+      return;
+    case FaultKind::session_ended:
+      return world.registry.end_session(world.now);
+    default: {
+      Link& link = registry_link_of(world, fault);
+      link.is_request_cut = true;
+      world.later(fault.length, [&link] { link.is_request_cut = false; });
+    }
+  }
+}
+
+void begin_on_controller(World& world, Orders& orders, const Fault& fault) {
+  auto& weather = world.controller_weather;
+  const int often = static_cast<int>(fault.value);
+  switch (fault.kind) {
+    case FaultKind::controller_restart:
+    case FaultKind::controller_restart_empty:
+      orders.quiet.reset();  // it starts without
+      return world.restart_controller(fault.kind == FaultKind::controller_restart, restart_down,
+                                      restart_starting);
+    case FaultKind::controller_refuses:
+      weather.refused = often;
+      world.later(fault.length, [&weather] { weather.refused = 0; });
+      return;
+    case FaultKind::controller_unusable:
+      weather.unusable = often;
+      world.later(fault.length, [&weather] { weather.unusable = 0; });
+      return;
+    case FaultKind::controller_slow:
+      weather.slow = milliseconds(fault.value);
+      world.later(fault.length, [&weather] { weather.slow = Duration::zero(); });
+      return;
+    case FaultKind::stale_lists:
+      weather.lists_are_stale = true;
+      world.later(fault.length, [&weather] { weather.lists_are_stale = false; });
+      return;
+    case FaultKind::quiet_down:
+      if (!orders.quiet) orders.quiet = world.now;
+      world.controller.set_quieting_down(true, world.now);
+      world.later(fault.length, [&world, &orders] {
+        orders.quiet.reset();
+        world.controller.set_quieting_down(false, world.now);
+        world.settle_controller();
+      });
+      return;
+    default:
+      world.controller.cancel_by_hand(fault.target, world.now);
+      return world.settle_controller();
+  }
+}
+
+}  // namespace
+
+std::string_view to_string(FaultKind kind) {
+  return names[static_cast<std::size_t>(kind)];
+}
+
+std::optional<FaultKind> fault_kind_from(std::string_view text) {
+  const auto found = std::find(names.begin(), names.end(), text);
+  if (found == names.end()) return std::nullopt;
+  return static_cast<FaultKind>(found - names.begin());
+}
+
+std::string to_string(const Fault& fault) {
+  return std::string(to_string(fault.kind)) + " at " + duration_to_text(fault.at.time_since_epoch()) +
+         ", length " + duration_to_text(fault.length) + ", target " + std::to_string(fault.target) +
+         ", value " + std::to_string(fault.value);
+}
+
+void begin(World& world, Orders& orders, const Fault& fault) {
+  world.note("fault: " + to_string(fault));
+  orders.last_fault = std::max<Instant>(orders.last_fault, world.now + fault.length);
+  if (fault.kind <= FaultKind::config_reload) return begin_on_scheduler(world, fault);
+  if (fault.kind <= FaultKind::pause) return operate(world, orders, fault);
+  if (fault.kind == FaultKind::killed_by_hand || fault.kind == FaultKind::removed_by_hand ||
+      fault.kind == FaultKind::node_deleted_by_hand || fault.kind == FaultKind::node_offline_by_hand)
+    return meddle(world, orders, fault);
+  if (fault.kind <= FaultKind::foreign_sandbox) return begin_on_host(world, orders, fault);
+  if (fault.kind <= FaultKind::replies_cut) return begin_on_network(world, fault);
+  if (fault.kind <= FaultKind::registry_cut) return begin_on_registry(world, fault);
+  begin_on_controller(world, orders, fault);
+}
+
+void heal(World& world, Orders& orders) {
+  world.note("the weather is calm from here on");
+  world.controller_weather = {};
+  world.registry.is_away = world.registry.is_stale = false;
+  const auto mend = [](Link& link) {
+    const auto usual = link.there_and_back;
+    link = {};
+    link.there_and_back = usual;
+  };
+  mend(world.agents_link);
+  for (const auto& host : world.hosts) {
+    mend(host->link);
+    mend(host->registry_link);
+    host->driver = {};
+    host->lives = {};
+    host->release_hung();
+    host->crash_after = -1;
+    host->intents.is_full = host->numbers.is_full = host->drain.is_full = false;
+  }
+  for (const auto& process : world.schedulers) {
+    mend(process->controller_link);
+    mend(process->registry_link);
+    process->crash_after = process->stall_after = -1;
+    process->records.is_full = process->drains.is_full = process->meta.is_full = false;
+  }
+  orders.quiet.reset();
+  world.controller.set_quieting_down(false, world.now);
+  world.settle_controller();
+}
+
+}  // namespace skep::sim

@@ -1,0 +1,110 @@
+// What can go wrong in a simulated farm. A run's faults are drawn from its seed before it begins, so that
+// they can be printed, left out one by one, and played again. Pure.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/time.h"
+#include "simulation/world.h"
+
+namespace skep::sim {
+
+enum class FaultKind {
+  // schedulers
+  scheduler_crash,    // kill -9 after `value` more actions
+  scheduler_stall,    // SIGSTOP after `value` more actions, for `length`
+  scheduler_suspend,  // its machine, after `value` more actions: its clock stands still
+  scheduler_disk_full,
+  scheduler_clock_jump,
+  scheduler_state_lost,  // its executors' records, not its epoch
+  config_reload,
+  // operators
+  drain,
+  hold,
+  retire,
+  retire_busy,
+  pause,
+  // hosts
+  agentd_crash,  // kill -9 after `value` more actions
+  power_loss,
+  gray_host,
+  agentd_disk_full,
+  sandbox_disk_full,
+  host_clock_jump,
+  agentd_state_lost,
+  driver_fails,
+  driver_unknown,
+  // executors
+  never_boots,
+  never_joins,
+  joins_late,
+  joins_twice,
+  executor_dies,
+  executor_hangs,
+  killed_by_hand,
+  removed_by_hand,
+  foreign_sandbox,
+  // network
+  loss,
+  late_requests,
+  duplicates,
+  reordering,
+  requests_cut,
+  replies_cut,
+  // registry
+  registry_away,
+  registry_stale,
+  session_ended,
+  registry_cut,
+  // controller
+  controller_restart,
+  controller_restart_empty,
+  controller_refuses,
+  controller_unusable,
+  controller_slow,
+  stale_lists,
+  quiet_down,
+  node_deleted_by_hand,
+  node_offline_by_hand,
+  item_cancelled,
+};
+inline constexpr std::size_t fault_kind_count = 50;
+
+std::string_view to_string(FaultKind kind);
+std::optional<FaultKind> fault_kind_from(std::string_view text);
+
+struct Fault {
+  FaultKind kind = FaultKind::scheduler_crash;
+  Instant at{};
+  Duration length{};         // of windows
+  std::uint64_t target = 0;  // chooses among what is there when it happens
+  std::int64_t value = 0;
+};
+std::string to_string(const Fault& fault);
+
+/// What operators have asked for, so that checkers know what is allowed.
+struct Orders {
+  std::map<ExecutorId, Instant> holds;   // until
+  std::set<ExecutorId> retired, killed;  // `killed`: even if busy
+  std::map<HostId, Instant> drains;      // since
+  std::optional<Instant> pause;          // since
+  std::optional<Instant> quiet;          // since
+  bool has_changed_leader = false;
+  Instant last_fault{};
+  std::set<std::string> nodes_touched_by_hand;
+  std::map<std::string, Instant> offline_by_hand;  // since
+  std::map<std::string, Instant> lost_states;      // hosts whose agentd lost its records, and when
+};
+
+/// Lets it happen, and ends it again after its length.
+void begin(simulation::World& world, Orders& orders, const Fault& fault);
+/// Everything works again, and everything that is down comes up.
+void heal(simulation::World& world, Orders& orders);
+
+}  // namespace skep::sim
