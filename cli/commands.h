@@ -27,6 +27,7 @@ void add_views(CLI::App& app, Context& context);       // hosts executors queue 
 void add_operations(CLI::App& app, Context& context);  // drain undrain hold retire pause resume
 void add_labels(CLI::App& app, Context& context);      // labels
 void add_config(CLI::App& app, Context& context);      // config check|show|reload, version
+void add_simulate(CLI::App& app, Context& context);    // simulate
 /// Last: it completes what was added before it.
 void add_completion(CLI::App& app, Context& context);
 

@@ -26,7 +26,7 @@ const char* dynamic_of(const CLI::App& command) {
     const std::string name = option->get_name();
     if (name == "host") return "hosts";
     if (name == "executor") return "executors";
-    if (name == "file") return "files";
+    if (name == "file" || name == "trace") return "files";
   }
   return "";
 }
@@ -64,7 +64,7 @@ _skep() {
   local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" path="" word words options dynamic i
   case "$previous" in
     --output|-o) COMPREPLY=($(compgen -W "table json" -- "$current")); return ;;
-    --token-file|--ca-file) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    --token-file|--ca-file|--config|--policy|--fleet|--html) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --host) COMPREPLY=($(compgen -W "$(skep complete hosts 2>/dev/null)" -- "$current")); return ;;
     --template) COMPREPLY=($(compgen -W "$(skep complete templates 2>/dev/null)" -- "$current")); return ;;
     --state) COMPREPLY=($(compgen -W "@STATES@" -- "$current")); return ;;
@@ -97,7 +97,7 @@ _skep() {
   local path_ previous="${words[CURRENT-1]}" word options dynamic names
   case "$previous" in
     --output|-o) compadd table json; return ;;
-    --token-file|--ca-file) _files; return ;;
+    --token-file|--ca-file|--config|--policy|--fleet|--html) _files; return ;;
     --host) compadd -- ${(f)"$(skep complete hosts 2>/dev/null)"}; return ;;
     --template) compadd -- ${(f)"$(skep complete templates 2>/dev/null)"}; return ;;
     --state) compadd @STATES@; return ;;

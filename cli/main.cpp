@@ -15,6 +15,7 @@ constexpr const char* footer_text =
     "  skep drain hv-07 --reason 'new disks' --wait\n"
     "  skep retire --template linux --state idle --dry-run\n"
     "  skep labels 'linux && !arm'       how Jenkins reads this text, which templates match\n"
+    "  skep simulate week.csv --config scheduler.yaml --hosts 20,30\n"
     "\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 scheduler not reached, 4 no such object,\n"
     "            5 --wait ran out of time, 6 configuration has errors, 7 refused: needs --yes\n"
@@ -43,6 +44,7 @@ int run(int argc, char** argv) {
   add_labels(app, context);
   add_operations(app, context);
   add_config(app, context);
+  add_simulate(app, context);
   add_completion(app, context);
   take_marks_away(app);
   const std::vector<std::string> arguments = marked_arguments(argc, argv);

@@ -9,6 +9,10 @@ bool is_stdout_terminal() {
   return isatty(STDOUT_FILENO) != 0;
 }
 
+bool is_stderr_terminal() {
+  return isatty(STDERR_FILENO) != 0;
+}
+
 std::size_t terminal_width() {
   winsize size{};
   if (!is_stdout_terminal() || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;

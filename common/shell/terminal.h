@@ -1,4 +1,4 @@
-// What standard output is. Each system's folder answers it (linux/linux_terminal.cpp).
+// What standard output and standard error are. Each system's folder answers it (linux/linux_terminal.cpp).
 #pragma once
 
 #include <cstddef>
@@ -6,6 +6,7 @@
 namespace skep::shell {
 
 bool is_stdout_terminal();
+bool is_stderr_terminal();
 /// In columns; 0 when standard output is no terminal.
 std::size_t terminal_width();
 

@@ -10,7 +10,7 @@ import tempfile
 from support import BIN, NOWHERE, ScriptedScheduler, checks, compare, environment, expect, on_terminal, skep, without_colours
 
 COMMANDS = ["status", "hosts", "executors", "queue", "explain", "history", "labels", "drain", "undrain", "hold", "retire", "pause",
-            "resume", "config", "version", "completion"]
+            "resume", "config", "version", "completion", "simulate"]
 # Every command that asks the scheduler, complete enough to be sent.
 ASKING = [["status"], ["hosts"], ["executors"], ["queue"], ["explain", "1"], ["explain", "job"], ["history"], ["labels", "a"],
           ["labels", "--stdin", "-o", "json"], ["drain", "h"], ["undrain", "h"], ["hold", "e"], ["retire", "e"], ["pause"], ["resume"],
