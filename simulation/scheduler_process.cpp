@@ -69,7 +69,7 @@ void SchedulerProcess::kill(Duration down) {
   world_.later(down, [this] { start(); });
 }
 
-Instant SchedulerProcess::clock() const {
+Instant SchedulerProcess::own_time() const {
   return world_.now - behind_;
 }
 
@@ -169,15 +169,15 @@ void SchedulerProcess::keep_lock() {
   if (!logic) {
     if (!registry_link.is_request_cut && world_.registry.try_acquire(number_, world_.now)) {
       if (registry_link.is_reply_cut) return kill(restart_after);  // it holds the lock and does not know
-      lock_passed_ = clock();
+      lock_passed_ = own_time();
       lead();
     }
-  } else if (clock() > lock_passed_ + Registry::lock_ttl) {
+  } else if (own_time() > lock_passed_ + Registry::lock_ttl) {
     return kill(restart_after);
-  } else if (clock() >= lock_passed_ + keep_lock_every && !is_cut) {
+  } else if (own_time() >= lock_passed_ + keep_lock_every && !is_cut) {
     const auto kept = world_.registry.keep(number_, world_.now);
     if (!kept) return kill(restart_after);
-    if (*kept) lock_passed_ = clock();
+    if (*kept) lock_passed_ = own_time();
   }
   if (life != life_) return;
   world_.later(seconds(1), [this, life] { in_life(life, [this] { keep_lock(); }); });
@@ -186,7 +186,7 @@ void SchedulerProcess::keep_lock() {
 /// As the daemon asks its lock before each event and action: after a long stop it must not act on what it
 /// knew.
 bool SchedulerProcess::has_lost_lock() const {
-  return world_.has_leader_lock && logic != nullptr && clock() > lock_passed_ + Registry::lock_ttl;
+  return world_.has_leader_lock && logic != nullptr && own_time() > lock_passed_ + Registry::lock_ttl;
 }
 
 void SchedulerProcess::reload(SchedulerConfig next) {
@@ -204,7 +204,7 @@ void SchedulerProcess::handle(const Event& event) {
   ++world_.events;
   world_.digest.add(event.index());
   world_.inspector->on_scheduler_event(world_, number_, event);
-  for (Action& action : logic->handle(event, clock(), world_.wall(wall_offset))) {
+  for (Action& action : logic->handle(event, own_time(), world_.wall(wall_offset))) {
     actions_.push_back(std::move(action));
   }
   run();
@@ -306,7 +306,7 @@ void SchedulerProcess::ask_controller(What what, Then then) {
 template <typename T, typename What, typename Make>
 void SchedulerProcess::order_controller(What what, Make make) {
   ask_controller<T>(
-      what, [this, make, started = clock()](const Result<T>& result) { handle(make(result, started)); });
+      what, [this, make, started = own_time()](const Result<T>& result) { handle(make(result, started)); });
 }
 
 bool SchedulerProcess::run_controller_action(const Action& action) {
@@ -418,7 +418,7 @@ void SchedulerProcess::poll_node(const PollNode& order) {
 
 /// As scheduler/shell/gate_watch: look after look until the looks say that it is over.
 void SchedulerProcess::watch_gate(const PollNode& order) {
-  const auto looks = std::make_shared<GateLooks>(order, clock());
+  const auto looks = std::make_shared<GateLooks>(order, own_time());
   world_.later(order.pace, [this, life = life_, looks, order] {
     in_life(life, [this, looks, order] { look(looks, order); });
   });
@@ -428,8 +428,8 @@ void SchedulerProcess::look(const std::shared_ptr<GateLooks>& looks, const PollN
   using Fact = std::optional<NodeFact>;
   ask_controller<Fact>(
       [node = order.node.text](Calls& calls, Instant now) { return calls.poll_node(node, now); },
-      [this, looks, order, started = clock()](const Result<Fact>& fact) {
-        go_on(looks, order, looks->answered(fact, started, clock(), false));
+      [this, looks, order, started = own_time()](const Result<Fact>& fact) {
+        go_on(looks, order, looks->answered(fact, started, own_time(), false));
       });
 }
 
@@ -445,7 +445,7 @@ void SchedulerProcess::go_on(const std::shared_ptr<GateLooks>& looks, const Poll
   ask_controller<void>([node = order.node.text, reason = std::string(GateLooks::reason_of(next))](
                            Calls& calls, Instant now) { return calls.close_gate(node, reason, now); },
                        [this, looks, order](const Result<void>& result) {
-                         go_on(looks, order, looks->closed(result.has_value(), clock(), false));
+                         go_on(looks, order, looks->closed(result.has_value(), own_time(), false));
                        });
 }
 
@@ -537,7 +537,7 @@ void SchedulerProcess::watch_host(const HostId& id, int number) {
   world_.call<HostReport>(
       host->link, wait + patience,
       [host, index, wait](const Caller<HostReport>& caller) { host->read_report(index, wait, caller); },
-      [this, life = life_, id, number, asked = clock()](Result<HostReport> report) {
+      [this, life = life_, id, number, asked = own_time()](Result<HostReport> report) {
         in_life(life, [this, id, number, asked, report = std::move(report)] {
           host_answered(id, number, asked, report);
         });
@@ -574,7 +574,7 @@ void SchedulerProcess::look_at_host(const HostId& id) {
   world_.call<HostReport>(
       host->link, look_patience,
       [host](const Caller<HostReport>& caller) { host->read_report(0, Duration::zero(), caller); },
-      [this, life = life_, id, asked = clock()](Result<HostReport> report) {
+      [this, life = life_, id, asked = own_time()](Result<HostReport> report) {
         in_life(life, [this, id, asked, report = std::move(report)] {
           if (lines_.contains(id)) note_host(id, asked, report);
         });

@@ -110,7 +110,7 @@ class SchedulerProcess {
   void call_host(const HostId& host, Serve serve, Make make);
   void part_with(const HostId& host);
 
-  Instant clock() const;
+  Instant own_time() const;
 
   World& world_;
   const int number_;

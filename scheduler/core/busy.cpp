@@ -134,6 +134,12 @@ void LogicState::look_busy(Executor& e, Instant started) {
     const bool is_decisive = e.gate == Gate::closed && started >= e.close_acked;
     if (!is_decisive) return touch(e);
   }
+  // A block waits for this very node: an earlier leader was killed while it called the executor back.
+  const Controller* c = controller_of(e);
+  if (c != nullptr && c->demand.item_for_node(e.id().text)) {
+    e.idle_reads = 0;
+    return;
+  }
   // A list may be older than it claims to be: it is a reason to look, and only a look at the node decides.
   if (!is_reading_list_ || e.idle_reads == 0) ++e.idle_reads;
   e.quick_polls = 0;

@@ -279,7 +279,7 @@ def main(argv):
     started = time.monotonic()
     total = run_seeds(path, weathers, first, arguments.seeds, arguments.minutes, extra)
     seconds = time.monotonic() - started
-    holes = unreached(total, path) if weathers == known and (arguments.seeds >= PROBES_FROM_SEEDS or arguments.minutes) else []
+    holes = unreached(total, path) if weathers == known and arguments.seeds >= PROBES_FROM_SEEDS and not (arguments.fresh or arguments.minutes) else []
     for hole in holes:
         say(f"no seed reaches: {hole}")
     for text in total.crashed:
