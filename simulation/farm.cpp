@@ -33,7 +33,6 @@ World::World(Plan chosen, Load& its_load, Witness& its_witness)
       load(its_load),
       witness(its_witness),
       network_random(Prng(plan.seed).fork("network")),
-      life_random(Prng(plan.seed).fork("life")),
       controller(controller_options(plan), start_of_time, plan.wall_start) {
   agents_link.there_and_back = plan.call_host;
   const Prng root(plan.seed);

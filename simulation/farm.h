@@ -54,7 +54,7 @@ struct HostPlan {
   std::string os = "linux";
   std::map<std::string, std::string> attributes;
   std::string driver = "process";
-  std::vector<std::string> images;  // empty: every image is there
+  std::vector<std::string> images;  // empty: those that the templates name
   Span create{milliseconds(500), seconds(2)};
   Span boot{seconds(5), seconds(15)};        // sandbox runs -> agent process started
   Span join{milliseconds(200), seconds(1)};  // agent process started -> first attempt to connect

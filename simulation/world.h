@@ -72,7 +72,7 @@ struct World {
   Instant now = start_of_time;
   std::uint64_t events = 0;
   Digest digest;
-  Prng network_random, life_random;
+  Prng network_random;
 
   controller_sim::ControllerModel controller;
   ControllerWeather controller_weather;

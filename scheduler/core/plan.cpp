@@ -116,7 +116,8 @@ class PlanPass {
   void cover(std::int64_t item, Executor* by) { c_.cover.push_back({item, by}); }
   void keep_minimum();
   void make_room();
-  std::vector<Executor*> in_the_way_of(std::size_t index);
+  using SpareByHost = std::map<HostId, std::vector<Executor*>>;
+  std::vector<Executor*> in_the_way_of(std::size_t index, const SpareByHost& spare);
   void recycle();
   bool try_launch(const std::vector<std::size_t>& candidates);
   bool try_template(std::size_t index, bool is_spare = false);
@@ -406,9 +407,13 @@ void PlanPass::make_room() {
   for (std::size_t i = 0; i < s_.templates.size(); ++i) {
     if (c_.blocked[i] && c_.blocked[i]->reason == WaitReason::no_room) waiting_for_room_.insert(i);
   }
-  if (s_.is_paused || !s_.making_room.empty()) return;
+  if (s_.is_paused || !s_.making_room.empty() || waiting_for_room_.empty()) return;
+  SpareByHost spare;
+  for (const Supply& supply : supply_) {
+    for (Executor* e : supply.idle.executors.subspan(supply.idle.next)) spare[e->record.host].push_back(e);
+  }
   for (const std::size_t i : waiting_for_room_) {
-    for (Executor* e : in_the_way_of(i)) {
+    for (Executor* e : in_the_way_of(i, spare)) {
       e->retiring = "unused: jobs that wait need its room";
       s_.making_room.insert(e->id());
       s_.touch(*e);
@@ -431,11 +436,7 @@ bool PlanPass::is_wanted(const HostView& view, std::size_t by_other_than) {
 }
 
 // The fewest spare idle executors of one host without which an executor of this template has room there.
-std::vector<Executor*> PlanPass::in_the_way_of(std::size_t index) {
-  std::map<HostId, std::vector<Executor*>> spare;
-  for (const Supply& supply : supply_) {
-    for (Executor* e : supply.idle.executors.subspan(supply.idle.next)) spare[e->record.host].push_back(e);
-  }
+std::vector<Executor*> PlanPass::in_the_way_of(std::size_t index, const SpareByHost& spare) {
   std::vector<Executor*> fewest;
   for (const auto& [host, executors] : spare) {
     const HostPlace* place = executors.front()->at;

@@ -95,7 +95,6 @@ struct Orders {
   std::map<HostId, Instant> drains;      // since
   std::optional<Instant> pause;          // since
   std::optional<Instant> quiet;          // since
-  bool has_changed_leader = false;
   Instant last_fault{};
   std::set<std::string> nodes_touched_by_hand;
   std::map<std::string, Instant> offline_by_hand;  // since

@@ -23,7 +23,6 @@ struct Weather {
   bool uses_hook = false;
   Duration storm = minutes(20);  // faults end here, and arrivals
   std::vector<simulation::Arrival> arrivals;
-  bool has_impossible_job = false;
   std::vector<Fault> faults;
 };
 

@@ -1,0 +1,243 @@
+// What schedulers ask for: allowed by what is known, by what operators said, and by what is on record.
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "tests/sim/checkers.h"
+
+namespace skep::sim {
+namespace {
+
+using simulation::Host;
+using simulation::World;
+
+// A read is sent, answered and handled within these; older facts freeze decisions (facts_stale_after).
+constexpr Duration fact_life = seconds(15) + seconds(11);
+constexpr std::size_t most_plans_a_minute = 250, most_creations_a_minute = 250;
+constexpr Epoch highest_epoch = std::numeric_limits<Epoch>::max();
+
+}  // namespace
+
+void Checkers::on_scheduler_event(const World& world, int scheduler, const scheduler::Event& event) {
+  note_gates(scheduler, event);
+  if (const auto* read = std::get_if<scheduler::QueueRead>(&event)) {
+    if (read->queue) queue_read_ = world.now;
+    const bool is_quieting = read->queue && read->queue->is_quieting_down;
+    if (read->queue && !is_quieting) quiet_since_.reset();
+    if (is_quieting && !quiet_since_) quiet_since_ = world.now;
+  } else if (const auto* nodes = std::get_if<scheduler::NodesRead>(&event)) {
+    if (nodes->nodes) nodes_read_ = world.now;
+  } else if (const auto* told = std::get_if<scheduler::HostReported>(&event)) {
+    is_host_seen_[{scheduler, told->report.host}] = true;
+    note_newer_leader(world, scheduler, told->report.epoch_seen);
+  } else if (const auto* ordered = std::get_if<scheduler::ExecutorOrdered>(&event)) {
+    if (!ordered->result && ordered->result.error().code == ErrorCode::stale_epoch)
+      note_newer_leader(world, scheduler, highest_epoch);
+  } else if (const auto* renewed = std::get_if<scheduler::LeasesRenewed>(&event)) {
+    if (renewed->result) note_newer_leader(world, scheduler, renewed->result->epoch_seen);
+  } else if (const auto* unseen = std::get_if<scheduler::HostUnseen>(&event)) {
+    is_host_seen_[{scheduler, unseen->host}] = false;
+    probe("a host is unseen");
+  } else if (const auto* departed = std::get_if<scheduler::HostDeparted>(&event)) {
+    probe("a host departs");
+    for (const auto& [id, seen] : seen_) {
+      const Host* host = world.host_by_id.at(departed->host);
+      const bool is_there = seen.host == departed->host && host->model.look_at(id, world.now).has_value();
+      const auto& records = world.schedulers[static_cast<std::size_t>(scheduler)]->records;
+      if (is_there && records.find(id.text) != nullptr)
+        report(world, "a host departs only with nothing of ours on it",
+               departed->host.text + " still has " + id.text);
+    }
+  } else if (std::holds_alternative<scheduler::LeaderStarted>(event)) {
+    for (auto& [key, is_seen] : is_host_seen_) {
+      if (key.first == scheduler) is_seen = false;
+    }
+  }
+}
+
+/// Which gates a scheduler may have open, by what it asked for and was told; never more than are.
+void Checkers::note_gates(int scheduler, const scheduler::Event& event) {
+  std::set<ExecutorId>& open = open_gates_[scheduler];
+  if (std::holds_alternative<scheduler::LeaderStarted>(event)) open.clear();
+  if (const auto* opened = std::get_if<scheduler::GateOpened>(&event); opened != nullptr && !opened->result)
+    open.erase(opened->node);
+  if (const auto* polled = std::get_if<scheduler::NodePolled>(&event)) {
+    const bool is_over = !polled->fact || !*polled->fact || !(*polled->fact)->builds.empty() ||
+                         !(*polled->fact)->is_idle || (*polled->fact)->is_temporarily_offline;
+    if (is_over) open.erase(polled->node);
+  }
+  if (const auto* nodes = std::get_if<scheduler::NodesRead>(&event); nodes != nullptr && nodes->nodes) {
+    for (const scheduler::NodeFact& node : nodes->nodes->nodes) {
+      if (!node.is_idle || node.is_temporarily_offline) open.erase(ExecutorId(node.name));
+    }
+  }
+}
+
+void Checkers::note_newer_leader(const World& world, int scheduler, Epoch seen) {
+  const Epoch own = world.schedulers[static_cast<std::size_t>(scheduler)]->epoch;
+  if (seen > own && fenced_.insert({scheduler, own}).second) probe("a leader hears of a newer one");
+}
+
+void Checkers::on_scheduler_action(const World& world, int scheduler, const scheduler::Action& action) {
+  if (const auto* close = std::get_if<scheduler::CloseGate>(&action))
+    open_gates_[scheduler].erase(close->node);
+  if (const auto* remove = std::get_if<scheduler::DeleteNode>(&action))
+    open_gates_[scheduler].erase(ExecutorId(remove->node));
+  check_intent(world, scheduler, action);
+  if (const auto* record = std::get_if<scheduler::RecordExecutor>(&action)) {
+    check_plan(world, scheduler, record->record);
+    if (record->record.state == ExecutorState::gone) gone_.push_back(record->record);
+  } else if (const auto* order = std::get_if<scheduler::OrderExecutor>(&action)) {
+    check_order(world, *order);
+  } else if (const auto* create = std::get_if<scheduler::CreateNode>(&action)) {
+    if (create->is_recreation) {
+      probe("a node is made again after a restart");
+      seen_[create->node].called_back = world.now;
+    }
+    creations_.push_back(world.now);
+    while (creations_.front() + seconds(60) < world.now) creations_.pop_front();
+    check_creation(world, scheduler, *create);
+  } else if (const auto* audit = std::get_if<scheduler::Audit>(&action)) {
+    check_audit(world, *audit);
+    check_text(world, audit->end);
+  } else if (const auto* line = std::get_if<scheduler::Explain>(&action)) {
+    check_text(world, line->message);
+    for (const auto& [key, value] : line->fields) check_text(world, value);
+  } else if (const auto* destroy = std::get_if<scheduler::DestroyExecutor>(&action)) {
+    if (destroyed_by_[scheduler].insert(destroy->executor).second) probe("an executor is destroyed by order");
+  }
+}
+
+/// Nothing is done before it is on record, and nothing at all once a host has told of a newer leader.
+void Checkers::check_intent(const World& world, int scheduler, const scheduler::Action& action) {
+  const auto& process = *world.schedulers[static_cast<std::size_t>(scheduler)];
+  const auto record_of = [&](const ExecutorId& id) { return process.records.find(id.text); };
+  std::string what;
+  if (const auto* create = std::get_if<scheduler::CreateNode>(&action)) {
+    what = "creates node " + create->node.text;
+    const bool is_sentinel = create->node.text == weather_.plan.scheduler.controllers.front().sentinel_node;
+    if (!is_sentinel && record_of(create->node) == nullptr)
+      report(world, "a record comes before the act", "scheduler " + what + " without one");
+  } else if (const auto* open = std::get_if<scheduler::OpenGate>(&action)) {
+    what = "opens the gate of " + open->node.text;
+    open_gates_[scheduler].insert(open->node);
+    const int limit = weather_.plan.scheduler.controllers.front().max_open_gates;
+    if (static_cast<int>(open_gates_[scheduler].size()) > limit)
+      report(world, "few gates are open at once",
+             std::to_string(open_gates_[scheduler].size()) + " of at most " + std::to_string(limit));
+    const scheduler::ExecutorRecord* record = record_of(open->node);
+    if (record == nullptr || !record->was_opened)
+      report(world, "a record comes before the act", "scheduler " + what + " without one");
+    if (record != nullptr && record->was_used)
+      report(world, "one build per executor", "the gate of a used executor is opened: " + open->node.text);
+    const auto offline = orders.offline_by_hand.find(open->node.text);
+    if (offline != orders.offline_by_hand.end() && world.now - offline->second > fact_life && nodes_read_ &&
+        *nodes_read_ - offline->second > seconds(11) && !world.controller_weather.lists_are_stale)
+      report(world, "what somebody set offline is left alone", "scheduler " + what);
+  } else if (const auto* order = std::get_if<scheduler::OrderExecutor>(&action)) {
+    what = "orders " + order->order.spec.id.text;
+  }
+  if (!what.empty() && fenced_.contains({scheduler, process.epoch}))
+    report(world, "a leader that was replaced does nothing", "scheduler " + what);
+}
+
+void Checkers::check_creation(const World& world, int scheduler, const scheduler::CreateNode& create) {
+  if (create.node.text == weather_.plan.scheduler.controllers.front().sentinel_node) return;
+  Seen& seen = seen_[create.node];
+  if (seen.was_created && !create.is_recreation && seen.created_by != std::pair(scheduler, world.now))
+    report(world, "names are never used twice", "node " + create.node.text + " is created again");
+  seen.was_created = true;
+  seen.created_by = {scheduler, world.now};
+  const int rate = weather_.plan.scheduler.max_creations_per_second;
+  const auto in_a_second = std::count_if(creations_.begin(), creations_.end(),
+                                         [&](Instant each) { return each + seconds(1) > world.now; });
+  // A bucket holds one second's worth; each leader begins with a full one, and resumed ones do not count.
+  if (in_a_second > 2 * rate + 2 && world.schedulers.size() == 1 &&
+      probes.count("a node is made again after a restart") == 0 && probes.count("fault scheduler_crash") == 0)
+    report(world, "no storm", std::to_string(in_a_second) + " nodes created within a second");
+  if (creations_.size() > most_creations_a_minute)
+    report(world, "no storm", std::to_string(creations_.size()) + " nodes created within a minute");
+}
+
+/// What is recorded gone is gone, on both sides, and its audit is written.
+void Checkers::check_gone(const World& world) {
+  for (const scheduler::ExecutorRecord& record : std::exchange(gone_, {})) {
+    const auto host = world.host_by_id.find(record.host);
+    const bool runs = host != world.host_by_id.end() &&
+                      host->second->model.look_at(record.id, world.now).has_value() &&
+                      !orders.lost_states.contains(record.host.text);
+    if (runs)
+      report(world, "gone is seen gone", record.id.text + " is recorded gone, and its sandbox is there");
+    const auto nodes = world.controller.node_names();
+    if (std::find(nodes.begin(), nodes.end(), record.id.text) != nodes.end())
+      report(world, "gone is seen gone", record.id.text + " is recorded gone, and its node is there");
+    if (!seen_[record.id].is_audited)
+      report(world, "each executor leaves an audit record", record.id.text + " is recorded gone without one");
+  }
+}
+
+/// A launch: allowed by what operators said, and by what is known.
+void Checkers::check_plan(const World& world, int scheduler, const scheduler::ExecutorRecord& record) {
+  Seen& seen = seen_[record.id];
+  seen.host = record.host;
+  seen.template_name = record.template_name;
+  if (seen.was_planned || record.state != ExecutorState::planned) return;
+  seen.was_planned = true;
+  seen.planned = world.now;
+  ++launches;
+  const auto& process = *world.schedulers[static_cast<std::size_t>(scheduler)];
+  const std::string what = record.id.text + " on " + record.host.text;
+  if (process.drains.find(record.host.text) != nullptr)
+    report(world, "a drained host gets no executor", what);
+  if (process.meta.find("pause") != nullptr) report(world, "a paused farm launches nothing", what);
+  const auto is_old = [&](const std::optional<Instant>& read) {
+    return !read || world.now - *read > fact_life;
+  };
+  const bool decided_before_a_stop = resumed_ && world.now - *resumed_ < seconds(30);
+  if (is_old(queue_read_) && is_old(nodes_read_) && !decided_before_a_stop)
+    report(world, "unknown is never empty",
+           what + " was planned although nothing is known of the controller");
+  const auto host_seen = is_host_seen_.find({scheduler, record.host});
+  if (host_seen == is_host_seen_.end() || !host_seen->second)
+    report(world, "unknown is never empty", what + " was planned although the host cannot be seen");
+  const scheduler::Template* made_of = template_of(record.template_name);
+  if (quiet_since_ && world.now - *quiet_since_ > seconds(5) && made_of != nullptr &&
+      made_of->minimum_idle == 0 && world.schedulers.size() == 1 && !probes.contains("fault config_reload"))
+    report(world, "a controller that quiets down gets no executors", what);
+  plans_.push_back(world.now);
+  while (plans_.front() + seconds(60) < world.now) plans_.pop_front();
+  if (plans_.size() > most_plans_a_minute)
+    report(world, "no storm", std::to_string(plans_.size()) + " launches in a minute");
+}
+
+void Checkers::check_order(const World& world, const scheduler::OrderExecutor& order) {
+  secrets_.insert(order.order.ticket.secret);
+  const auto host = world.host_by_id.find(order.host);
+  const scheduler::Template* made_of = template_of(order.order.spec.template_name);
+  if (host == world.host_by_id.end() || made_of == nullptr)
+    return report(world, "orders name what there is",
+                  order.order.spec.id.text + " of an unknown template or host");
+  for (const auto& [key, value] : made_of->host_attributes) {
+    const auto has = host->second->plan.attributes.find(key);
+    if (has == host->second->plan.attributes.end() || has->second != value)
+      report(
+          world, "placement keeps to the template's rules",
+          order.order.spec.id.text + " wants " + key + "=" + value + ", " + order.host.text + " has it not");
+  }
+  if (order.order.ticket.attempt > 1) probe("an executor gets a second ticket");
+}
+
+void Checkers::check_audit(const World& world, const scheduler::Audit& audit) {
+  Seen& seen = seen_[audit.record.id];
+  seen.is_audited = true;
+  seen.is_audited_as_doubtful = seen.is_audited_as_doubtful || audit.is_violation || audit.may_hide_build;
+  if (audit.record.builds_seen.size() > 1 && !audit.is_violation)
+    report(world, "a second build is always reported",
+           audit.record.id.text + " has two builds on record, and its audit none");
+  if (audit.is_violation) probe("an audit tells of a second build");
+  if (audit.may_hide_build) probe("an audit cannot rule out a second build");
+  if (audit.end.starts_with("failed")) probe("an executor failed");
+  if (audit.end == "unused") probe("an executor ended unused");
+}
+
+}  // namespace skep::sim
