@@ -37,10 +37,10 @@ HostGroup read_group(config::ConfigSection& section) {
   group.os = section.text("os", group.os);
   group.driver = section.text("driver");
   group.attributes = section.text_map("attributes");
-  group.create = read_span(section, "create", group.create);
-  group.boot = read_span(section, "boot", group.boot);
-  group.join = read_span(section, "join", group.join);
-  group.destroy = read_span(section, "destroy", group.destroy);
+  group.takes.create = read_span(section, "create", group.takes.create);
+  group.takes.boot = read_span(section, "boot", group.takes.boot);
+  group.takes.join = read_span(section, "join", group.takes.join);
+  group.takes.destroy = read_span(section, "destroy", group.takes.destroy);
   section.done();
   return group;
 }

@@ -127,7 +127,7 @@ Result<HostGroup> equal_hosts(const SimulateOptions& options, int count) {
   group.capacity.memory_bytes = *memory;
   group.capacity.disk_bytes = *disk;
   group.max_executors = options.executors;
-  group.boot = *boot;
+  group.takes.boot = *boot;
   return group;
 }
 

@@ -47,6 +47,13 @@ struct Span {
   Duration least{}, most{};
 };
 
+struct SandboxTimes {
+  Span create{milliseconds(500), seconds(2)};
+  Span boot{seconds(5), seconds(15)};        // sandbox runs -> agent process started
+  Span join{milliseconds(200), seconds(1)};  // agent process started -> first attempt to connect
+  Span destroy{milliseconds(200), seconds(1)};
+};
+
 struct HostPlan {
   HostId host;
   Resources capacity;
@@ -55,10 +62,7 @@ struct HostPlan {
   std::map<std::string, std::string> attributes;
   std::string driver = "process";
   std::vector<std::string> images;  // empty: those that the templates name
-  Span create{milliseconds(500), seconds(2)};
-  Span boot{seconds(5), seconds(15)};        // sandbox runs -> agent process started
-  Span join{milliseconds(200), seconds(1)};  // agent process started -> first attempt to connect
-  Span destroy{milliseconds(200), seconds(1)};
+  SandboxTimes takes;
 };
 
 struct Plan {

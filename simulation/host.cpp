@@ -381,10 +381,10 @@ void Host::start_sandbox(const agentd::CallDriver& call, const agentd::Start& st
   const auto draws = [this](int of_a_thousand) {
     return of_a_thousand > 0 && random_.chance(static_cast<std::uint64_t>(of_a_thousand), 1000);
   };
-  script(drivers::fake::Verb::start, plan.create);
+  script(drivers::fake::Verb::start, plan.takes.create);
   drivers::fake::LifeScript life;
   life.join.reset();
-  life.boot = draws(lives.never_boots) ? Duration(hours(10'000)) : draw(plan.boot, random_);
+  life.boot = draws(lives.never_boots) ? Duration(hours(10'000)) : draw(plan.takes.boot, random_);
   if (draws(lives.dies)) life.dies = draw({Duration::zero(), minutes(10)}, random_);
   const int made_before = model.times_made(call.id);
   model.script_life(call.id, life);
@@ -413,7 +413,7 @@ void Host::stop_sandbox(const agentd::CallDriver& call, const agentd::Stop& stop
 }
 
 void Host::destroy_sandbox(const agentd::CallDriver& call) {
-  script(drivers::fake::Verb::destroy, plan.destroy);
+  script(drivers::fake::Verb::destroy, plan.takes.destroy);
   const auto seen = model.destroy(owner_, call.id, world_.now);
   answer(seen.takes, agentd::DriverDestroyed{call.call, call.id, seen.result});
   on_sandbox_changed(call.id);
@@ -474,7 +474,7 @@ void Host::run_agent(const ExecutorId& id, int process) {
   agent.gives_up = world_.now + agent.join_deadline;
   on_sandbox_changed(id);
   if (agent.never_joins) return;
-  Duration wait = draw(plan.join, random_);
+  Duration wait = draw(plan.takes.join, random_);
   if (agent.joins_late) {
     wait += agent.join_deadline + draw({seconds(1), minutes(2)}, random_);
     agent.gives_up += hours(1);

@@ -57,10 +57,7 @@ HostPlan host_of(const HostGroup& group, int number, const std::string& driver) 
   host.os = group.os;
   host.attributes = group.attributes;
   host.driver = group.driver.empty() ? driver : group.driver;
-  host.create = group.create;
-  host.boot = group.boot;
-  host.join = group.join;
-  host.destroy = group.destroy;
+  host.takes = group.takes;
   return host;
 }
 

@@ -19,10 +19,7 @@ struct HostGroup {
   std::string os = "linux";
   std::string driver;  // empty: the one that the templates have in common
   std::map<std::string, std::string> attributes;
-  Span create = HostPlan{}.create;
-  Span boot = HostPlan{}.boot;
-  Span join = HostPlan{}.join;
-  Span destroy = HostPlan{}.destroy;
+  SandboxTimes takes;
 };
 
 struct Fleet {

@@ -152,7 +152,7 @@ HostPlan make_host(int number, Prng& random) {
   host.capacity.countable["licence"] = draw(random, 1, 2);
   host.max_executors = draw(random, 2, 8);
   host.attributes["rack"] = number == 0 || random.chance(1, 2) ? "a" : "b";
-  host.boot = {milliseconds(200), seconds(draw(random, 1, 15))};
+  host.takes.boot = {milliseconds(200), seconds(draw(random, 1, 15))};
   return host;
 }
 

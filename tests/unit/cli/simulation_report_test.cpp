@@ -131,7 +131,7 @@ TEST_CASE("fleet file: groups of hosts, and what is wrong with them", "[unit][cl
   CHECK(fleet->name == "hosts.yaml");
   CHECK(fleet->hosts() == 5);
   CHECK(fleet->groups[0].capacity.cpu_millis == 32'000);
-  CHECK(fleet->groups[0].boot.most == seconds(20));
+  CHECK(fleet->groups[0].takes.boot.most == seconds(20));
   CHECK(fleet->groups[1].attributes.at("zone") == "a");
   CHECK(fleet->groups[1].max_executors == 16);
   for (const auto& [text, wanted] :
