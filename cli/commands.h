@@ -23,7 +23,8 @@ struct Context {
 bool has_colours();
 
 void add_status(CLI::App& app, Context& context);      // status
-void add_views(CLI::App& app, Context& context);       // hosts executors queue explain history
+void add_views(CLI::App& app, Context& context);       // hosts executors queue explain
+void add_history(CLI::App& app, Context& context);     // history
 void add_operations(CLI::App& app, Context& context);  // drain undrain hold retire pause resume
 void add_labels(CLI::App& app, Context& context);      // labels
 void add_config(CLI::App& app, Context& context);      // config check|show|reload, version

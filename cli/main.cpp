@@ -41,6 +41,7 @@ int run(int argc, char** argv) {
   app.fallthrough();  // the options above may follow the command
   add_status(app, context);
   add_views(app, context);
+  add_history(app, context);
   add_labels(app, context);
   add_operations(app, context);
   add_config(app, context);

@@ -96,21 +96,6 @@ int print_explanation(const Json& q) {
   return exit_ok;
 }
 
-int print_history(const Json& entries) {
-  Table table({"EXECUTOR", "TEMPLATE", "HOST", "END", "BUILD", "OPEN", "BUSY", "SECOND"});
-  for (const Json& e : entries) {
-    table.add({text_of(e, "id"), text_of(e, "template"), text_of(e, "host"), text_of(e, "end"),
-               text_of(e, "build"), duration_to_text(milliseconds(number_of(e, "gate_open_ms"))),
-               duration_to_text(milliseconds(number_of(e, "busy_ms"))),
-               flag_of(e, "is_violation")     ? "YES"
-               : flag_of(e, "may_hide_build") ? "not ruled out"
-                                              : "no"});
-  }
-  print_table(table);
-  if (entries.empty()) std::cout << "no executor has ended yet\n";
-  return exit_ok;
-}
-
 Json array_of(const std::vector<Json>& values) {
   Json out = Json::array();
   for (const Json& value : values) out.push_back(value);
@@ -247,13 +232,6 @@ void add_views(CLI::App& app, Context& context) {
   add_lists(app, context);
   add_queue(app, context);
   add_explain(app, context);
-  auto limit = std::make_shared<int>(50);
-  CLI::App* history = app.add_subcommand("history", "audit records of executors that ended, newest first");
-  history->add_option("-n,--limit", *limit, "how many")->check(CLI::Range(1, 10000))->capture_default_str();
-  history->footer("Examples:\n  skep history\n  skep history --limit 1000 --output json");
-  history->callback([limit, &context] {
-    context.exit_code = show(context, "v1/history?limit=" + std::to_string(*limit), print_history);
-  });
 }
 
 }  // namespace skep::cli

@@ -195,15 +195,13 @@ Result<void> StateStore::append_history(const std::string& kind, const std::stri
   return {};
 }
 
-Result<std::vector<HistoryEntry>> StateStore::read_history(std::size_t limit, const std::string& kind) {
+Result<std::vector<HistoryEntry>> StateStore::read_history(std::size_t limit, const std::string& kind,
+                                                           std::int64_t before) {
   const std::lock_guard<std::mutex> guard(impl_->lock);
-  Statement query(
-      impl_->db,
-      kind.empty()
-          ? "SELECT number,at_ms,kind,value FROM history ORDER BY number DESC LIMIT ?1"
-          : "SELECT number,at_ms,kind,value FROM history WHERE kind=?2 ORDER BY number DESC LIMIT ?1");
-  query.bind(1, static_cast<std::int64_t>(limit));
-  if (!kind.empty()) query.bind(2, kind);
+  Statement query(impl_->db,
+                  "SELECT number,at_ms,kind,value FROM history WHERE number<?2 AND (?3='' OR kind=?3) "
+                  "ORDER BY number DESC LIMIT ?1");
+  query.bind(1, static_cast<std::int64_t>(limit)).bind(2, before).bind(3, kind);
   std::vector<HistoryEntry> rows;
   int code = query.step();
   for (; code == SQLITE_ROW; code = query.step()) {

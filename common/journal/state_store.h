@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,8 +45,10 @@ class StateStore {
   Result<std::optional<std::string>> get(const std::string& table, const std::string& key);
 
   Result<void> append_history(const std::string& kind, const std::string& value, WallTime at);
-  /// Newest first.
-  Result<std::vector<HistoryEntry>> read_history(std::size_t limit, const std::string& kind = {});
+  /// Newest first, of one kind (empty: all), older than the entry `before` (its number).
+  Result<std::vector<HistoryEntry>> read_history(
+      std::size_t limit, const std::string& kind = {},
+      std::int64_t before = std::numeric_limits<std::int64_t>::max());
   /// Keeps the newest entries only.
   Result<void> trim_history(std::size_t keep);
 

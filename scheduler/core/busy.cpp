@@ -10,6 +10,19 @@ namespace {
 
 constexpr Duration confirm_pace = milliseconds(100);
 
+/// The item of a job that waits longest: Jenkins takes the queue in this order.
+const DemandBook::Entry* oldest_of(const DemandBook& demand, const std::string& build) {
+  for (const auto& [id, entry] : demand.items()) {
+    if (!entry.item.path.empty() && build.starts_with(entry.item.path)) return &entry;
+  }
+  return nullptr;
+}
+
+std::optional<ServedItem> served_item(const QueueItem& item) {
+  if (!item.label || item.is_flow) return std::nullopt;
+  return ServedItem{item.buildable_since.value_or(item.in_queue_since), *item.label, item.is_pipeline_block};
+}
+
 }  // namespace
 
 void LogicState::mark_used(Executor& e) {
@@ -34,15 +47,14 @@ void LogicState::note_build(Executor& e, const std::string& path) {
     ++counters.builds_seen;
     const Controller* c = controller_of(e);
     const bool is_path_known = e.offer && !e.offer->path.empty() && path.starts_with(e.offer->path);
+    const DemandBook::Entry* entry = nullptr;
+    if (c != nullptr) entry = is_path_known ? c->demand.find(e.offer->item) : oldest_of(c->demand, path);
     if (is_path_known) {
       e.is_freestyle = !e.offer->is_pipeline_block;
-    } else if (c != nullptr) {
-      for (const auto& [id, entry] : c->demand.items()) {
-        if (entry.item.path.empty() || !path.starts_with(entry.item.path)) continue;
-        e.is_freestyle = !entry.item.is_pipeline_block && !entry.item.is_flow;
-        break;
-      }
+    } else if (entry != nullptr) {
+      e.is_freestyle = !entry->item.is_pipeline_block && !entry->item.is_flow;
     }
+    if (entry != nullptr && e.record.builds_seen.size() == 1) e.record.served = served_item(entry->item);
     if (e.record.builds_seen.size() > 1) {
       e.is_freestyle.reset();
       if (e.record.builds_seen.size() == 2) ++counters.violations;

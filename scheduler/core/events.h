@@ -18,6 +18,14 @@ namespace skep::scheduler {
 using CallId = std::uint64_t;
 
 /// Durable record of one executor: what a restarted scheduler must know. Written before the world is touched.
+/// The queue item that a build was made of, as far as the queue showed it.
+struct ServedItem {
+  WallTime arrival;   // when nothing but an executor was missing any more
+  std::string label;  // blank: any node
+  bool is_pipeline_block = false;
+  friend bool operator==(const ServedItem&, const ServedItem&) = default;
+};
+
 struct ExecutorRecord {
   ExecutorId id;
   TemplateName template_name;
@@ -30,6 +38,7 @@ struct ExecutorRecord {
   bool was_used = false;                 // a build was seen on it: never opened again
   std::string build;                     // path from "job/" on, last seen
   std::vector<std::string> builds_seen;  // all distinct ones: more than one is a violation
+  std::optional<ServedItem> served;      // of the first build; nothing when its item or label was not known
   std::optional<WallTime> held_until;
   std::string hold_reason;
   WallTime planned_at;

@@ -1,11 +1,13 @@
 // The scheduler's API: routes of Daemon. Every question is answered on the strand, where the logic lives.
 //
-//   GET  /v1/status|hosts|executors|queue|templates|config|history?limit=N   GET
+//   GET  /v1/status|hosts|executors|queue|templates|config|history?limit=N&before=NUMBER
+//   GET
 //   /v1/queue/{item}?controller=C POST /v1/hosts/{host}/drain|undrain {"reason"}      POST
 //   /v1/executors/{id}/hold {"for_ms","reason"} POST /v1/executors/{id}/retire {"reason","even_if_busy"} POST
 //   /v1/pause {"reason"}  /v1/resume  /v1/config/reload {"yes"} GET  /healthz  /metrics
 #include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include "common/json/agentd_codec.h"
 #include "common/shell/clock.h"
@@ -35,11 +37,18 @@ ServerReply error_reply(const Error& error) {
   return {status, json::dump(json::encode_error(error)), "application/json", {}};
 }
 
-template <typename T>
-Json list_to_json(const std::vector<T>& values) {
-  Json out = Json::array();
-  for (const T& value : values) out.push_back(to_json(value));
-  return out;
+/// A number of the query string, from 1 to `most`.
+Result<std::int64_t> number_in(const ServerRequest& request, const std::string& name, std::int64_t absent,
+                               std::int64_t most) {
+  const auto given = request.query.find(name);
+  if (given == request.query.end()) return absent;
+  const std::string& text = given->second;
+  std::int64_t value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (failure != std::errc{} || end != text.data() + text.size() || value < 1 || value > most)
+    return Error::failed(ErrorCode::invalid_input,
+                         "\"" + name + "\" is no number from 1 to " + std::to_string(most));
+  return value;
 }
 
 /// The body as an object; an empty body is an empty object.
@@ -189,24 +198,20 @@ void Daemon::add_read_routes() {
   });
 
   server_->route("GET", "/v1/history", [this](const ServerRequest& request, const Responder& responder) {
-    std::size_t limit = 50;
-    if (const auto given = request.query.find("limit"); given != request.query.end()) {
-      const auto [end, failure] =
-          std::from_chars(given->second.data(), given->second.data() + given->second.size(), limit);
-      if (failure != std::errc{} || end != given->second.data() + given->second.size() || limit < 1 ||
-          limit > 10'000) {
-        return responder(
-            error_reply(Error::failed(ErrorCode::invalid_input, "\"limit\" is no number from 1 to 10000")));
-      }
-    }
-    ask(responder, [this, limit](SchedulerLogic&) {
-      const auto entries = store_->read_history(limit, "executor");
+    const auto limit = number_in(request, "limit", 50, 10'000);
+    if (!limit) return responder(error_reply(limit.error()));
+    constexpr std::int64_t newest = std::numeric_limits<std::int64_t>::max();
+    const auto before = number_in(request, "before", newest, newest);
+    if (!before) return responder(error_reply(before.error()));
+    ask(responder, [this, limit = *limit, before = *before](SchedulerLogic&) {
+      const auto entries = store_->read_history(static_cast<std::size_t>(limit), "executor", before);
       if (!entries) return error_reply(entries.error());
       Json list = Json::array();
       for (const journal::HistoryEntry& entry : *entries) {
         auto value = json::parse_strict(entry.value);
         if (!value) continue;
         (*value)["ended_at_ms"] = entry.at.ms_since_epoch;
+        (*value)["number"] = entry.number;
         list.push_back(std::move(*value));
       }
       return json_reply(list);

@@ -122,17 +122,6 @@ Json to_json(const Counters& counters) {
           {"queue_read_failures", counters.queue_read_failures}};
 }
 
-namespace {
-
-template <typename T>
-Json list_to_json(const std::vector<T>& values) {
-  Json out = Json::array();
-  for (const T& value : values) out.push_back(to_json(value));
-  return out;
-}
-
-}  // namespace
-
 Json to_json(const StatusSnapshot& snapshot) {
   return {{"api", 1},
           {"farm", snapshot.farm},

@@ -22,6 +22,11 @@ Json record_to_json(const ExecutorRecord& record) {
            {"builds_seen", record.builds_seen},
            {"hold_reason", record.hold_reason},
            {"planned_at_ms", record.planned_at.ms_since_epoch}};
+  if (record.served) {
+    out["arrival_ms"] = record.served->arrival.ms_since_epoch;
+    out["label"] = record.served->label;
+    out["kind"] = record.served->is_pipeline_block ? "pipeline" : "freestyle";
+  }
   if (record.held_until) out["held_until_ms"] = record.held_until->ms_since_epoch;
   return out;
 }
@@ -55,6 +60,10 @@ Result<ExecutorRecord> decode_record(const std::string& text) {
     record.builds_seen = in.value("builds_seen", std::vector<std::string>());
     record.hold_reason = in.value("hold_reason", std::string());
     record.planned_at.ms_since_epoch = in.value("planned_at_ms", std::int64_t{0});
+    if (in.contains("arrival_ms"))
+      record.served =
+          ServedItem{WallTime{in.at("arrival_ms").get<std::int64_t>()}, in.value("label", std::string()),
+                     in.value("kind", std::string()) == "pipeline"};
     if (in.contains("held_until_ms"))
       record.held_until = WallTime{in.at("held_until_ms").get<std::int64_t>()};
     return record;

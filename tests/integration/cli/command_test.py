@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-from support import BIN, NOWHERE, ScriptedScheduler, checks, compare, environment, expect, on_terminal, skep, without_colours
+from support import BIN, NOWHERE, SOURCE, ScriptedScheduler, checks, compare, environment, expect, on_terminal, skep, without_colours
 
 COMMANDS = ["status", "hosts", "executors", "queue", "explain", "history", "labels", "drain", "undrain", "hold", "retire", "pause",
             "resume", "config", "version", "completion", "simulate"]
@@ -213,6 +213,30 @@ try skep dr; try skep config re; try skep retire --ev; try skep hosts --outp; tr
     expect(done.stdout.split("\n")[:5] == ["drain", "reload", "--even-if-busy", "--output", "table json"], done.stdout + done.stderr)
 
 
+def a_history_becomes_a_trace():
+    def ended(number, arrival, label="linux && x86", **more):
+        return {"number": number, "was_used": True, "build": f"job/j/{number}/", "busy_ms": 60000, "arrival_ms": arrival, "label": label,
+                "kind": "freestyle", **more}
+    unknown = {"number": 4, "was_used": True, "build": "job/j/4/", "busy_ms": 5}
+    unused = {"number": 3, "was_used": False, "busy_ms": 0}
+    with ScriptedScheduler({"/v1/history": (200, [ended(5, 1795420815000), unknown, unused]),
+                            "/v1/history?limit=2000&before=3": (200, [ended(2, 1795420810000, 'a, "b"', kind="pipeline")]),
+                            "/v1/history?limit=2000&before=2": (200, [])}) as server, tempfile.TemporaryDirectory() as folder:
+        code, out, err = skep(server.url, "history", "--trace")
+        lines = [json.loads(line) for line in out.splitlines()]
+        expect(code == 0 and [line["arrival_ms"] for line in lines] == [1795420810000, 1795420815000], f"{code} {out} {err}")
+        expect("2 builds; 1 more" in err, err)
+        trace = pathlib.Path(folder) / "lately.jsonl"
+        trace.write_text(out, encoding="utf-8")
+        config = SOURCE / "docs" / "examples" / "traces" / "scheduler.yaml"
+        code, out, err = skep(NOWHERE, "simulate", trace, "--config", config, "--hosts", "2", "-o", "json")
+        expect(code == 0, f"the trace is refused: {err}")
+        expect(json.loads(out)["alternatives"][0]["jobs"] == 2, out[:600])
+    with ScriptedScheduler({"/v1/history": (200, [])}) as server:
+        code, out, err = skep(server.url, "history", "--trace")
+        expect(code == 4 and not out and "needs builds" in err, f"{code} {out} {err}")
+
+
 def output_that_cannot_be_written_is_a_failure():
     with open("/dev/full", "w", encoding="utf-8") as full:
         done = subprocess.run([BIN / "skep", "version"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
@@ -224,4 +248,5 @@ if __name__ == "__main__":
                          names_that_do_not_exist_are_not_found, strange_answers_are_said_and_never_a_crash,
                          tables_fit_and_cannot_steer_the_terminal, what_destroys_much_needs_a_yes,
                          waiting_ends_with_its_limit_and_outlives_the_scheduler, configuration_mistakes_come_all_at_once,
-                         the_examples_are_good, completion_knows_every_command_and_parses, output_that_cannot_be_written_is_a_failure]))
+                         the_examples_are_good, completion_knows_every_command_and_parses, a_history_becomes_a_trace,
+                         output_that_cannot_be_written_is_a_failure]))

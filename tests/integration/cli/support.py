@@ -17,7 +17,7 @@ import threading
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "demo"))
 import checks  # noqa: E402,F401: the path is set above
 from checks import expect  # noqa: E402
-from farm import BIN, Farm, Failure, wait_for  # noqa: E402,F401
+from farm import BIN, SOURCE, Farm, Failure, wait_for  # noqa: E402,F401
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 NOWHERE = "http://127.0.0.1:1/"  # nothing listens on port 1
@@ -95,7 +95,7 @@ def compare(name, text):
 
 
 class ScriptedScheduler:
-    """Answers GET and POST with what it was given for a path; everything else is 404."""
+    """Answers GET and POST with what it was given for a path, with its query or without; everything else is 404."""
 
     def __init__(self, answers):
         scripted = self
@@ -106,7 +106,8 @@ class ScriptedScheduler:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if self.command == "POST":
                     scripted.posted.append((self.path, json.loads(body or b"{}")))
-                status, text = scripted.answers.get(self.path.split("?")[0], (404, '{"error":{"message":"no such thing"}}'))
+                known = scripted.answers.get(self.path, scripted.answers.get(self.path.split("?")[0]))
+                status, text = known or (404, '{"error":{"message":"no such thing"}}')
                 data = (text if isinstance(text, str) else json.dumps(text)).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))

@@ -91,6 +91,9 @@ TEST_CASE("what was written is there after a new start, in order, and nothing el
   CHECK(history->front().value == "5");
   CHECK(store->read_history(10, "even")->size() == 1);
   CHECK(store->read_history(1)->size() == 1);
+  const auto older = store->read_history(10, "odd", history->front().number);
+  REQUIRE(older->size() == 1);
+  CHECK(older->front().value == "3");
 }
 
 TEST_CASE("a batch is whole or not at all, also when the disk is full, and later batches work") {

@@ -45,6 +45,10 @@ TEST_CASE("gate: one item becomes one executor, one build, and nothing is left",
   CHECK(audits[0].gate_open_ms > 0);
   CHECK(audits[0].gate_open_ms < 100);
   CHECK(audits[0].busy_ms >= 900);
+  REQUIRE(audits[0].record.served);
+  CHECK(audits[0].record.served->label == "linux && x86");
+  CHECK(audits[0].record.served->arrival <= audits[0].record.planned_at);
+  CHECK(audits[0].record.served->is_pipeline_block);
   CHECK(w.status().counters.violations == 0);
   CHECK(w.status().counters.executors_used == 1);
 }
