@@ -234,6 +234,7 @@ def main(argv):
     parser.add_argument("--fresh", action="store_true", help="begin at a seed that the clock picks; it is printed")
     parser.add_argument("--minutes", type=float, metavar="M", help="go on for so long")
     parser.add_argument("--seed", type=int, metavar="S", help="one seed")
+    parser.add_argument("--found-at", metavar="COMMIT", help="of one seed: the commit that it was found at; another one may do something else")
     parser.add_argument("--log", choices=("none", "short", "full"), help="of one seed")
     parser.add_argument("--shrink", action="store_true", help="make the failing scenario of one seed smaller")
     parser.add_argument("--faults", metavar="N,N", help="of one seed: only these faults, by number; none")
@@ -266,6 +267,9 @@ def main(argv):
     if arguments.seed is not None:
         if len(weathers) != 1:
             parser.error("one seed wants one weather: --weather NAME")
+        if arguments.found_at not in (None, "unknown", commit()):
+            say(f"seed {arguments.seed} was found at {arguments.found_at}, this is {commit()}: the same run is not promised; "
+                f"git worktree add ../found {arguments.found_at.removesuffix('-dirty')} has it")
         extra = ["--commit", commit(), "--log", arguments.log or "short"]
         extra += ["--shrink"] if arguments.shrink else []
         extra += ["--bug", arguments.bug[0]] if arguments.bug else []

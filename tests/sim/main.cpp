@@ -98,7 +98,8 @@ void tell_violation(const Weather& weather, const Selection& selection, const Op
     lines.push_back(line.substr(0, longest_line));
     if (lines.size() > last_lines) lines.pop_front();
   }));
-  const std::string command = replay_command(weather, selection, options.bug);
+  const std::string command =
+      replay_command(weather, selection, options.bug) + " --found-at " + options.commit;
   std::fprintf(stderr, "\nBROKEN PROMISE: %s\n  %s\n  after %s of weather %s, seed %llu, commit %s\n",
                outcome.violation->promise.c_str(), outcome.violation->detail.c_str(),
                duration_to_text(outcome.violation->at.time_since_epoch()).c_str(), weather.name.c_str(),

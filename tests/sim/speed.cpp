@@ -124,7 +124,8 @@ Measured run(int executors, Duration length, std::uint64_t seed, int (*rate)(Dur
   measured.utilisation = static_cast<double>(meter.busy_until(farm.now()).count()) / all;
   const auto mean = [](const simulation::Span& span) { return (span.least + span.most) / 2; };
   const simulation::HostPlan& host = plan.hosts.front();
-  const Duration recycle = mean(host.takes.create) + mean(host.takes.boot) + mean(host.takes.join) + mean(host.takes.destroy);
+  const Duration recycle =
+      mean(host.takes.create) + mean(host.takes.boot) + mean(host.takes.join) + mean(host.takes.destroy);
   measured.ideal = static_cast<double>(job.count()) / static_cast<double>((job + recycle + poll / 2).count());
   return measured;
 }
