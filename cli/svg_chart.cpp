@@ -10,12 +10,12 @@ namespace skep::cli {
 namespace {
 
 // One coordinate system for all: the page scales them.
-constexpr double width = 960, left = 72, right = 16, top = 30;
+constexpr double chart_width = 960, left = 72, right = 16, top = 30;
 
 struct Frame {
   double height = 260, bottom = 46;
   double x_most = 1, y_most = 1;
-  double x(double value) const { return left + value / x_most * (width - left - right); }
+  double x(double value) const { return left + value / x_most * (chart_width - left - right); }
   double y(double value) const { return height - bottom - value / y_most * (height - top - bottom); }
 };
 
@@ -41,8 +41,8 @@ std::string rectangle(double x, double y, double w, double h, const std::string&
 }
 
 std::string opening(const std::string& title, double height) {
-  return "<svg viewBox=\"0 0 " + number(width) + " " + number(height) + "\" role=\"img\" aria-label=\"" +
-         html_escape(title) + "\">\n" + text_at(left, 16, "title", title);
+  return "<svg viewBox=\"0 0 " + number(chart_width) + " " + number(height) +
+         "\" role=\"img\" aria-label=\"" + html_escape(title) + "\">\n" + text_at(left, 16, "title", title);
 }
 
 /// The distance of grid lines of which at most `most` are needed.
@@ -69,7 +69,7 @@ std::string grid(const Axes& axes, const Frame& frame) {
   std::string out;
   const double y_step = step_for(frame.y_most, axes.y_steps, 6);
   for (double value = 0; value <= frame.y_most * 1.0001; value += y_step) {
-    out += line_at(left, frame.y(value), width - right, frame.y(value), "grid");
+    out += line_at(left, frame.y(value), chart_width - right, frame.y(value), "grid");
     out += text_at(left - 6, frame.y(value) + 4, "y", axes.y_text(value));
   }
   const double x_step = step_for(frame.x_most, axes.x_steps, 8);
@@ -199,7 +199,7 @@ std::string range_chart(const std::string& title, const std::vector<Range>& rows
   const double height = top + row_height * static_cast<double>(rows.size()) + 34;
   const auto x = [&](double value) {
     const double part = std::log(std::max(value, least) / least) / std::log(most / least);
-    return names + part * (width - names - 40);
+    return names + part * (chart_width - names - 40);
   };
   std::string out = opening(title, height);
   for (const double value : {1.0, 10.0, 60.0, 600.0, 3600.0, 36'000.0, 86'400.0, 864'000.0}) {
@@ -226,7 +226,7 @@ std::string bar_chart(const std::string& title, const std::vector<Bar>& bars) {
   std::string out = opening(title, height);
   double y = top;
   for (const Bar& bar : bars) {
-    const double length = most > 0 ? bar.value / most * (width - names - 130) : 0;
+    const double length = most > 0 ? bar.value / most * (chart_width - names - 130) : 0;
     out += text_at(names - 8, y + 16, "y", short_name(bar.name));
     out += rectangle(names, y + 4, length, 16, bar.colour, bar.name + ": " + bar.text);
     out += text_at(names + length + 6, y + 16, "key", bar.text);

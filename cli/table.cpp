@@ -61,13 +61,13 @@ std::string cut(const std::string& text, std::size_t width) {
 }
 
 std::string coloured(const std::string& cell) {
-  static const std::map<std::string, const char*> colours{
+  static const std::map<std::string, const char*> colour_of{
       {"UNKNOWN", "31"},     {"unknown", "31"},        {"failed", "31"}, {"YES", "31"},
       {"no_template", "31"}, {"resume_lost", "31"},    {"frozen", "31"}, {"label_unresolved", "31"},
       {"held", "33"},        {"ok,draining", "33"},    {"paused", "33"}, {"backoff", "33"},
       {"no_room", "33"},     {"template_limit", "33"}, {"busy", "32"}};
-  const auto found = colours.find(cell);
-  return found == colours.end() ? cell : std::string("\x1b[") + found->second + "m" + cell + "\x1b[0m";
+  const auto found = colour_of.find(cell);
+  return found == colour_of.end() ? cell : std::string("\x1b[") + found->second + "m" + cell + "\x1b[0m";
 }
 
 }  // namespace

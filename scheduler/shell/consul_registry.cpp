@@ -10,7 +10,7 @@
 namespace skep::scheduler {
 namespace {
 
-constexpr Duration watch_wait = seconds(30);
+constexpr Duration service_wait = seconds(30);
 constexpr Duration first_pause = milliseconds(500);
 constexpr Duration last_pause = seconds(15);
 // A catalogue that changes all the time, and one that answers without waiting, must not keep us busy.
@@ -115,7 +115,7 @@ void ConsulRegistry::run() {
   shell::Backoff backoff(first_pause, last_pause);
   for (;;) {
     const Instant asked = shell::now();
-    const auto list = client_->read_service(service_, index, index == 0 ? Duration::zero() : watch_wait);
+    const auto list = client_->read_service(service_, index, index == 0 ? Duration::zero() : service_wait);
     Duration pause = after_news;
     if (list) {
       set_problem(nullptr);

@@ -10,7 +10,7 @@
 namespace skep::scheduler {
 namespace {
 
-constexpr Duration watch_wait = seconds(30);
+constexpr Duration report_wait = seconds(30);
 constexpr Duration call_timeout = seconds(10);
 constexpr Duration look_timeout = seconds(5);
 
@@ -92,7 +92,7 @@ void HostLink::watch() {
   Duration pause = milliseconds(250);
   while (!is_stopping_) {
     const Instant asked = shell::now();
-    auto report = checked(read_report(index, index == 0 ? Duration::zero() : watch_wait, call_timeout));
+    auto report = checked(read_report(index, index == 0 ? Duration::zero() : report_wait, call_timeout));
     if (is_stopping_) return;
     if (report) {
       const bool is_same = report->index == index;

@@ -89,6 +89,9 @@ def _is_simulator(output):
     return pathlib.PurePath(output).name.startswith("skep-sim")
 
 
+STAND_INS = ("bin/skep-controller-sim", "bin/skep-agent-sim")
+
+
 def programs(preset):
     """What is shipped, and the stand-ins: everything in bin/ that is neither a test nor a benchmark."""
     labels = tests(preset)
@@ -102,14 +105,16 @@ def benchmarks(preset):
             if pathlib.PurePath(output).name not in labels and (_is_benchmark(output) or _is_simulator(output))]
 
 
-def targets_for(preset, tiers, exclude=()):
+def targets_for(preset, tiers, exclude=(), others=()):
     """What the tests of some tiers need, but for those of `exclude`: their own binaries, and the programs where one of
-    them has no binary, but runs what is shipped."""
+    them has no binary, but runs what is shipped. `others`: programs that come from another build."""
     chosen = {test for test, labels in tests(preset).items() if set(labels) & set(tiers) and test not in exclude}
     wanted = [output for output in _outputs(preset, "bin") if pathlib.PurePath(output).name in chosen]
     wanted += [output for output in _outputs(preset, "bin") if "sim" in tiers and _is_simulator(output)]
     has_script = bool(chosen - {pathlib.PurePath(output).name for output in wanted})
-    return wanted + (programs(preset) if has_script and set(tiers) - {"unit", "tidy", "sim"} else [])
+    if has_script and set(tiers) - {"unit", "tidy", "sim"}:
+        wanted += [output for output in programs(preset) if output not in others]
+    return wanted
 
 
 def fuzzers(preset):

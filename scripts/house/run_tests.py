@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Builds and runs the test tiers; the last line of the output is `N passed, N failed[, N skipped]`.
 
-    scripts/test                everything: the tiers, then the stages asan-ubsan, fuzz, tsan and clang-tidy
+    scripts/test                everything: the tiers, then the stages asan-ubsan, digests, fuzz, tsan and clang-tidy
     scripts/test TIER...        some of: tidy unit contract sim integration e2e
-    scripts/test STAGE...       some of: asan-ubsan fuzz tsan clang-tidy
+    scripts/test STAGE...       some of: asan-ubsan digests fuzz tsan clang-tidy
 
 A run of everything has a time budget: its sanitizer stages take only what is SHORT, and clang-tidy looks first at what
 changed last and says what it had no time for. A stage that is named does all of its work.
@@ -56,6 +56,7 @@ SANITIZERS = {
 # Clang builds the fuzz targets with the same sanitizers: one build serves both stages.
 FUZZ_PRESET = "asan-ubsan"
 CANARY = "canary_fuzz"
+SIMULATOR = "skep-sim"
 LEAKS_OF_OTHERS = f"suppressions={tree.TOP / 'scripts' / 'house' / 'lsan.supp'}:print_suppressions=0"
 
 
@@ -100,7 +101,7 @@ def without_address_randomisation():
     return probe if works else []
 
 
-def build_stage(run, preset, tiers=None, exclude=()):
+def build_stage(run, preset, tiers=None, exclude=(), others=()):
     """False when there is nothing to run. `tiers`: only what they need; None: all.
 
     After a build that broke in places, the tests that could be built run all the same.
@@ -109,7 +110,7 @@ def build_stage(run, preset, tiers=None, exclude=()):
     print(f"== build {preset}", flush=True)
     configured = built = build.configure(preset)
     if built and tiers != ("tidy",):
-        targets = build.targets_for(preset, tiers, exclude) if tiers else ()
+        targets = build.targets_for(preset, tiers, exclude, others) if tiers else ()
         # Tiers without a test yet need nothing; an empty list would mean everything.
         built = True if tiers and not targets else build.build(preset, targets)
     seconds = time.monotonic() - started
@@ -159,7 +160,7 @@ def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=
 
 
 def sanitizer_env(preset):
-    """The options of the sanitizers, and the folder where their reports go."""
+    """The options of the sanitizers, the stand-ins' build, and the folder where their reports go."""
     reports = build.folder(preset) / "reports"
     shutil.rmtree(reports, ignore_errors=True)
     reports.mkdir(parents=True)
@@ -170,7 +171,7 @@ def sanitizer_env(preset):
         suppressions = tree.TOP / "scripts" / "house" / f"{kind}.supp"
         if suppressions.exists():
             env[name] += f":suppressions={suppressions}"
-    return {**env, "LSAN_OPTIONS": LEAKS_OF_OTHERS}, reports
+    return {**env, "LSAN_OPTIONS": LEAKS_OF_OTHERS, "SKEP_STAND_INS_DIR": str(build.folder("debug") / "bin")}, reports
 
 
 def left_out(preset):
@@ -181,12 +182,41 @@ def left_out(preset):
 
 def sanitizer_stages(run, preset, exclude=()):
     tiers = SANITIZERS[preset].tiers
-    if not build_stage(run, preset, tiers, exclude):
+    # What is examined is what is shipped. The stand-ins come from the debug build: with sanitizers they take minutes more.
+    stand_ins_built = build.configure("debug") and build.build("debug", build.STAND_INS)
+    if not build_stage(run, preset, tiers, exclude, others=build.STAND_INS if stand_ins_built else ()):
         return
     for tier in tiers:
         env, reports = sanitizer_env(preset)
         ctest_stage(run, f"{preset} {tier}", preset, tier, LIMITS[tier] * SANITIZER_FACTOR, env,
                     without_address_randomisation(), exclude, reports=reports)
+
+
+def digests_stage(run):
+    """A seed means the same run whatever compiler built the simulator: GCC's debug build against Clang's."""
+    started = time.monotonic()
+    presets = ("debug", FUZZ_PRESET)
+    if not all(build.configure(preset) and build.build(preset, [f"bin/{SIMULATOR}"]) for preset in presets):
+        return run.add("digests", time.monotonic() - started, Count(failed=1), ["a simulator could not be built"])
+    programs = [build.folder(preset) / "bin" / SIMULATOR for preset in presets]
+    weathers = subprocess.run([str(programs[0]), "--list"], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              check=True).stdout.split()
+
+    def last_line(argv):
+        done = subprocess.run([*without_address_randomisation(), *map(str, argv)], stdin=subprocess.DEVNULL, text=True,
+                              capture_output=True, timeout=LIMITS["sim"], check=False)
+        return (done.stdout.strip().splitlines() or [done.stderr.strip()[-300:]])[-1]
+
+    count, failures = Count(), []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 2) as pool:
+        asked = {weather: [pool.submit(last_line, [path, "--weather", weather, "--seed", "1", "--twice", "0", "--log", "none"])
+                           for path in programs] for weather in weathers}
+        for weather, (by_gcc, by_clang) in asked.items():
+            is_same = "digest" in by_gcc.result() and by_gcc.result() == by_clang.result()
+            count += Count(1, 0) if is_same else Count(0, 1)
+            if not is_same:
+                failures.append(f"{weather}: GCC says '{by_gcc.result()}', Clang '{by_clang.result()}'")
+    run.add("digests", time.monotonic() - started, count, failures)
 
 
 def fuzz_one(target, wrapper):
@@ -256,6 +286,8 @@ def run_tiers(run, names, started):
     for preset in SANITIZERS:
         if preset in names or not names:
             sanitizer_stages(run, preset, () if names else left_out(preset))
+        if preset == FUZZ_PRESET and ("digests" in names or not names):
+            digests_stage(run)
         if preset == FUZZ_PRESET and ("fuzz" in names or not names):
             fuzz_stage(run)
     if "clang-tidy" in names:
@@ -268,7 +300,7 @@ def main(argv):
     if "-h" in argv or "--help" in argv:
         print(__doc__.strip())
         return 0
-    known = (*TIERS, *SANITIZERS, "fuzz", "clang-tidy")
+    known = (*TIERS, *SANITIZERS, "digests", "fuzz", "clang-tidy")
     unknown = [name for name in argv if name not in known]
     if unknown:
         print(f"unknown tier '{unknown[0]}'; known: {' '.join(known)}", file=sys.stderr)

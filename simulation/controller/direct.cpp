@@ -9,7 +9,7 @@ namespace skep::controller_sim {
 using namespace scheduler;
 
 DirectCalls::DirectCalls(ControllerModel& model, ControllerConfig config, std::string farm, std::string user)
-    : model_(model), memory_(std::make_unique<Memory>(model)) {
+    : memory_(std::make_unique<Memory>(model)) {
   memory_->config = std::move(config);
   memory_->throw_away_prefix = throw_away_prefix(farm);
   memory_->throw_away_salt = std::to_string(++memory_->state().direct_callers) + "-";

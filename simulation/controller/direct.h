@@ -41,7 +41,6 @@ class DirectCalls {
 
  private:
   struct Memory;
-  ControllerModel& model_;
   std::unique_ptr<Memory> memory_;
 };
 

@@ -13,11 +13,6 @@ void erase_id(std::vector<std::int64_t>& list, std::int64_t id) {
   list.erase(std::remove(list.begin(), list.end(), id), list.end());
 }
 
-std::string leaf_name(const std::string& path) {
-  const std::size_t slash = path.rfind('/');
-  return slash == std::string::npos ? path : path.substr(slash + 1);
-}
-
 }  // namespace
 
 void State::schedule_maintenance() {

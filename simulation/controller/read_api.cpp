@@ -18,10 +18,6 @@ constexpr const char* placeholder_executable =
     "org.jenkinsci.plugins.workflow.support.steps.ExecutorStepExecution$PlaceholderTask$"
     "PlaceholderExecutable";
 
-std::string leaf_name(const std::string& path) {
-  return split(path, '/').back();
-}
-
 const char* job_class(const Job& job) {
   return job.spec.kind == JobKind::freestyle ? "hudson.model.FreeStyleProject"
                                              : "org.jenkinsci.plugins.workflow.job.WorkflowJob";

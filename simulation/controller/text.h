@@ -26,6 +26,8 @@ std::string field_or(const Fields& fields, std::string_view name, std::string_vi
 
 std::vector<std::string> split(std::string_view text, char separator);
 std::vector<std::string> split_blanks(std::string_view text);
+/// The last segment of a path.
+std::string leaf_name(const std::string& path);
 bool equal_ignoring_case(std::string_view a, std::string_view b);
 
 std::optional<std::string> base64_decode(std::string_view text);

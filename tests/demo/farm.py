@@ -16,6 +16,8 @@ from consul_agent import Consul
 
 SOURCE = pathlib.Path(os.environ.get("SKEP_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BIN = pathlib.Path(os.environ.get("SKEP_BIN_DIR", SOURCE / "build" / "release" / "bin"))
+# A sanitizer examines what is shipped: the stand-ins may come from another build.
+STAND_INS = pathlib.Path(os.environ.get("SKEP_STAND_INS_DIR", BIN))
 TOKEN = "demo-token"
 NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -134,7 +136,7 @@ class Farm:
         return self
 
     def start_controller(self):
-        argv = [BIN / "skep-controller-sim", "--core-version", self.core, "--prefix", "/jenkins", "--users-file", self.folder / "users.json"]
+        argv = [STAND_INS / "skep-controller-sim", "--core-version", self.core, "--prefix", "/jenkins", "--users-file", self.folder / "users.json"]
         if self.controller_tls:
             argv += ["--cert", self.folder / "farm.pem", "--key", self.folder / "farm.key"]
         self.controller = Program("the stand-in controller", argv, self.folder / "controller.log").start()
@@ -150,7 +152,7 @@ class Farm:
         self.agentd = Program("skep-agentd", argv, self.folder / "agentd.log").start()
 
     def scheduler_config(self):
-        command = json.dumps([str(BIN / "skep-agent-sim"), "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}",
+        command = json.dumps([str(STAND_INS / "skep-agent-sim"), "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}",
                               "-workDir", "{work_dir}", "-webSocket", "-noReconnect"])
 
         # With a tenth of a processor the kernel would stop each start for most of 100 ms.

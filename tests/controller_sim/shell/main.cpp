@@ -9,7 +9,8 @@
 #include <sstream>
 
 #include "common/json/json.h"
-#include "tests/controller_sim/shell/session.h"
+#include "tests/controller_sim/shell/control_api.h"
+#include "tests/controller_sim/shell/serve.h"
 
 namespace skep::controller_sim {
 namespace {
@@ -60,23 +61,12 @@ class Server {
       if (error) return;
       boost::system::error_code ignored;
       socket.set_option(tcp::no_delay(true), ignored);
-      if (tls_) {
-        start(std::make_shared<HttpSession<TlsStream>>(*hub_, TlsStream(std::move(socket), *tls_), prefix_));
-      } else {
-        start(std::make_shared<HttpSession<PlainStream>>(*hub_, PlainStream(std::move(socket)), prefix_));
-      }
+      if (open_sessions_.size() > 1000)
+        open_sessions_.clear();  // they end by themselves; only a restart looks here
+      open_sessions_.push_back(tls_ ? serve_tls(*hub_, std::move(socket), *tls_, prefix_)
+                                    : serve_plain(*hub_, std::move(socket), prefix_));
       accept();
     });
-  }
-
-  template <typename Session>
-  void start(std::shared_ptr<Session> session) {
-    if (open_sessions_.size() > 1000)
-      open_sessions_.clear();  // they end by themselves; only a restart looks here
-    open_sessions_.push_back([weak = std::weak_ptr<Session>(session)] {
-      if (const auto alive = weak.lock()) alive->cut();
-    });
-    session->start();
   }
 
   tcp::acceptor acceptor_;
@@ -84,7 +74,7 @@ class Server {
   std::optional<boost::asio::ssl::context> tls_;
   tcp::endpoint wanted_;
   Hub* hub_ = nullptr;
-  std::vector<std::function<void()>> open_sessions_;
+  std::vector<Cut> open_sessions_;
 };
 
 /// [{"name":"admin","token":"...","password":"...","permissions":["Overall/Administer"]}]

@@ -14,6 +14,7 @@
 #include "simulation/controller/text.h"
 #include "tests/controller_sim/shell/control_api.h"
 #include "tests/controller_sim/shell/hub.h"
+#include "tests/controller_sim/shell/serve.h"
 #include "tests/controller_sim/shell/wire.h"
 
 namespace skep::controller_sim {
@@ -221,5 +222,14 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
   bool keep_alive_ = true, is_head_ = false;
   std::shared_ptr<HttpSession> keeper_;  // while the reply is parked nothing else holds the session
 };
+
+template <typename Stream>
+Cut start_session(Hub& hub, Stream stream, const std::string& path_prefix) {
+  const auto session = std::make_shared<HttpSession<Stream>>(hub, std::move(stream), path_prefix);
+  session->start();
+  return [weak = std::weak_ptr(session)] {
+    if (const auto alive = weak.lock()) alive->cut();
+  };
+}
 
 }  // namespace skep::controller_sim

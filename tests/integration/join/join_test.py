@@ -19,9 +19,9 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "demo"))
 import checks  # noqa: E402: the path is set above
 from checks import expect  # noqa: E402
-from farm import BIN, NO_PROXY, Program, call, wait_for  # noqa: E402
+from farm import BIN, NO_PROXY, STAND_INS, Program, call, wait_for  # noqa: E402
 
-AGENT = [str(BIN / "skep-agent-sim"), "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}", "-workDir", "{work_dir}",
+AGENT = [str(STAND_INS / "skep-agent-sim"), "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}", "-workDir", "{work_dir}",
          "-webSocket", "-noReconnect"]
 CONNECTED = "echo INFO: Connected >&2; "
 
@@ -110,7 +110,7 @@ class Controller:
 
     def __init__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-join-sim-"))
-        self.program = Program("the stand-in controller", [BIN / "skep-controller-sim", "--prefix", "/jenkins"], self.folder / "log").start()
+        self.program = Program("the stand-in controller", [STAND_INS / "skep-controller-sim", "--prefix", "/jenkins"], self.folder / "log").start()
         self.url = self.program.url
 
     def post(self, path, **fields):
