@@ -61,6 +61,7 @@ void AgentdLogic::State::on(const DriverProbed& event) {
   DriverRow& row = found->second;
   row.probe_call = 0;
   row.next_probe = now + config.probe_interval;
+  is_use_changed = true;
   if (event.result) {
     row.use = *event.result;
   } else {

@@ -16,6 +16,12 @@ std::string with_reason(std::string text, const std::string& reason) {
   return reason.empty() ? text : text + ": " + reason;
 }
 
+std::string message_of(const Executor& executor) {
+  const std::string& message = executor.record.message;
+  if (executor.trouble.empty()) return message;
+  return message + (message.empty() ? "" : "; ") + executor.trouble;
+}
+
 }  // namespace
 
 void AgentdLogic::State::set_state(Executor& executor, ExecutorState state) {
@@ -216,14 +222,23 @@ ExecutorReport AgentdLogic::State::report_of(const Executor& executor) const {
   shown.ticket_attempt = executor.agent_attempt;
   shown.agent_exit_code = executor.exit_code;
   shown.epoch = executor.record.epoch;
-  shown.message = executor.record.message;
-  if (!executor.trouble.empty()) {
-    shown.message += (shown.message.empty() ? "" : "; ") + executor.trouble;
-  }
+  shown.message = message_of(executor);
   shown.created_at = executor.record.created_at;
   shown.is_lease_expired = executor.is_lease_expired;
   shown.resources = executor.record.spec.resources;
   return shown;
+}
+
+/// Whether report_of() would make the same, of the same id.
+bool AgentdLogic::State::is_shown(const Executor& executor, const ExecutorReport& shown) const {
+  const bool is_message_same = executor.trouble.empty() ? shown.message == executor.record.message
+                                                        : shown.message == message_of(executor);
+  return shown.state == executor.state && shown.agent == executor.agent &&
+         shown.ticket_attempt == executor.agent_attempt && shown.agent_exit_code == executor.exit_code &&
+         shown.epoch == executor.record.epoch && shown.is_lease_expired == executor.is_lease_expired &&
+         shown.created_at == executor.record.created_at && is_message_same &&
+         shown.template_name == executor.record.spec.template_name &&
+         shown.resources == executor.record.spec.resources;
 }
 
 }  // namespace skep::agentd

@@ -74,23 +74,40 @@ void AgentdLogic::State::check_lease(Executor& executor) {
   }
 }
 
-std::optional<Verb> AgentdLogic::State::due_verb(const Executor& executor) const {
-  if (on_stop == OnStop::keep || drivers.count(executor.record.spec.driver) == 0) return std::nullopt;
-  if (executor.must_inspect) return Inspect{};
+AgentdLogic::State::Due AgentdLogic::State::what_is_due(const Executor& executor) const {
+  if (on_stop == OnStop::keep || drivers.count(executor.record.spec.driver) == 0) return Due::nothing;
+  if (executor.must_inspect) return Due::inspect;
   if (executor.wants_gone) {
-    if (!executor.is_stop_done) return Stop{executor.record.spec.stop_grace};
-    if (!executor.is_destroy_done) return Destroy{};
-    return Inspect{};
+    if (!executor.is_stop_done) return Due::stop;
+    return executor.is_destroy_done ? Due::inspect : Due::destroy;
   }
-  if (executor.is_adopting) return std::nullopt;
-  if (executor.is_recover_due) return Recover{executor.record.handle};
-  if (executor.is_residue_due) return Destroy{};
-  if (executor.start_ticket)
-    return Start{executor.record.spec, *executor.start_ticket, executor.record.epoch};
-  if (executor.delivery_ticket && executor.seen == SandboxState::running)
-    return DeliverTicket{*executor.delivery_ticket};
-  if (executor.is_inspect_due || (is_worth_inspecting(executor) && now >= executor.next_inspect))
-    return Inspect{};
+  if (executor.is_adopting) return Due::nothing;
+  if (executor.is_recover_due) return Due::recover;
+  if (executor.is_residue_due) return Due::destroy;
+  if (executor.start_ticket) return Due::start;
+  if (executor.delivery_ticket && executor.seen == SandboxState::running) return Due::deliver_ticket;
+  const bool is_look_due =
+      executor.is_inspect_due || (is_worth_inspecting(executor) && now >= executor.next_inspect);
+  return is_look_due ? Due::inspect : Due::nothing;
+}
+
+std::optional<Verb> AgentdLogic::State::due_verb(const Executor& executor) const {
+  switch (what_is_due(executor)) {
+    case Due::nothing:
+      return std::nullopt;
+    case Due::inspect:
+      return Inspect{};
+    case Due::stop:
+      return Stop{executor.record.spec.stop_grace};
+    case Due::destroy:
+      return Destroy{};
+    case Due::recover:
+      return Recover{executor.record.handle};
+    case Due::start:
+      return Start{executor.record.spec, *executor.start_ticket, executor.record.epoch};
+    case Due::deliver_ticket:
+      return DeliverTicket{*executor.delivery_ticket};
+  }
   return std::nullopt;
 }
 
@@ -112,7 +129,7 @@ void AgentdLogic::State::advance(Executor& executor) {
     ++executor.records;
     out.emplace_back(RecordIntent{executor.record});
   }
-  if (executor.call != 0 || now < executor.retry_at) return;
+  if (executor.call != 0 || now < executor.retry_at || what_is_due(executor) == Due::nothing) return;
   if (auto verb = due_verb(executor)) call(executor, std::move(*verb));
 }
 
@@ -165,7 +182,7 @@ std::optional<Instant> AgentdLogic::State::due(const Executor& executor) const {
   }
   if (executor.call != 0 || on_stop == OnStop::keep || drivers.count(executor.record.spec.driver) == 0)
     return earliest;
-  if (due_verb(executor)) {
+  if (what_is_due(executor) != Due::nothing) {
     consider(std::max(executor.retry_at, now));
   } else if (!executor.is_adopting && is_worth_inspecting(executor)) {
     consider(std::max(executor.retry_at, executor.next_inspect));
@@ -227,24 +244,64 @@ void AgentdLogic::State::explain(Level level, std::string message, const Executo
 }
 
 void AgentdLogic::State::refresh_report() {
-  HostReport next = report;
-  next.is_draining = is_draining || on_stop.has_value();
-  next.drain_reason = on_stop ? "agentd is ending" : drain_reason;
-  next.epoch_seen = epoch_seen;
-  next.drivers.clear();
-  next.images.clear();
+  bool is_changed = report_drivers();
+  const auto show = [&is_changed](auto& shown, const auto& value) {
+    if (shown == value) return;
+    shown = value;
+    is_changed = true;
+  };
+  show(report.is_draining, is_draining || on_stop.has_value());
+  if (on_stop) {
+    show(report.drain_reason, std::string_view("agentd is ending"));
+  } else {
+    show(report.drain_reason, drain_reason);
+  }
+  show(report.epoch_seen, epoch_seen);
+  if (report_executors() || is_changed) ++report.index;
+}
+
+/// True: what the report says of drivers and images became another.
+bool AgentdLogic::State::report_drivers() {
+  if (!std::exchange(is_use_changed, false)) return false;
+  std::vector<std::string> names, images;
   for (const auto& [name, row] : drivers) {
     if (!row.use || !row.use->is_usable) continue;
-    next.drivers.push_back(name);
-    next.images.insert(next.images.end(), row.use->images.begin(), row.use->images.end());
+    names.push_back(name);
+    images.insert(images.end(), row.use->images.begin(), row.use->images.end());
   }
-  std::sort(next.images.begin(), next.images.end());
-  next.images.erase(std::unique(next.images.begin(), next.images.end()), next.images.end());
-  next.executors.clear();
-  for (const auto& [id, executor] : executors) next.executors.push_back(report_of(executor));
-  if (next == report) return;
-  next.index = report.index + 1;
-  report = std::move(next);
+  std::sort(images.begin(), images.end());
+  images.erase(std::unique(images.begin(), images.end()), images.end());
+  if (names == report.drivers && images == report.images) return false;
+  report.drivers = std::move(names);
+  report.images = std::move(images);
+  return true;
+}
+
+/// Both are in the order of ids. Only what changed is made anew: most events change one executor or none.
+bool AgentdLogic::State::report_executors() {
+  std::vector<ExecutorReport>& shown = report.executors;
+  bool is_changed = false;
+  std::size_t at = 0;
+  for (const auto& [id, executor] : executors) {
+    const auto is_over = [&id](const ExecutorReport& each) { return !(each.id < id); };
+    if (at < shown.size() && !(shown[at].id == id)) {
+      const auto first = shown.begin() + static_cast<std::ptrdiff_t>(at);
+      const auto end = std::find_if(first, shown.end(), is_over);
+      is_changed = is_changed || first != end;
+      shown.erase(first, end);
+    }
+    if (at == shown.size() || !(shown[at].id == id)) {
+      shown.insert(shown.begin() + static_cast<std::ptrdiff_t>(at), report_of(executor));
+      is_changed = true;
+    } else if (!is_shown(executor, shown[at])) {
+      shown[at] = report_of(executor);
+      is_changed = true;
+    }
+    ++at;
+  }
+  is_changed = is_changed || at != shown.size();
+  shown.resize(at);
+  return is_changed;
 }
 
 }  // namespace skep::agentd

@@ -92,7 +92,8 @@ struct AgentdLogic::State {
   bool is_draining = false;
   std::string drain_reason;
   std::optional<OnStop> on_stop;
-  bool is_epoch_due = false;  // not durable yet
+  bool is_use_changed = false;  // of a driver, since the report was made
+  bool is_epoch_due = false;    // not durable yet
   bool is_drain_due = false;
   Instant state_retry_at;
   bool has_unrecorded_tombstone = false;
@@ -153,6 +154,7 @@ struct AgentdLogic::State {
   void trim_tombstones();
   Executor* answered(CallId call, const ExecutorId& id);
   ExecutorReport report_of(const Executor& executor) const;
+  bool is_shown(const Executor& executor, const ExecutorReport& shown) const;
 
   // answers.cpp
   void adopt_listed(const std::string& driver, const DriverRow& row, const Sandbox& sandbox);
@@ -162,6 +164,9 @@ struct AgentdLogic::State {
   void advance_all();
   void advance(Executor& executor);
   void advance(const std::string& name, DriverRow& row);
+  /// A verb without what it is given: asked of every executor after every event.
+  enum class Due { nothing, inspect, stop, destroy, recover, start, deliver_ticket };
+  Due what_is_due(const Executor& executor) const;
   std::optional<Verb> due_verb(const Executor& executor) const;
   void check_deadlines(Executor& executor);
   void check_lease(Executor& executor);
@@ -169,6 +174,8 @@ struct AgentdLogic::State {
   Duration backoff(int failures) const;
   std::optional<Instant> due(const Executor& executor) const;
   void refresh_report();
+  bool report_drivers();
+  bool report_executors();
   void explain(Level level, std::string message, const ExecutorId& id, std::string key = {});
 };
 
