@@ -287,7 +287,7 @@ void LogicState::on_queue_read(const QueueRead& event) {
     return is_over;
   });
   for (auto& [id, e] : executors) {
-    if (e.record.controller != event.controller) continue;
+    if (e.of != c) continue;
     if (e.lost_since && event.started >= *e.lost_since) {
       e.queue_reads_lost = c->demand.item_for_node(id.text) ? 0 : e.queue_reads_lost + 1;
       touch(e);

@@ -47,10 +47,10 @@ const Executor* LogicState::find(const ExecutorId& id) const {
 }
 
 Controller* LogicState::controller_of(const Executor& e) {
-  return controller(e.record.controller);
+  return e.at != nullptr ? e.of : controller(e.record.controller);
 }
 const Controller* LogicState::controller_of(const Executor& e) const {
-  return controller(e.record.controller);
+  return e.at != nullptr ? e.of : controller(e.record.controller);
 }
 
 bool LogicState::is_gated(const Executor& e) const {
@@ -87,6 +87,7 @@ Executor& LogicState::insert(Executor e) {
   SKEP_ASSERT(is_new);
   Executor& kept = place->second;
   kept.at = &place_of(kept.record.host);
+  kept.of = c;
   kept.at->executors.emplace(id, &kept);
   changed(*kept.at);
   if (kept.state() == ExecutorState::busy) ++busy_of[kept.record.template_name];
@@ -115,13 +116,13 @@ void LogicState::set_state(Executor& e, ExecutorState to) {
 void LogicState::wake(Executor& e, Instant when) {
   when = std::max(when, now + milliseconds(1));  // never again within the same instant
   if (e.wake && *e.wake <= when) return;
-  if (e.wake) wakes_.erase({*e.wake, e.id()});
+  if (e.wake) wakes_.erase(&e);
   e.wake = when;
-  wakes_.insert({when, e.id()});
+  wakes_.insert(&e);
 }
 
 void LogicState::advance(Executor& e) {
-  if (e.wake) wakes_.erase({*e.wake, e.id()});
+  if (e.wake) wakes_.erase(&e);
   e.wake.reset();
   switch (e.state()) {
     case ExecutorState::planned:
@@ -149,6 +150,7 @@ void LogicState::advance(Executor& e) {
       e.at->executors.erase(e.id());
       changed(*e.at);
       unfollow(e);
+      if (e.is_dirty) std::erase(dirty_, &e);
       for (auto& [id, c] : controllers)
         std::erase_if(c.cover, [&e](const Cover& cover) { return cover.by == &e; });
       executors.erase(e.id());

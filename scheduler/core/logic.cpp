@@ -105,17 +105,20 @@ void LogicState::route(const Event& event) {
 
 void LogicState::settle() {
   for (int round = 0; round < max_rounds; ++round) {
-    while (!wakes_.empty() && wakes_.begin()->first <= now) {
-      dirty_.insert(wakes_.begin()->second);
+    while (!wakes_.empty() && *(*wakes_.begin())->wake <= now) {
+      Executor& e = **wakes_.begin();
       wakes_.erase(wakes_.begin());
+      e.wake.reset();
+      touch(e);
     }
     if (plan_wake_ && *plan_wake_ <= now) is_plan_due_ = true;
     if (dirty_.empty() && !is_plan_due_) break;
-    const std::set<ExecutorId> batch = std::exchange(dirty_, {});
-    for (const ExecutorId& id : batch) {
-      Executor* e = find(id);
-      if (e != nullptr) advance(*e);
-    }
+    std::vector<Executor*> batch = std::exchange(dirty_, {});
+    const auto is_before = [](const Executor* a, const Executor* b) { return a->id() < b->id(); };
+    if (!std::is_sorted(batch.begin(), batch.end(), is_before))
+      std::sort(batch.begin(), batch.end(), is_before);
+    for (Executor* e : batch) e->is_dirty = false;
+    for (Executor* e : batch) advance(*e);  // none of them removes another one
     if (dirty_.empty() && is_plan_due_) {
       plan_wake_.reset();
       plan();
@@ -131,7 +134,7 @@ void LogicState::find_deadline() {
   const auto sooner = [this](Instant when) {
     if (!deadline_ || when < *deadline_) deadline_ = when;
   };
-  if (!wakes_.empty()) sooner(wakes_.begin()->first);
+  if (!wakes_.empty()) sooner(*(*wakes_.begin())->wake);
   if (plan_wake_) sooner(*plan_wake_);
   if (!dirty_.empty() || is_plan_due_) sooner(now);
 }

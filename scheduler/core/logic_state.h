@@ -141,7 +141,10 @@ class LogicState {
   void say(Level level, std::string message, std::vector<std::pair<std::string, std::string>> fields = {},
            std::string once_key = {});
   void wake_at(Instant when);
-  void touch(Executor& e) { dirty_.insert(e.id()); }
+  void touch(Executor& e) {
+    if (std::exchange(e.is_dirty, true)) return;
+    dirty_.push_back(&e);
+  }
   void replan() { is_plan_due_ = true; }
   void fence(Epoch epoch_seen, const std::string& where);
 
@@ -242,6 +245,7 @@ class LogicState {
 
   // nodes.cpp
   void on_nodes_read(const NodesRead& event);
+  void keep_nodes(Controller& c, const std::vector<NodeFact>& read);
   void on_node_polled(const NodePolled& event);
   void apply_node(Executor& e, const NodeFact* fact, Instant started);
   void node_absent(Executor& e);
@@ -328,8 +332,13 @@ class LogicState {
   CallId calls_ = 0;
   std::uint64_t names_ = 0;
   Executor* newest_ = nullptr;  // of the last launch
-  std::set<ExecutorId> dirty_;
-  std::set<std::pair<Instant, ExecutorId>> wakes_;
+  struct IsSooner {
+    bool operator()(const Executor* a, const Executor* b) const {
+      return *a->wake != *b->wake ? *a->wake < *b->wake : a->id() < b->id();
+    }
+  };
+  std::vector<Executor*> dirty_;         // in no order
+  std::set<Executor*, IsSooner> wakes_;  // those that have a `wake`
   bool is_plan_due_ = false;
   std::optional<Instant> deadline_;
   std::optional<Instant> extra_wake_;

@@ -25,19 +25,45 @@ void LogicState::on_nodes_read(const NodesRead& event) {
     read_soon(c->nodes_poll);
     return;
   }
-  c->nodes.clear();
-  for (const NodeFact& node : event.nodes->nodes) c->nodes.insert_or_assign(node.name, node);
+  keep_nodes(*c, event.nodes->nodes);
+  auto node = c->nodes.cbegin();  // both are in the order of their names
   for (auto& [id, e] : executors) {
-    if (e.record.controller != event.controller || e.state() == ExecutorState::gone) continue;
-    const auto found = c->nodes.find(id.text);
-    if (found == c->nodes.end() && doubts_absence(*c, e)) continue;
+    while (node != c->nodes.cend() && node->first < id.text) ++node;
+    if (e.of != c || e.state() == ExecutorState::gone) continue;
+    const NodeFact* fact = node != c->nodes.cend() && node->first == id.text ? &node->second : nullptr;
+    if (fact == nullptr && doubts_absence(*c, e)) continue;
     is_reading_list_ = true;
-    apply_node(e, found == c->nodes.end() ? nullptr : &found->second, event.started);
+    apply_node(e, fact, event.started);
     is_reading_list_ = false;
   }
   advance_sentinel(*c);
   sweep_orphans(*c);
   replan();
+}
+
+/// From one list to the next few nodes change: what stays the same is not copied. Of a name that comes twice
+/// the last one counts.
+void LogicState::keep_nodes(Controller& c, const std::vector<NodeFact>& read) {
+  auto kept = c.nodes.begin();
+  const NodeFact* last = nullptr;
+  for (const NodeFact& fact : read) {
+    if (kept == c.nodes.end() || kept->first != fact.name) {
+      if (last != nullptr && fact.name <= last->name) {  // not in the order of names
+        c.nodes.clear();
+        for (const NodeFact& each : read) c.nodes.insert_or_assign(each.name, each);
+        return;
+      }
+      while (kept != c.nodes.end() && kept->first < fact.name) kept = c.nodes.erase(kept);
+    }
+    if (kept == c.nodes.end() || kept->first != fact.name) {
+      kept = c.nodes.emplace_hint(kept, fact.name, fact);
+    } else if (!(kept->second == fact)) {
+      kept->second = fact;
+    }
+    last = &fact;
+    ++kept;
+  }
+  c.nodes.erase(kept, c.nodes.end());
 }
 
 /// A list may be older than it claims to be, so it cannot take away what was there for certain: the node
@@ -84,8 +110,9 @@ void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) 
   e.is_node_known = true;
   e.node_read = started;
   if (fact != nullptr) {
-    if (const Controller* c = controller_of(e)) e.node_session = c->session;
-    e.node = *fact;
+    const Controller* c = controller_of(e);
+    if (c != nullptr && e.node_session != c->session) e.node_session = c->session;
+    if (e.node != *fact) e.node = *fact;
     node_present(e);
   } else {
     e.node.reset();
@@ -161,7 +188,7 @@ void LogicState::node_absent(Executor& e) {
 }
 
 void LogicState::node_present(Executor& e) {
-  const NodeFact node = *e.node;
+  const NodeFact& node = *e.node;
   // Nobody of ours watched it while it stood open.
   if (e.is_adopted && e.gate == Gate::unknown && !node.is_temporarily_offline)
     e.was_found_open = e.was_found_open || node.is_connected || !node.is_idle;
@@ -205,11 +232,12 @@ void LogicState::node_present(Executor& e) {
 
 void LogicState::sweep_orphans(Controller& c) {
   std::map<std::string, int> sightings;
+  auto known = executors.cbegin();
   for (const auto& [name, node] : c.nodes) {
+    while (known != executors.cend() && known->first.text < name) ++known;
+    if (known != executors.cend() && known->first.text == name) continue;
     const auto parsed = parse_node_name(config.farm, name);
-    if (!parsed || parsed->epoch > epoch || name == c.config.sentinel_node ||
-        executors.contains(ExecutorId(name)))
-      continue;
+    if (!parsed || parsed->epoch > epoch || name == c.config.sentinel_node) continue;
     const bool is_ours = std::any_of(templates.begin(), templates.end(), [&](const auto& t) {
       return is_template_part(parsed->template_part, t->name);
     });

@@ -53,6 +53,7 @@ void LogicState::load_config() {
   }
   std::erase_if(controllers, [this](const auto& pair) { return !has_controller(config, pair.first); });
   for (auto& [id, e] : executors) {
+    e.of = controller(e.record.controller);
     if (e.state() == ExecutorState::gone) continue;
     if (is_dropped(e, config)) {
       e.is_obsolete = true;

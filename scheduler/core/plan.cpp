@@ -149,7 +149,7 @@ std::optional<std::size_t> PlanPass::index_of(const Template* spec) const {
 void PlanPass::gather_one(Executor& e) {
   const std::optional<std::size_t> index = index_of(e.spec.get());
   const ExecutorState state = e.state();
-  const bool is_here = e.record.controller == c_.config.name;
+  const bool is_here = e.of == &c_;
   // What was taken after the queue was read still stands in it: such an executor covers one item.
   const bool is_later =
       e.took_item_at && c_.queue_poll.ok_started && *e.took_item_at >= *c_.queue_poll.ok_started;
@@ -213,8 +213,9 @@ void PlanPass::find_free_foreign() {
   for (const auto& [name, node] : c_.nodes) {
     const bool is_free = !node.is_offline && node.is_idle && node.executor_count > 0;
     if (!is_free) continue;
-    ForeignNode foreign{ExecutorId(name), LabelSet(node.labels.begin(), node.labels.end())};
+    ForeignNode foreign{ExecutorId(name), {}};
     if (s_.executors.contains(foreign.name)) continue;
+    foreign.labels.insert(node.labels.begin(), node.labels.end());
     foreign.labels.insert(name);
     c_.free_foreign.push_back(std::move(foreign));
   }
@@ -493,9 +494,7 @@ void LogicState::plan_controller(Controller& c) {
   c.elsewhere.clear();
   for (Executor* each : in_play) {
     Executor& e = *each;
-    if (e.state() != ExecutorState::idle || e.retiring || e.held_until || e.offer ||
-        e.record.controller != c.config.name)
-      continue;
+    if (e.state() != ExecutorState::idle || e.retiring || e.held_until || e.offer || e.of != &c) continue;
     if (e.node && is_foreign_offline(*e.node)) continue;  // somebody's decision: left alone
     if (e.is_obsolete) e.retiring = "unused: its template was changed or removed";
     if (is_draining(e)) e.retiring = "unused: its host drains";
