@@ -139,9 +139,10 @@ struct Executor {
   std::optional<Instant> wake;
 
   // Kept by the table
-  HostPlace* at = nullptr;   // of its host; set as long as it is in the table
-  Controller* of = nullptr;  // nullptr: it is no longer configured
-  bool is_dirty = false;     // to be advanced: in LogicState::dirty_
+  HostPlace* at = nullptr;        // of its host; set as long as it is in the table
+  Controller* of = nullptr;       // nullptr: it is no longer configured
+  bool is_dirty = false;          // to be advanced: in LogicState::dirty_
+  std::uint64_t reported_in = 0;  // number of the last report that named it
   static constexpr std::size_t nowhere = static_cast<std::size_t>(-1);
   std::size_t place_in_play = nowhere;  // in LogicState::in_play
 

@@ -44,24 +44,29 @@ void LogicState::on_host_reported(const HostReported& event) {
   changed(place);
   if (report.epoch_seen > epoch) return fence(report.epoch_seen, "host " + report.host.text);
 
-  std::set<ExecutorId> reported;
+  ++reports_;
+  auto next = place.executors.begin();  // a report is mostly in their order
   host.foreign_use = Resources{};
   host.foreign_count = 0;
   for (const ExecutorReport& entry : report.executors) {
-    reported.insert(entry.id);
-    Executor* e = find(entry.id);
-    if (e != nullptr && e->record.host == report.host) {
-      apply_report(*e, entry);
+    if (next == place.executors.end() || next->first != entry.id) next = place.executors.find(entry.id);
+    if (next != place.executors.end()) {
+      Executor& e = *next->second;
+      ++next;
+      e.reported_in = reports_;
+      apply_report(e, entry);
       continue;
     }
     if (entry.state == ExecutorState::gone) continue;
     meet_stray(host, entry);
-    if (executors.contains(entry.id)) continue;  // adopted
+    Executor* e = find(entry.id);
+    if (e != nullptr && e->at == &place) e->reported_in = reports_;  // adopted
+    if (e != nullptr) continue;
     host.foreign_use += entry.resources;
     ++host.foreign_count;
   }
   for (const auto& [id, e] : place.executors) {
-    if (e->is_gone_on_host || reported.contains(id)) continue;
+    if (e->is_gone_on_host || e->reported_in == reports_) continue;
     // An order may still be on its way; what was there once, or what an earlier leader ordered, is gone.
     if (event.started < e->seen_on_host_at) continue;
     const bool is_decisive =
@@ -86,7 +91,7 @@ void LogicState::apply_report(Executor& e, const ExecutorReport& report) {
     e.agent = report.agent;
     e.agent_exit_code = report.agent_exit_code;
   }
-  const std::string detail = report.message.empty() ? std::string() : ": " + report.message;
+  const auto detail = [&report] { return report.message.empty() ? std::string() : ": " + report.message; };
   switch (report.state) {
     case ExecutorState::creating:
     case ExecutorState::booting:
@@ -104,21 +109,21 @@ void LogicState::apply_report(Executor& e, const ExecutorReport& report) {
     }
     case ExecutorState::finished:
       if (is_of_earlier_ticket || !is_coming(e.state()) || e.is_resuming) return;
-      if (e.state() >= ExecutorState::ordered) fail(e, "its agent ended before it joined" + detail, true);
+      if (e.state() >= ExecutorState::ordered) fail(e, "its agent ended before it joined" + detail(), true);
       return;
     case ExecutorState::failed:
       if (is_of_earlier_ticket) return;
-      if (e.is_resuming) return finish(e, "used: it could not resume" + detail);
+      if (e.is_resuming) return finish(e, "used: it could not resume" + detail());
       if (is_coming(e.state()) && e.state() >= ExecutorState::ordered)
-        return fail(e, "its host says that it failed" + detail, true);
+        return fail(e, "its host says that it failed" + detail(), true);
       if (e.state() == ExecutorState::idle && is_unused(e))
-        return finish(e, "unused: its sandbox failed" + detail);
+        return finish(e, "unused: its sandbox failed" + detail());
       return;
     case ExecutorState::destroying:
       if (e.state() == ExecutorState::idle && is_unused(e))
-        return finish(e, "unused: its host removes it" + detail);
+        return finish(e, "unused: its host removes it" + detail());
       if (is_coming(e.state()) && e.state() >= ExecutorState::ordered && !e.is_resuming)
-        fail(e, "its host removes it" + detail, true);
+        fail(e, "its host removes it" + detail(), true);
       return;
     case ExecutorState::gone:
       return missing_on_host(e, "its host removed it");

@@ -331,6 +331,7 @@ class LogicState {
   std::vector<Action> out_;
   CallId calls_ = 0;
   std::uint64_t names_ = 0;
+  std::uint64_t reports_ = 0;   // of hosts, so far
   Executor* newest_ = nullptr;  // of the last launch
   struct IsSooner {
     bool operator()(const Executor* a, const Executor* b) const {
