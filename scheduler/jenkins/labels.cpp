@@ -79,9 +79,8 @@ void LabelMemory::note_creation(const std::string& node) {
   created_names_.insert(node);
 }
 
-void LabelMemory::note_nodes(std::vector<std::string> names, bool has_agents,
-                             std::uint64_t creations_before) {
-  nodes_ = make_node_names(std::move(names));
+void LabelMemory::note_nodes(NodeNames names, bool has_agents, std::uint64_t creations_before) {
+  nodes_ = std::move(names);
   has_agents_ = has_agents;
   std::erase_if(created_, [&](const auto& entry) {
     if (entry.first > creations_before) return false;

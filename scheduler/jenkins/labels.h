@@ -63,7 +63,10 @@ class LabelMemory {
   void note_creation(const std::string& node);
   /// To be asked before a list of nodes is asked for, and given to note_nodes with it.
   std::uint64_t creations() const { return creations_; }
-  void note_nodes(std::vector<std::string> names, bool has_agents, std::uint64_t creations_before);
+  void note_nodes(std::vector<std::string> names, bool has_agents, std::uint64_t creations_before) {
+    note_nodes(make_node_names(std::move(names)), has_agents, creations_before);
+  }
+  void note_nodes(NodeNames names, bool has_agents, std::uint64_t creations_before);
 
   /// Whether no script told this item's label yet, or its job exports another one since.
   bool wants_script(const QueueItem& item) const;

@@ -297,6 +297,7 @@ void State::apply_config(Node& node, NodeConfig config) {
   node.executors = config.executors;
   node.offline = std::move(config.offline);
   note_labels(node);
+  ++label_changes;
   const auto computer = computers.find(node.name);
   if (computer != computers.end() && !computer->second.doomed && node.executors >= 0) {
     auto& slots = computer->second.slots;

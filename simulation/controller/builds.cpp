@@ -29,6 +29,7 @@ Run* State::find_run(const std::string& job, int number) {
 void State::begin_run(Job& job, Run run) {
   run.number = job.next_number++;
   job.building.insert(run.number);
+  if (job.open_items > 1) must_see_all = true;  // not only the one that begins
   job.runs.push_back(std::move(run));
 }
 
@@ -63,7 +64,7 @@ void State::assign(Item& item, Computer& computer, std::size_t slot) {
   computer.slots[slot] = occupation.id;
   remove_from_lists(item);
   item.state = ItemState::pending;
-  item.refusals.reset();
+  item.told.reset();
   pending.push_back(item.id);
   claim(item, 1);
   const auto least = options.assignment_least.count();
@@ -78,6 +79,7 @@ void State::bounce(Occupation& occupation) {
   remove_from_lists(item);
   item.state = ItemState::buildable;
   buildable.insert(std::upper_bound(buildable.begin(), buildable.end(), item.id), item.id);
+  unseen.push_back(item.id);
   claim(item, 1);
   const std::string computer_name = occupation.computer;
   const auto computer = computers.find(computer_name);

@@ -40,7 +40,9 @@ void State::add_node(Node node) {
   const int executors = node.executors;
   const bool swarm = node.kind == NodeKind::swarm;
   note_labels(node);
-  nodes[name] = std::move(node);
+  const bool is_new = nodes.count(name) == 0;
+  Node& kept = nodes[name];
+  kept = std::move(node);
   if (executors > 0) {
     Computer& computer =
         computers[name];  // a lingering one of the same name is taken over: it still goes with its body
@@ -54,16 +56,20 @@ void State::add_node(Node node) {
       }
     }
   }
-  trim_labels(touched_labels(nodes[name]));
+  if (is_new) {
+    trim_labels_of(kept, true);
+  } else {
+    ++label_changes;
+    trim_labels(touched_labels(kept));
+  }
   schedule_maintenance();
 }
 
 void State::remove_node(const std::string& name) {
   const auto node = nodes.find(name);
   if (node == nodes.end()) return;
-  const auto touched = touched_labels(node->second);
-  nodes.erase(node);
-  trim_labels(touched);
+  const auto removed = nodes.extract(node);
+  trim_labels_of(removed.mapped(), false);
   const auto found = computers.find(name);
   if (found != computers.end()) {
     found->second.doomed = true;

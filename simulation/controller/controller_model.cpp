@@ -212,6 +212,7 @@ void ControllerModel::create_job(const JobSpec& spec) {
     state_->jobs.emplace(spec.path, Job{spec});
   } else {
     found->second.spec = spec;
+    state_->must_see_all = true;
     for (auto& [id, item] : state_->items) {
       if (item.job == spec.path) state_->describe(item);
     }
@@ -250,6 +251,7 @@ void ControllerModel::block_job(const std::string& path, bool blocked, Instant n
   const auto found = state_->jobs.find(path);
   if (found == state_->jobs.end()) return;
   found->second.blocked = blocked;
+  state_->must_see_all = true;
   state_->schedule_maintenance();
 }
 
@@ -300,6 +302,7 @@ void ControllerModel::cancel_by_hand(std::uint64_t choice, Instant now) {
 
 void ControllerModel::set_permissions(const std::string& user,
                                       const std::set<std::string, std::less<>>& permissions) {
+  ++state_->permission_changes;
   for (User& each : state_->options.users) {
     if (each.name == user) each.permissions = permissions;
   }

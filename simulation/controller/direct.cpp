@@ -26,8 +26,14 @@ State& DirectCalls::Memory::state() const {
   return *model.state_;
 }
 
-bool DirectCalls::Memory::may(std::string_view permission) const {
-  return state().has(caller, permission);
+bool DirectCalls::Memory::may(std::string_view permission) {
+  if (rights_of != state().permission_changes) rights.clear();
+  rights_of = state().permission_changes;
+  for (const auto& [name, is_granted] : rights) {
+    if (name == permission) return is_granted;
+  }
+  rights.emplace_back(permission, state().has(caller, permission));  // names are literals
+  return rights.back().second;
 }
 
 void DirectCalls::Memory::note_session() {

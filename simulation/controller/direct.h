@@ -36,6 +36,9 @@ class DirectCalls {
   Result<bool> open_gate(const std::string& node, Instant now);
   Result<void> kick(Instant now);
   Result<void> delete_node(const std::string& node, Instant now);
+  /// A list that nobody reads any more: the next one is made in its place.
+  void take_back(scheduler::QueueSnapshot read);
+  void take_back(scheduler::NodesSnapshot read);
   /// X-Jenkins-Session of the last answer.
   std::string session() const;
 

@@ -35,7 +35,12 @@ struct DirectCalls::Memory {
   KickMeans kick_means = KickMeans::other_node;
   bool config_opens = true;
   std::uint64_t throw_aways = 0;
-  std::set<std::string> left_overs{};  // throw-away nodes whose deletion failed
+  std::set<std::string> left_overs{};                       // throw-away nodes whose deletion failed
+  std::vector<std::pair<std::string_view, bool>> rights{};  // that were asked for, as of:
+  std::uint64_t rights_of = 0;                              // State::permission_changes
+  scheduler::NodeNames names{};                             // of the last list
+  scheduler::QueueSnapshot old_queue{};                     // taken back
+  scheduler::NodesSnapshot old_nodes{};
 
   State& state() const;
 
@@ -44,7 +49,7 @@ struct DirectCalls::Memory {
   std::optional<Error> arrive(Instant now, Asked asked, std::string_view what);
   /// For an answer with X-Jenkins-Session: pages and JSON, but neither redirects nor plain texts.
   void note_session();
-  bool may(std::string_view permission) const;
+  bool may(std::string_view permission);
   Error denied(std::string_view permission, Asked asked, std::string_view what);
   Computer* find_computer(const std::string& name) const;
   bool run_script(Instant now);
@@ -54,10 +59,11 @@ struct DirectCalls::Memory {
   void post_config(Node& node);
 
   // --- reads
-  scheduler::NodeFact node_fact(const Computer& computer, const Node* node, bool may_connect,
-                                bool may_read) const;
+  void tell_node(const Computer& computer, const Node* node, bool may_connect, bool may_read,
+                 scheduler::NodeFact& fact) const;
+  scheduler::NodeNames names_of(const scheduler::NodesSnapshot& snapshot);
   void touch_label_cache(const Item& item) const;
-  std::vector<scheduler::QueueItem> queue_facts() const;
+  void queue_facts(std::vector<scheduler::QueueItem>& facts);
   scheduler::ScriptLabels labels_by_script(const std::vector<scheduler::QueueItem>& items, Instant now);
   void add_reasons(std::vector<scheduler::QueueItem>& items, const scheduler::ScriptLabels& scripted) const;
 

@@ -63,8 +63,9 @@ Result<QueueSnapshot> DirectCalls::read_queue(Instant now) {
   const LabelMemory::Before before = memory_->labels.before();
   if (auto refused = memory_->arrive(now, Asked::read, what)) return std::move(*refused);
   memory_->note_session();
-  QueueSnapshot snapshot;
-  if (memory_->may("Job/Read")) snapshot.items = memory_->queue_facts();
+  QueueSnapshot snapshot = std::exchange(memory_->old_queue, {});
+  snapshot.is_quieting_down = false;
+  memory_->queue_facts(snapshot.items);
   if (snapshot.items.size() > bounds::max_queue_items)
     return direct_error(ErrorCode::malformed_reply, Outcome::unknown, what, "too many items");
   const ScriptLabels scripted = memory_->labels_by_script(snapshot.items, now);
@@ -75,9 +76,10 @@ Result<QueueSnapshot> DirectCalls::read_queue(Instant now) {
   return snapshot;
 }
 
-std::vector<QueueItem> DirectCalls::Memory::queue_facts() const {
+void DirectCalls::Memory::queue_facts(std::vector<QueueItem>& facts) {
+  facts.clear();
+  if (!may("Job/Read")) return;
   const std::vector<std::int64_t> ids = state().visible_items();
-  std::vector<QueueItem> facts;
   facts.reserve(ids.size());
   const std::string* last_label = nullptr;
   for (const std::int64_t id : ids) {
@@ -87,7 +89,6 @@ std::vector<QueueItem> DirectCalls::Memory::queue_facts() const {
     last_label = &item.label;
     touch_label_cache(item);
   }
-  return facts;
 }
 
 /// Who looks at `stuck` and `why` makes the controller remember which nodes have the label: what it remembers
@@ -121,37 +122,46 @@ void DirectCalls::Memory::add_reasons(std::vector<QueueItem>& items, const Scrip
     if (is_told || !is_offered(fact)) continue;
     const Item& item = state().items.at(fact.id);
     const void* label = state().any_node_item(item) ? nullptr : &state().label(item.label);
-    const auto [entry, is_new] = known.try_emplace({label, item.refusals.get()});
+    const auto [entry, is_new] = known.try_emplace({label, item.told ? item.told->refusals.get() : nullptr});
     if (is_new) entry->second = state().why(item);
     fact.why = entry->second;
   }
 }
 
-NodeFact DirectCalls::Memory::node_fact(const Computer& computer, const Node* node, bool may_connect,
-                                        bool may_read) const {
+/// `fact` may hold what an earlier read said: texts are put where the old ones were.
+void DirectCalls::Memory::tell_node(const Computer& computer, const Node* node, bool may_connect,
+                                    bool may_read, NodeFact& fact) const {
   const bool is_built_in = computer.name == built_in_name;
   const OfflineFlag* flag = state().flag_of(computer, node);
-  NodeFact fact;
-  fact.name = is_built_in ? state().display_name(computer.name) : computer.name;
+  if (is_built_in) {
+    fact.name = state().display_name(computer.name);
+  } else {
+    fact.name = computer.name;
+  }
   fact.is_offline = state().offline(computer, node);
   fact.is_temporarily_offline = flag != nullptr;
   if (flag != nullptr) {
     fact.offline_reason = flag->message;
   } else if (!computer.offline_class.empty()) {
     fact.offline_reason = computer.offline_reason;
+  } else {
+    fact.offline_reason.clear();
   }
   const bool has_path = !is_built_in && computer.channel == Channel::online && may_connect &&
                         node != nullptr && !node->remote_fs.empty();
   fact.is_connected = has_path || !fact.is_offline;
   fact.is_idle = computer.one_off.empty();
   fact.executor_count = computer.doomed ? 0 : static_cast<int>(computer.slots.size());
+  std::size_t builds = 0;
   for (const auto& slot : computer.slots) {
     if (!slot) continue;
     fact.is_idle = false;
     const Occupation& occupation = state().occupations.at(*slot);
-    if (may_read && occupation.running) fact.builds.push_back(occupation.build_path);
+    if (!may_read || !occupation.running) continue;
+    if (builds == fact.builds.size()) fact.builds.emplace_back();
+    fact.builds[builds++] = occupation.build_path;
   }
-  return fact;
+  fact.builds.resize(builds);
 }
 
 Result<NodesSnapshot> DirectCalls::read_nodes(Instant now) {
@@ -160,23 +170,45 @@ Result<NodesSnapshot> DirectCalls::read_nodes(Instant now) {
   memory_->note_session();
   const State& state = memory_->state();
   const bool may_connect = memory_->may("Agent/Connect"), may_read = memory_->may("Job/Read");
-  NodesSnapshot snapshot;
-  snapshot.nodes.reserve(state.computers.size());
-  std::vector<std::string> names;
-  names.reserve(state.computers.size());
+  NodesSnapshot snapshot = std::exchange(memory_->old_nodes, {});
+  snapshot.nodes.resize(state.computers.size());
+  NodeFact* fact = snapshot.nodes.data();
   bool has_agents = false;
   auto node = state.nodes.begin();  // both are in the order of their names
   for (const auto& [name, computer] : state.computers) {
     while (node != state.nodes.end() && node->first < name) ++node;
     const bool has_node = node != state.nodes.end() && node->first == name;
-    NodeFact& fact = snapshot.nodes.emplace_back(
-        memory_->node_fact(computer, has_node ? &node->second : nullptr, may_connect, may_read));
-    if (has_node) fact.labels = node->second.shown_labels;
-    has_agents = has_agents || (name != built_in_name && fact.executor_count > 0);
-    names.push_back(fact.name);
+    memory_->tell_node(computer, has_node ? &node->second : nullptr, may_connect, may_read, *fact);
+    if (!has_node) {
+      fact->labels.clear();
+    } else if (fact->labels != node->second.shown_labels) {
+      fact->labels = node->second.shown_labels;
+    }
+    has_agents = has_agents || (name != built_in_name && fact->executor_count > 0);
+    ++fact;
   }
-  memory_->labels.note_nodes(std::move(names), has_agents, created_before);
+  memory_->labels.note_nodes(memory_->names_of(snapshot), has_agents, created_before);
   return snapshot;
+}
+
+/// Mostly those of the list before.
+NodeNames DirectCalls::Memory::names_of(const NodesSnapshot& snapshot) {
+  const auto is_same = [](const NodeFact& node, const std::string& name) { return node.name == name; };
+  const bool is_known = names && std::equal(snapshot.nodes.begin(), snapshot.nodes.end(), names->begin(),
+                                            names->end(), is_same);
+  if (is_known) return names;
+  std::vector<std::string> all;
+  all.reserve(snapshot.nodes.size());
+  for (const NodeFact& node : snapshot.nodes) all.push_back(node.name);
+  names = make_node_names(std::move(all));
+  return names;
+}
+
+void DirectCalls::take_back(QueueSnapshot read) {
+  memory_->old_queue = std::move(read);
+}
+void DirectCalls::take_back(NodesSnapshot read) {
+  memory_->old_nodes = std::move(read);
 }
 
 Result<std::optional<NodeFact>> DirectCalls::poll_node(const std::string& node, Instant now) {
@@ -188,8 +220,9 @@ Result<std::optional<NodeFact>> DirectCalls::poll_node(const std::string& node, 
                         "it speaks of another one");
   if (computer == nullptr) return std::optional<NodeFact>();
   const Node* its = memory_->state().node_of(*computer);
-  return std::optional<NodeFact>(
-      memory_->node_fact(*computer, its, memory_->may("Agent/Connect"), memory_->may("Job/Read")));
+  std::optional<NodeFact> fact(std::in_place);
+  memory_->tell_node(*computer, its, memory_->may("Agent/Connect"), memory_->may("Job/Read"), *fact);
+  return fact;
 }
 
 }  // namespace skep::controller_sim

@@ -33,11 +33,13 @@ CachedLabel& State::label(const std::string& text) {
 }
 
 const std::vector<std::string>& State::label_nodes(CachedLabel& cached) {
-  if (!cached.nodes) {
-    cached.nodes.emplace();
-    for (const auto& [name, node] : nodes) {
-      if (cached.expression.matches(node.labels)) cached.nodes->push_back(name);
-    }
+  const bool is_kept = cached.nodes && !cached.is_trimmed;
+  cached.is_trimmed = false;
+  if (is_kept || (cached.nodes && cached.computed_at == label_changes)) return *cached.nodes;
+  cached.computed_at = label_changes;
+  cached.nodes.emplace();
+  for (const auto& [name, node] : nodes) {
+    if (cached.expression.matches(node.labels)) cached.nodes->push_back(name);
   }
   return *cached.nodes;
 }
@@ -50,7 +52,24 @@ std::set<std::string, std::less<>> State::touched_labels(const Node& node) const
 
 void State::trim_labels(const std::set<std::string, std::less<>>& touched) {
   for (auto& [text, cached] : labels) {
-    if (cached.expression.matches(touched)) cached.nodes.reset();
+    if (cached.expression.matches(touched)) cached.is_trimmed = true;
+  }
+}
+
+/// As trim_labels(), for a node that came just now or went: what would be computed without it is known.
+void State::trim_labels_of(const Node& node, bool is_there) {
+  const std::uint64_t before = label_changes++;
+  if (!node.previous_labels.empty()) return trim_labels(touched_labels(node));
+  for (auto& [text, cached] : labels) {
+    const bool was_current = cached.nodes && cached.computed_at == before;
+    if (was_current) cached.computed_at = label_changes;
+    if (!cached.expression.matches(node.labels)) continue;
+    cached.is_trimmed = true;
+    if (!was_current) continue;
+    const auto place = std::lower_bound(cached.nodes->begin(), cached.nodes->end(), node.name);
+    const bool is_listed = place != cached.nodes->end() && *place == node.name;
+    if (is_there && !is_listed) cached.nodes->insert(place, node.name);
+    if (!is_there && is_listed) cached.nodes->erase(place);
   }
 }
 

@@ -29,7 +29,9 @@ std::int64_t State::enqueue(Item item) {
   item.due_ms = wall_ms(item.due);
   if (item.due > clock) at(item.due, {EventKind::maintain});
   describe(item);
-  if (const auto job = jobs.find(item.job); job != jobs.end()) job->second.open_items += 1;
+  const auto job = jobs.find(item.job);
+  item.task = job == jobs.end() ? nullptr : &job->second;
+  if (item.task != nullptr) item.task->open_items += 1;
   const std::int64_t id = item.id;
   const auto later = [&](Instant due, std::int64_t each) { return due < items.at(each).due; };
   waiting.insert(std::upper_bound(waiting.begin(), waiting.end(), item.due, later), id);
@@ -120,6 +122,7 @@ void State::make_buildable(Item& item) {
     item.buildable_ms = wall_ms(clock);
   }
   buildable.push_back(item.id);
+  unseen.push_back(item.id);
   claim(item, 1);
   report_item("buildable", item);
 }
@@ -129,6 +132,8 @@ void State::leave(Item& item) {
   if (item.resumes) resume_items.erase(item.label);
   if (const auto job = jobs.find(item.job); job != jobs.end()) job->second.open_items -= 1;
   item.state = ItemState::left;
+  item.told.reset();
+  item.task = nullptr;
   item.left_at = clock;
   left.push_back(item.id);
   report_item(item.cancelled ? "cancelled" : "left", item);
@@ -161,10 +166,8 @@ void State::expire_left_items() {
 }
 
 std::optional<std::string> State::block_reason(const Item& item) const {
-  if (item.is_flow || item.is_block) return std::nullopt;
-  const auto found = jobs.find(item.job);
-  if (found == jobs.end()) return std::nullopt;
-  const Job& job = found->second;
+  if (item.is_flow || item.is_block || item.task == nullptr) return std::nullopt;
+  const Job& job = *item.task;
   if (job.blocked)
     return "Upstream project " + quoted("upstream-of-" + leaf_name(item.job)) + " is already building";
   if (job.spec.concurrent) return std::nullopt;
@@ -198,19 +201,63 @@ void State::maintain() {
     if (item.is_flow) {
       start_flow(item);
     } else if (const auto reason = block_reason(item)) {
-      remove_from_lists(item);
-      item.state = ItemState::blocked;
-      item.block_reason = *reason;
       item.buildable_ms = wall_ms(clock);
-      blocked.push_back(id);
-      report_item("blocked", item);
+      block(item, *reason);
     } else {
       make_buildable(item);
     }
   }
   if (quieting_down) return;
   OffersByLabel offers;
-  for (const std::int64_t id : std::vector<std::int64_t>(buildable)) maintain_buildable(id, offers);
+  if (!maintain_unseen(offers)) maintain_all_buildable(offers);
+  unseen.clear();
+}
+
+/// In a long queue that waits for free executors most passes change nothing but what the items are told.
+/// False: somebody may get an executor, or be told something of its own, and all must be looked at in their
+/// order.
+bool State::maintain_unseen(OffersByLabel& offers) {
+  if (must_see_all || !resume_items.empty()) return false;
+  const auto is_hopeless = [&](const Item& item) { return offers_for(item, offers).open.empty(); };
+  for (const std::int64_t id : unseen) {
+    const auto item = items.find(id);
+    const bool asks = item != items.end() && item->second.state == ItemState::buildable;
+    // What is blocked must not make the controller remember who has its label.
+    if (asks && !block_reason(item->second) && !is_hopeless(item->second)) return false;
+  }
+  Item anyone;
+  for (auto& [label, told] : told_by_label) {
+    std::erase_if(told, [](const auto& each) { return each.use_count() == 1; });  // no item is left
+    anyone.label = label;
+    if (!told.empty() && !is_hopeless(anyone)) return false;
+  }
+  for (auto& [label, told] : told_by_label) {
+    if (told.empty()) continue;
+    const Offers& offered = offers.find(label)->second;
+    for (const auto& each : told) each->refusals = offered.told->refusals;
+  }
+  for (const std::int64_t id : unseen) {
+    const auto item = items.find(id);
+    if (item != items.end() && item->second.state == ItemState::buildable)
+      maintain_buildable(item->second, offers);
+  }
+  return true;
+}
+
+void State::maintain_all_buildable(OffersByLabel& offers) {
+  must_see_all = false;
+  told_by_label.clear();
+  for (auto& [label, offered] : offers) told_by_label[label].push_back(offered.told);
+  for (const std::int64_t id : std::vector<std::int64_t>(buildable)) maintain_buildable(items.at(id), offers);
+}
+
+void State::block(Item& item, std::string reason) {
+  remove_from_lists(item);
+  item.state = ItemState::blocked;
+  item.block_reason = std::move(reason);
+  if (item.told) item.told = std::make_shared<Told>(*item.told);  // passes tell it nothing more
+  blocked.push_back(item.id);
+  report_item("blocked", item);
 }
 
 /// Which computers with a free slot would take it, and what the others say.
@@ -221,36 +268,35 @@ Offers State::offers_to(const Item& item) {
     if (computer.doomed) continue;
     const auto free = std::find(computer.slots.begin(), computer.slots.end(), std::nullopt);
     if (free == computer.slots.end()) continue;
-    if (auto reason = refusal(item, computer)) {
+    if (auto reason = refusal(item, computer, node_of(computer))) {
       refusals.insert(std::move(*reason));
     } else {
       offers.open.emplace_back(&computer, static_cast<std::size_t>(free - computer.slots.begin()));
     }
   }
-  offers.refusals = std::make_shared<const std::vector<std::string>>(refusals.begin(), refusals.end());
+  offers.told = std::make_shared<Told>(
+      Told{std::make_shared<const std::vector<std::string>>(refusals.begin(), refusals.end())});
   return offers;
 }
 
-void State::maintain_buildable(std::int64_t id, OffersByLabel& offers) {
-  Item& item = items.at(id);
-  if (const auto reason = block_reason(item)) {
-    remove_from_lists(item);
-    item.state = ItemState::blocked;
-    item.block_reason = *reason;
-    blocked.push_back(id);
-    report_item("blocked", item);
-    return;
-  }
+Offers& State::offers_for(const Item& item, OffersByLabel& offers) {
   const std::string_view asked = any_node_item(item) ? std::string_view() : item.label;
-  auto offered = offers.find(asked);
+  const auto offered = offers.find(asked);
   // Where a block waits for its node again it is let past others: then each item is told something else.
-  if (offered == offers.end() || !resume_items.empty())
-    offered = offers.insert_or_assign(std::string(asked), offers_to(item)).first;
-  item.refusals = offered->second.refusals;
+  if (offered != offers.end() && resume_items.empty()) return offered->second;
+  Offers& fresh = offers.insert_or_assign(std::string(asked), offers_to(item)).first->second;
+  told_by_label[std::string(asked)].push_back(fresh.told);
+  return fresh;
+}
+
+void State::maintain_buildable(Item& item, OffersByLabel& offers) {
+  if (auto reason = block_reason(item)) return block(item, std::move(*reason));
+  const Offers& offered = offers_for(item, offers);
+  item.told = offered.told;
   Computer* best = nullptr;
   std::size_t best_slot = 0;
   std::string best_rank;
-  for (const auto& [computer, slot] : offered->second.open) {
+  for (const auto& [computer, slot] : offered.open) {
     // Jenkins spreads jobs by consistent hashing: the same job likes the same node.
     std::string rank = digest64(0, item.job, computer->name);
     if (best == nullptr || rank < best_rank) {
@@ -265,27 +311,26 @@ void State::maintain_buildable(std::int64_t id, OffersByLabel& offers) {
 }
 
 /// JobOffer.getCauseOfBlockage and Node.canTake, in their order.
-std::optional<std::string> State::refusal(const Item& item, const Computer& computer) {
-  const auto node = nodes.find(computer.name);
-  if (node == nodes.end()) return computer.name + " has been removed from configuration";
-  const std::string shown = quoted(display_name(computer.name));
+std::optional<std::string> State::refusal(const Item& item, const Computer& computer, const Node* node) {
+  if (node == nullptr) return computer.name + " has been removed from configuration";
+  const auto shown = [&] { return quoted(display_name(computer.name)); };
   if (!any_node_item(item)) {
     CachedLabel& cached = label(item.label);
     const std::vector<std::string>& names = label_nodes(cached);
     if (!std::binary_search(names.begin(), names.end(), computer.name)) {
-      return shown + " doesn\xE2\x80\x99t have label " + quoted(cached.expression.name());
+      return shown() + " doesn\xE2\x80\x99t have label " + quoted(cached.expression.name());
     }
-  } else if (node->second.exclusive) {
-    return shown + " is reserved for jobs with matching label expression";
+  } else if (node->exclusive) {
+    return shown() + " is reserved for jobs with matching label expression";
   }
-  if (!computer.accepting) return shown + " is not accepting tasks";
+  if (!computer.accepting) return shown() + " is not accepting tasks";
   const auto resuming = resume_items.find(computer.name);
   if (resuming != resume_items.end() && resuming->second != item.id) {
     const Item& first = items.at(resuming->second);
     if (first.state == ItemState::buildable)
       return task_display_name(first) + " should be allowed to run first";
   }
-  if (offline(computer)) return shown + " is offline";
+  if (offline(computer, node)) return shown() + " is offline";
   return std::nullopt;
 }
 
@@ -293,7 +338,7 @@ std::string State::cause_of_buildable(const Item& item) {
   if (quieting_down) return "Jenkins is about to shut down";
   const bool agents_exist = nodes.size() > 1;
   CachedLabel* cached = agents_exist && !any_node_item(item) ? &label(item.label) : nullptr;
-  if (item.refusals && !item.refusals->empty()) {
+  if (item.told && !item.told->refusals->empty()) {
     std::vector<std::string> names;
     if (cached != nullptr) {
       names = label_nodes(*cached);
@@ -302,7 +347,7 @@ std::string State::cause_of_buildable(const Item& item) {
     }
     if (idle_executors_of(names) > 0) {
       std::string joined;
-      for (const std::string& reason : *item.refusals) joined += (joined.empty() ? "" : "; ") + reason;
+      for (const std::string& reason : *item.told->refusals) joined += (joined.empty() ? "" : "; ") + reason;
       return joined;
     }
   }

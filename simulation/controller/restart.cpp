@@ -183,6 +183,8 @@ void State::come_up() {
     }
   }
   labels.clear();
+  ++label_changes;
+  must_see_all = true;
   for (const std::int64_t id : left) forget_item(id);
   left.clear();
   if (!restart_keeps_queue) {

@@ -118,6 +118,15 @@ struct Computer {
 
 enum class ItemState { waiting, blocked, buildable, pending, left };
 
+struct Job;
+
+/// What the computers with a free slot said to buildable items of one label, in order.
+using Refusals = std::shared_ptr<const std::vector<std::string>>;
+/// Shared by the items that were told the same, so that all of them can be told something else at once.
+struct Told {
+  Refusals refusals;
+};
+
 struct Item {
   std::int64_t id = 0;
   ItemState state = ItemState::waiting;
@@ -133,8 +142,8 @@ struct Item {
   Instant queued_at{}, due{}, left_at{};
   std::optional<Instant> buildable_at{};
   std::string block_reason{};
-  // Of the last maintenance pass; items of the same label share it.
-  std::shared_ptr<const std::vector<std::string>> refusals{};
+  std::shared_ptr<Told> told{};  // by the last maintenance pass
+  Job* task = nullptr;  // nullptr: there is none. Outlives its open items; never asked by one that left
   bool cancelled = false;
   std::optional<std::pair<std::string, int>> executable{};
   std::optional<std::size_t> resumes{};  // index of the BuildRecord that goes on
@@ -173,13 +182,15 @@ struct Job {
 
 struct CachedLabel {
   LabelExpression expression;
-  std::optional<std::vector<std::string>> nodes{};  // as computed when last asked after a reset
+  std::optional<std::vector<std::string>> nodes{};  // as computed when last asked after it was trimmed
+  bool is_trimmed = false;                          // to be computed when asked again
+  std::uint64_t computed_at = 0;                    // State::label_changes: what would be computed then
 };
 
 /// What a maintenance pass can offer to the items of one label, until it assigns one.
 struct Offers {
   std::vector<std::pair<Computer*, std::size_t>> open{};  // with its first free slot
-  std::shared_ptr<const std::vector<std::string>> refusals{};
+  std::shared_ptr<Told> told{};
 };
 using OffersByLabel = std::map<std::string, Offers, std::less<>>;
 
@@ -272,6 +283,7 @@ struct ControllerModel::State {
   std::map<std::string, Node> nodes;
   std::map<std::string, Computer> computers;
   std::map<std::string, CachedLabel> labels;
+  std::uint64_t label_changes = 1;  // of any node: one that comes or goes, or has other labels
   std::map<std::uint64_t, Occupation> occupations;
   std::uint64_t next_occupation = 1;
   std::uint64_t next_connection = 1;
@@ -282,6 +294,10 @@ struct ControllerModel::State {
   std::map<std::string, Job> jobs;
   std::map<std::int64_t, Item> items;  // by id; order of arrival in a list is `order`
   std::vector<std::int64_t> waiting, blocked, buildable, pending;
+  // A pass that has nothing to give for any label need not look at the items that the last one has seen.
+  std::vector<std::int64_t> unseen;  // became buildable since; may have left again
+  bool must_see_all = true;          // a job may block items that it did not block then
+  std::map<std::string, std::vector<std::shared_ptr<Told>>, std::less<>> told_by_label;
   std::deque<std::int64_t> left;  // in the order in which they left
   std::int64_t next_item = 1;
   std::map<std::pair<std::string, Parameters>, std::int64_t> last_scheduled;  // for folding
@@ -294,6 +310,7 @@ struct ControllerModel::State {
   std::vector<std::pair<std::uint64_t, HttpReply>> finished_replies;
   std::uint64_t next_parked = 1;
 
+  std::uint64_t permission_changes = 1;
   std::vector<Fault> faults;
   std::map<std::string, HttpReply> stale;
   std::map<std::string, std::string> sessions;  // cookie -> user logged in by form ("" = nobody)
@@ -312,6 +329,7 @@ struct ControllerModel::State {
   CachedLabel& label(const std::string& text);
   const std::vector<std::string>& label_nodes(CachedLabel& cached);
   void trim_labels(const std::set<std::string, std::less<>>& touched);
+  void trim_labels_of(const Node& node, bool is_there);
   void trim_all_labels();
   bool label_offline(CachedLabel& cached);
   int idle_executors_of(const std::vector<std::string>& names) const;
@@ -341,10 +359,14 @@ struct ControllerModel::State {
                                        std::optional<Duration> quiet, const std::string& user);
   bool cancel(std::int64_t id);
   void maintain();
-  void maintain_buildable(std::int64_t id, OffersByLabel& offers);
+  void maintain_all_buildable(OffersByLabel& offers);
+  bool maintain_unseen(OffersByLabel& offers);
+  void maintain_buildable(Item& item, OffersByLabel& offers);
+  Offers& offers_for(const Item& item, OffersByLabel& offers);
   Offers offers_to(const Item& item);
+  void block(Item& item, std::string reason);
   std::optional<std::string> block_reason(const Item& item) const;
-  std::optional<std::string> refusal(const Item& item, const Computer& computer);
+  std::optional<std::string> refusal(const Item& item, const Computer& computer, const Node* node);
   void make_buildable(Item& item);
   void leave(Item& item);
   void claim(const Item& item, int change);

@@ -80,6 +80,7 @@ Verdict State::order_create(const Caller& caller, const NewNode& wanted) {
     node.previous_labels = touched;
     note_labels(node);
     existing->second = std::move(node);
+    ++label_changes;
     touched.merge(touched_labels(existing->second));
     trim_labels(touched);
   }
@@ -143,6 +144,7 @@ HttpReply State::slave_labels(const ParsedRequest& request, std::string_view act
     node.label_text.clear();
     for (const std::string& word : words) node.label_text += (node.label_text.empty() ? "" : " ") + word;
     note_labels(node);
+    ++label_changes;
     // node.setLabelString only: neither the label cache nor the queue hears of it (recording 07).
   }
   std::string shown;
