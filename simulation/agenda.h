@@ -3,41 +3,55 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <utility>
 #include <vector>
 
 #include "core/time.h"
+#include "simulation/task.h"
 
 namespace skep::simulation {
 
 class Agenda {
  public:
-  void at(Instant when, std::function<void()> what) {
-    entries_.push_back({when, next_number_++, std::move(what)});
+  void at(Instant when, Task what) {
+    entries_.push_back({when, next_number_++, keep(std::move(what))});
     std::push_heap(entries_.begin(), entries_.end(), is_later);
   }
   bool is_empty() const { return entries_.empty(); }
   Instant next() const { return entries_.front().when; }
   std::size_t size() const { return entries_.size(); }
-  std::function<void()> take() {
+  Task take() {
     std::pop_heap(entries_.begin(), entries_.end(), is_later);
-    std::function<void()> what = std::move(entries_.back().what);
+    const std::size_t place = entries_.back().place;
     entries_.pop_back();
-    return what;
+    free_.push_back(place);
+    return std::move(tasks_[place]);
   }
 
  private:
   struct Entry {
     Instant when{};
     std::uint64_t number = 0;
-    std::function<void()> what;
+    std::size_t place = 0;  // in tasks_: the heap moves its entries about
   };
   static bool is_later(const Entry& a, const Entry& b) {
     return a.when != b.when ? a.when > b.when : a.number > b.number;
   }
+  std::size_t keep(Task what) {
+    if (free_.empty()) {
+      tasks_.push_back(std::move(what));
+      return tasks_.size() - 1;
+    }
+    const std::size_t place = free_.back();
+    free_.pop_back();
+    tasks_[place] = std::move(what);
+    return place;
+  }
   std::vector<Entry> entries_;
+  std::vector<Task> tasks_;
+  std::vector<std::size_t> free_;
   std::uint64_t next_number_ = 0;
 };
 

@@ -1,6 +1,7 @@
 #include "simulation/host.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "simulation/world.h"
@@ -51,6 +52,13 @@ bool is_record(const agentd::Action& action) {
          std::holds_alternative<agentd::ForgetIntent>(action) ||
          std::holds_alternative<agentd::RecordEpoch>(action) ||
          std::holds_alternative<agentd::RecordDrain>(action);
+}
+
+template <typename T>
+void tell(const Caller<T>& caller, const agentd::Reply& reply) {
+  if (const T* value = std::get_if<T>(&reply.body)) return caller.reply(*value);
+  if (const auto* error = std::get_if<Error>(&reply.body)) return caller.reply(*error);
+  caller.reply(Error::unknown(ErrorCode::malformed_reply, "an answer of another kind"));
 }
 
 Error connection_lost() {
@@ -114,8 +122,9 @@ void Host::kill_agentd(Duration down) {
 }
 
 void Host::end_requests(bool is_reset) {
-  for (auto& [number, request] : std::exchange(requests_, {})) {
-    is_reset ? request.refuse(connection_lost()) : request.drop();
+  for (const auto& [number, asker] : std::exchange(requests_, {})) {
+    std::visit([is_reset](const auto& caller) { is_reset ? caller.reply(connection_lost()) : caller.drop(); },
+               asker);
   }
   for (Waiter& waiter : std::exchange(waiters_, {})) {
     is_reset ? waiter.caller.reply(connection_lost()) : waiter.caller.drop();
@@ -149,16 +158,20 @@ void Host::announce() {
   });
 }
 
-void Host::handle(const agentd::Event& event) {
+void Host::handle(agentd::Event event) {
   if (!logic) return;
-  std::deque<agentd::Event> events{event};
-  while (!events.empty() && logic) {
-    const agentd::Event next = std::move(events.front());
-    events.pop_front();
+  std::vector<agentd::Event> failures;  // of what the last event asked for; the first one comes last
+  for (;;) {
     ++world_.events;
-    world_.digest.add(next.index());
-    world_.inspector->on_agentd_event(world_, plan.host, next);
-    run(logic->handle(next, world_.now, world_.wall(wall_offset)), events);
+    world_.digest.add(event.index());
+    world_.inspector->on_agentd_event(world_, plan.host, event);
+    std::vector<agentd::Event> more;
+    run(logic->handle(event, world_.now, world_.wall(wall_offset)), more);
+    failures.insert(failures.end(), std::make_move_iterator(more.rbegin()),
+                    std::make_move_iterator(more.rend()));
+    if (failures.empty() || !logic) break;
+    event = std::move(failures.back());
+    failures.pop_back();
   }
   if (!logic) return;
   wake_waiters();
@@ -171,9 +184,8 @@ bool Host::dies_now() {
   return true;
 }
 
-void Host::run(const std::vector<agentd::Action>& actions, std::deque<agentd::Event>& events) {
+void Host::run(const std::vector<agentd::Action>& actions, std::vector<agentd::Event>& failures) {
   std::set<ExecutorId> failed;
-  std::deque<agentd::Event> failures;
   std::vector<const agentd::Action*> batch;
   for (const agentd::Action& action : actions) {
     if (dies_now()) return;
@@ -191,16 +203,16 @@ void Host::run(const std::vector<agentd::Action>& actions, std::deque<agentd::Ev
     if (failed.contains(agentd::executor_of(action))) continue;
     if (const auto* call = std::get_if<agentd::CallDriver>(&action)) call_driver(*call);
     if (const auto* reply = std::get_if<agentd::Reply>(&action)) {
-      if (auto found = requests_.extract(reply->request)) found.mapped().reply(*reply);
+      if (auto found = requests_.extract(reply->request))
+        std::visit([reply](const auto& caller) { tell(caller, *reply); }, found.mapped());
     }
   }
-  if (!write(batch, failed, failures)) return;
-  events.insert(events.begin(), failures.begin(), failures.end());
+  static_cast<void>(write(batch, failed, failures));
 }
 
 /// One transaction. False: agentd was killed.
 bool Host::write(std::vector<const agentd::Action*>& batch, std::set<ExecutorId>& failed,
-                 std::deque<agentd::Event>& failures) {
+                 std::vector<agentd::Event>& failures) {
   if (batch.empty()) return true;
   const Error full = Error::failed(ErrorCode::out_of_resources, "the disk is full");
   bool has_state = false;
@@ -253,13 +265,7 @@ std::optional<std::uint64_t> Host::ask(const Caller<T>& caller) {
     return std::nullopt;
   }
   const std::uint64_t number = next_request_++;
-  requests_[number] = {
-      [caller](const agentd::Reply& reply) {
-        if (const T* value = std::get_if<T>(&reply.body)) return caller.reply(*value);
-        if (const auto* error = std::get_if<Error>(&reply.body)) return caller.reply(*error);
-        caller.reply(Error::unknown(ErrorCode::malformed_reply, "an answer of another kind"));
-      },
-      [caller](const Error& error) { caller.reply(error); }, caller.drop};
+  requests_.emplace_hint(requests_.end(), number, caller);
   return number;
 }
 
@@ -330,9 +336,10 @@ void Host::script(drivers::fake::Verb verb, Span takes) {
 
 template <typename Answered>
 void Host::answer(std::optional<Duration> takes, Answered answered) {
-  world_.later(takes.value_or(driver_patience), [this, life = life_, answered] {
-    if (life == life_) handle(answered);
-  });
+  world_.later(takes.value_or(driver_patience),
+               [this, life = life_, answered = std::move(answered)]() mutable {
+                 if (life == life_) handle(std::move(answered));
+               });
 }
 
 void Host::call_driver(const agentd::CallDriver& call) {

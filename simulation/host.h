@@ -2,13 +2,12 @@
 // executors, which connect to the controller and run builds. Pure.
 #pragma once
 
-#include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "agentd/core/logic.h"
@@ -60,7 +59,7 @@ class Host {
   /// As kill -9: drivers' verbs stop half-way. Started again by its service manager after `down`.
   void kill_agentd(Duration down);
   bool is_agentd_up() const { return logic != nullptr; }
-  void handle(const agentd::Event& event);
+  void handle(agentd::Event event);
   // Its API. Without power there is no answer; without agentd a connection is refused.
   void order(const ExecutorOrder& order, const Caller<ExecutorReport>& caller);
   void destroy(const ExecutorId& executor, Epoch epoch, const Caller<ExecutorReport>& caller);
@@ -105,15 +104,11 @@ class Host {
     std::uint64_t number = 0;
     Caller<HostReport> caller;
   };
-  struct Request {
-    std::function<void(const agentd::Reply&)> reply;
-    std::function<void(const Error&)> refuse;
-    std::function<void()> drop;
-  };
+  using Asker = std::variant<Caller<ExecutorReport>, Caller<LeaseReply>>;
 
-  void run(const std::vector<agentd::Action>& actions, std::deque<agentd::Event>& events);
+  void run(const std::vector<agentd::Action>& actions, std::vector<agentd::Event>& failures);
   bool write(std::vector<const agentd::Action*>& batch, std::set<ExecutorId>& failed,
-             std::deque<agentd::Event>& failures);
+             std::vector<agentd::Event>& failures);
   bool dies_now();
   template <typename T>
   std::optional<std::uint64_t> ask(const Caller<T>& caller);
@@ -144,7 +139,7 @@ class Host {
   int life_ = 0;  // counts agentd's lives
   bool has_power_ = true;
   std::uint64_t next_request_ = 1;
-  std::map<std::uint64_t, Request> requests_;
+  std::map<std::uint64_t, Asker> requests_;
   std::vector<Waiter> waiters_;
   std::uint64_t next_waiter_ = 1;
   std::uint64_t shown_index_ = 0;

@@ -1,7 +1,8 @@
 // One way between two places, and what the weather does to messages on it. Pure.
 #pragma once
 
-#include <functional>
+#include <memory>
+#include <utility>
 
 #include "core/prng.h"
 #include "core/result.h"
@@ -21,11 +22,30 @@ struct Link {
   bool is_reply_cut = false;  // one-way partition
 };
 
-/// Who waits for an answer. Exactly one of the two is called.
+/// A request under way. Exactly one of the two is called, once.
 template <typename T>
-struct Caller {
-  std::function<void(Result<T>)> reply;
-  std::function<void()> drop;  // no answer will come: its patience decides
+class Waiting {
+ public:
+  virtual ~Waiting() = default;
+  virtual void reply(Result<T> result) = 0;
+  virtual void drop() = 0;  // no answer will come: the caller's patience decides
+};
+
+/// Who waits for an answer; nobody, if made of nothing.
+template <typename T>
+class Caller {
+ public:
+  Caller() = default;
+  explicit Caller(std::shared_ptr<Waiting<T>> waiting) : waiting_(std::move(waiting)) {}
+  void reply(Result<T> result) const {
+    if (waiting_) waiting_->reply(std::move(result));
+  }
+  void drop() const {
+    if (waiting_) waiting_->drop();
+  }
+
+ private:
+  std::shared_ptr<Waiting<T>> waiting_;
 };
 
 inline Duration draw(const Span& span, Prng& random) {

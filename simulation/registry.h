@@ -44,6 +44,17 @@ class Registry {
     }
     return seen;
   }
+  /// Whether view() would be this one: asked each second, and mostly it is.
+  bool shows(const View& seen, Instant now) const {
+    if (hosts_.size() != seen.hosts.size()) return false;
+    auto other = seen.hosts.begin();
+    for (const auto& [host, passed] : hosts_) {
+      const Duration age = now - passed;
+      if (age > remove_after || other->first != host || other->second != (age > host_ttl)) return false;
+      ++other;
+    }
+    return true;
+  }
   /// True: the lock is held by `holder` from here on, if it passes its check in time.
   bool try_acquire(int holder, Instant now) {
     if (is_away || now < free_from_) return false;

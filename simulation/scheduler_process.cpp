@@ -1,6 +1,7 @@
 #include "simulation/scheduler_process.h"
 
 #include <algorithm>
+#include <iterator>
 #include <type_traits>
 #include <utility>
 
@@ -98,19 +99,21 @@ void SchedulerProcess::resume() {
   run();
   auto held = std::exchange(held_back_, {});
   while (!held.empty() && life == life_ && !is_stalled_) {
-    const auto what = std::move(held.front());
+    Task what = std::move(held.front());
     held.pop_front();
     what();
   }
   if (life != life_) return;
-  held_back_.insert(held_back_.begin(), held.begin(), held.end());
+  held_back_.insert(held_back_.begin(), std::make_move_iterator(held.begin()),
+                    std::make_move_iterator(held.end()));
   if (!is_stalled_ && logic) set_timer();
 }
 
-void SchedulerProcess::in_life(int life, std::function<void()> what) {
+template <typename What>
+void SchedulerProcess::in_life(int life, What what) {
   if (life != life_) return;
   if (is_stalled_) {
-    held_back_.push_back([this, life, what] { in_life(life, what); });
+    held_back_.push_back([this, life, what = std::move(what)]() mutable { in_life(life, std::move(what)); });
   } else {
     what();
   }
@@ -279,7 +282,7 @@ void SchedulerProcess::run_action(const Action& action) {
 template <typename T, typename What, typename Then>
 void SchedulerProcess::ask_controller(What what, Then then) {
   const int life = life_;
-  const auto serve = [this, what, calls = calls_](const Caller<T>& caller) {
+  const auto serve = [this, what = std::move(what), calls = calls_](const Caller<T>& caller) {
     const auto draws = [this](int of_a_thousand) {
       return of_a_thousand > 0 &&
              world_.network_random.chance(static_cast<std::uint64_t>(of_a_thousand), 1000);
@@ -292,12 +295,12 @@ void SchedulerProcess::ask_controller(What what, Then then) {
     const Duration slow = world_.controller_weather.slow;
     if (slow <= Duration::zero()) return caller.reply(std::move(result));
     world_.later(draw({Duration::zero(), slow}, world_.network_random),
-                 [caller, result = std::move(result)] { caller.reply(result); });
+                 [caller, result = std::move(result)]() mutable { caller.reply(std::move(result)); });
   };
   world_.call<T>(
       controller_link, patience, serve,
-      [this, life, then](Result<T> result) {
-        in_life(life, [then, result = std::move(result)] { then(result); });
+      [this, life, then = std::move(then)](Result<T>&& result) {
+        in_life(life, [then, result = std::move(result)]() mutable { then(std::move(result)); });
       },
       false);  // createSlave and toggleOffline are never sent again by anybody
 }
@@ -305,8 +308,8 @@ void SchedulerProcess::ask_controller(What what, Then then) {
 /// `make`: its result, and when it was sent, as an event.
 template <typename T, typename What, typename Make>
 void SchedulerProcess::order_controller(What what, Make make) {
-  ask_controller<T>(
-      what, [this, make, started = own_time()](const Result<T>& result) { handle(make(result, started)); });
+  ask_controller<T>(std::move(what), [this, make = std::move(make), started = own_time()](
+                                         Result<T>&& result) { handle(make(std::move(result), started)); });
 }
 
 bool SchedulerProcess::run_controller_action(const Action& action) {
@@ -374,8 +377,17 @@ bool SchedulerProcess::run_node_action(const Action& action) {
   return true;
 }
 
+/// Afterwards its memory serves for the next one.
+template <typename Read, typename List>
+void SchedulerProcess::handle_list(Read read, Result<List> Read::*list) {
+  Event event(std::move(read));
+  handle(event);
+  Result<List>& old = std::get<Read>(event).*list;
+  if (calls_ && old) calls_->take_back(std::move(*old));
+}
+
 void SchedulerProcess::read_queue(const ReadQueue& order) {
-  order_controller<QueueSnapshot>(
+  ask_controller<QueueSnapshot>(
       [this](Calls& calls, Instant now) {
         Result<QueueSnapshot> read = calls.read_queue(now);
         if (!world_.controller_weather.lists_are_stale) {
@@ -386,13 +398,13 @@ void SchedulerProcess::read_queue(const ReadQueue& order) {
         }
         return read;
       },
-      [this, name = order.controller](const Result<QueueSnapshot>& result, Instant started) {
-        return Event(QueueRead{name, calls_->session(), started, result});
+      [this, name = order.controller, started = own_time()](Result<QueueSnapshot>&& result) {
+        handle_list(QueueRead{name, calls_->session(), started, std::move(result)}, &QueueRead::queue);
       });
 }
 
 void SchedulerProcess::read_nodes(const ReadNodes& order) {
-  order_controller<NodesSnapshot>(
+  ask_controller<NodesSnapshot>(
       [this](Calls& calls, Instant now) {
         Result<NodesSnapshot> read = calls.read_nodes(now);
         if (!world_.controller_weather.lists_are_stale) {
@@ -403,50 +415,53 @@ void SchedulerProcess::read_nodes(const ReadNodes& order) {
         }
         return read;
       },
-      [this, name = order.controller](const Result<NodesSnapshot>& result, Instant started) {
-        return Event(NodesRead{name, calls_->session(), started, result});
+      [this, name = order.controller, started = own_time()](Result<NodesSnapshot>&& result) {
+        handle_list(NodesRead{name, calls_->session(), started, std::move(result)}, &NodesRead::nodes);
       });
 }
 
 void SchedulerProcess::poll_node(const PollNode& order) {
   order_controller<std::optional<NodeFact>>(
       [node = order.node.text](Calls& calls, Instant now) { return calls.poll_node(node, now); },
-      [order](const Result<std::optional<NodeFact>>& result, Instant started) {
-        return Event(NodePolled{order.controller, order.node, started, result});
+      [order](Result<std::optional<NodeFact>>&& result, Instant started) {
+        return Event(NodePolled{order.controller, order.node, started, std::move(result)});
       });
 }
+
+struct SchedulerProcess::Watch {
+  GateLooks looks;
+  PollNode order;
+};
 
 /// As scheduler/shell/gate_watch: look after look until the looks say that it is over.
 void SchedulerProcess::watch_gate(const PollNode& order) {
-  const auto looks = std::make_shared<GateLooks>(order, own_time());
-  world_.later(order.pace, [this, life = life_, looks, order] {
-    in_life(life, [this, looks, order] { look(looks, order); });
-  });
+  look_later(std::make_shared<Watch>(Watch{GateLooks(order, own_time()), order}));
 }
 
-void SchedulerProcess::look(const std::shared_ptr<GateLooks>& looks, const PollNode& order) {
+void SchedulerProcess::look_later(const std::shared_ptr<Watch>& watch) {
+  world_.later(watch->order.pace,
+               [this, life = life_, watch] { in_life(life, [this, watch] { look(watch); }); });
+}
+
+void SchedulerProcess::look(const std::shared_ptr<Watch>& watch) {
   using Fact = std::optional<NodeFact>;
   ask_controller<Fact>(
-      [node = order.node.text](Calls& calls, Instant now) { return calls.poll_node(node, now); },
-      [this, looks, order, started = own_time()](const Result<Fact>& fact) {
-        go_on(looks, order, looks->answered(fact, started, own_time(), false));
+      [watch](Calls& calls, Instant now) { return calls.poll_node(watch->order.node.text, now); },
+      [this, watch, started = own_time()](Result<Fact>&& fact) {
+        go_on(watch, watch->looks.answered(std::move(fact), started, own_time(), false));
       });
 }
 
-void SchedulerProcess::go_on(const std::shared_ptr<GateLooks>& looks, const PollNode& order,
-                             GateLooks::Next next) {
-  if (next == GateLooks::Next::end) return handle(looks->result());
-  if (next == GateLooks::Next::look) {
-    world_.later(order.pace, [this, life = life_, looks, order] {
-      in_life(life, [this, looks, order] { look(looks, order); });
-    });
-    return;
-  }
-  ask_controller<void>([node = order.node.text, reason = std::string(GateLooks::reason_of(next))](
-                           Calls& calls, Instant now) { return calls.close_gate(node, reason, now); },
-                       [this, looks, order](const Result<void>& result) {
-                         go_on(looks, order, looks->closed(result.has_value(), own_time(), false));
-                       });
+void SchedulerProcess::go_on(const std::shared_ptr<Watch>& watch, GateLooks::Next next) {
+  if (next == GateLooks::Next::end) return handle(watch->looks.result());
+  if (next == GateLooks::Next::look) return look_later(watch);
+  ask_controller<void>(
+      [watch, reason = std::string(GateLooks::reason_of(next))](Calls& calls, Instant now) {
+        return calls.close_gate(watch->order.node.text, reason, now);
+      },
+      [this, watch](const Result<void>& result) {
+        go_on(watch, watch->looks.closed(result.has_value(), own_time(), false));
+      });
 }
 
 // --- hosts
@@ -463,7 +478,7 @@ void SchedulerProcess::call_host(const HostId& id, Serve serve, Make make) {
   }
   world_.call<T>(
       host->link, patience, [host, serve](const Caller<T>& caller) { serve(*host, caller); },
-      [this, life = life_, make](Result<T> result) { post(life, make(std::move(result))); });
+      [this, life = life_, make](Result<T>&& result) { post(life, make(std::move(result))); });
 }
 
 void SchedulerProcess::run_host_action(const Action& action) {
@@ -471,7 +486,7 @@ void SchedulerProcess::run_host_action(const Action& action) {
     call_host<ExecutorReport>(
         order->host,
         [what = order->order](Host& host, const Caller<ExecutorReport>& caller) { host.order(what, caller); },
-        [call = order->call, id = order->order.spec.id](Result<ExecutorReport> result) {
+        [call = order->call, id = order->order.spec.id](Result<ExecutorReport>&& result) {
           return ExecutorOrdered{call, id, std::move(result)};
         });
   } else if (const auto* destroy = std::get_if<DestroyExecutor>(&action)) {
@@ -480,14 +495,14 @@ void SchedulerProcess::run_host_action(const Action& action) {
         [what = *destroy](Host& host, const Caller<ExecutorReport>& caller) {
           host.destroy(what.executor, what.epoch, caller);
         },
-        [what = *destroy](Result<ExecutorReport> result) {
+        [what = *destroy](Result<ExecutorReport>&& result) {
           return ExecutorDestroyed{what.call, what.executor, std::move(result)};
         });
   } else if (const auto* renew = std::get_if<RenewLeases>(&action)) {
     call_host<LeaseReply>(
         renew->host,
         [what = renew->renewal](Host& host, const Caller<LeaseReply>& caller) { host.renew(what, caller); },
-        [call = renew->call, host = renew->host](Result<LeaseReply> result) {
+        [call = renew->call, host = renew->host](Result<LeaseReply>&& result) {
           return LeasesRenewed{call, host, std::move(result)};
         });
   }
@@ -498,13 +513,12 @@ void SchedulerProcess::follow_registry() {
   const bool is_heard = !world_.registry.is_away && !world_.registry.is_stale &&
                         !registry_link.is_request_cut && !registry_link.is_reply_cut;
   const int life = life_;
-  if (is_heard) on_view(world_.registry.view(world_.now));
+  if (is_heard && !world_.registry.shows(seen_, world_.now)) on_view(world_.registry.view(world_.now));
   if (life != life_) return;
   world_.later(look_at_registry_every, [this, life] { in_life(life, [this] { follow_registry(); }); });
 }
 
 void SchedulerProcess::on_view(const Registry::View& view) {
-  if (view == seen_) return;
   seen_ = view;
   for (const auto& [host, is_doubtful] : view.hosts) open_line(host, is_doubtful);
   if (!world_.has_leader_lock) return;  // the embedded registry lists nobody
@@ -537,9 +551,9 @@ void SchedulerProcess::watch_host(const HostId& id, int number) {
   world_.call<HostReport>(
       host->link, wait + patience,
       [host, index, wait](const Caller<HostReport>& caller) { host->read_report(index, wait, caller); },
-      [this, life = life_, id, number, asked = own_time()](Result<HostReport> report) {
-        in_life(life, [this, id, number, asked, report = std::move(report)] {
-          host_answered(id, number, asked, report);
+      [this, life = life_, id, number, asked = own_time()](Result<HostReport>&& report) {
+        in_life(life, [this, id, number, asked, report = std::move(report)]() mutable {
+          host_answered(id, number, asked, std::move(report));
         });
       });
 }
@@ -574,9 +588,9 @@ void SchedulerProcess::look_at_host(const HostId& id) {
   world_.call<HostReport>(
       host->link, look_patience,
       [host](const Caller<HostReport>& caller) { host->read_report(0, Duration::zero(), caller); },
-      [this, life = life_, id, asked = own_time()](Result<HostReport> report) {
-        in_life(life, [this, id, asked, report = std::move(report)] {
-          if (lines_.contains(id)) note_host(id, asked, report);
+      [this, life = life_, id, asked = own_time()](Result<HostReport>&& report) {
+        in_life(life, [this, id, asked, report = std::move(report)]() mutable {
+          if (lines_.contains(id)) note_host(id, asked, std::move(report));
         });
       });
 }

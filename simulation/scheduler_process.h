@@ -3,7 +3,6 @@
 #pragma once
 
 #include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -18,6 +17,7 @@
 #include "simulation/disk.h"
 #include "simulation/network.h"
 #include "simulation/registry.h"
+#include "simulation/task.h"
 
 namespace skep::simulation {
 
@@ -77,7 +77,8 @@ class SchedulerProcess {
   void set_timer();
   void resume();
   /// Runs `what` unless this life is over; later, when the process is stopped now.
-  void in_life(int life, std::function<void()> what);
+  template <typename What>
+  void in_life(int life, What what);
   void post(int life, Event event);
 
   // --- the controller
@@ -89,13 +90,16 @@ class SchedulerProcess {
   void order_controller(What what, Make make);
   bool run_controller_action(const Action& action);
   bool run_node_action(const Action& action);
+  template <typename Read, typename List>
+  void handle_list(Read read, Result<List> Read::*list);
   void read_queue(const scheduler::ReadQueue& order);
   void read_nodes(const scheduler::ReadNodes& order);
   void poll_node(const scheduler::PollNode& order);
   void watch_gate(const scheduler::PollNode& order);
-  void look(const std::shared_ptr<scheduler::GateLooks>& looks, const scheduler::PollNode& order);
-  void go_on(const std::shared_ptr<scheduler::GateLooks>& looks, const scheduler::PollNode& order,
-             scheduler::GateLooks::Next next);
+  struct Watch;
+  void look_later(const std::shared_ptr<Watch>& watch);
+  void look(const std::shared_ptr<Watch>& watch);
+  void go_on(const std::shared_ptr<Watch>& watch, scheduler::GateLooks::Next next);
 
   // --- hosts
   void run_host_action(const Action& action);
@@ -120,9 +124,9 @@ class SchedulerProcess {
   bool is_stalled_ = false;
   int life_ = 0;  // counts this process's lives
   Instant lock_passed_{};
-  Duration behind_{};                            // what its machine was suspended for, in this life
-  std::deque<std::function<void()>> held_back_;  // what came while it was stopped
-  std::deque<Action> actions_;                   // of the event that is handled now
+  Duration behind_{};           // what its machine was suspended for, in this life
+  std::deque<Task> held_back_;  // what came while it was stopped
+  std::deque<Action> actions_;  // of the event that is handled now
   std::optional<Instant> timer_;
   std::uint64_t timer_number_ = 0;
   std::map<HostId, HostLine> lines_;

@@ -1,6 +1,7 @@
 // Everything that a simulated farm is made of, open to inspectors and to the weather. Pure.
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -33,17 +34,16 @@ struct World {
   World(Plan chosen, Load& its_load, Witness& its_witness);
 
   // --- time
-  void at(Instant when, std::function<void()> what) { agenda.at(when, std::move(what)); }
-  void later(Duration wait, std::function<void()> what) { agenda.at(now + wait, std::move(what)); }
+  void at(Instant when, Task what) { agenda.at(when, std::move(what)); }
+  void later(Duration wait, Task what) { agenda.at(now + wait, std::move(what)); }
   void run_until(Instant end);
   WallTime wall(Duration offset = {}) const;
 
   // --- messages
   /// A request over `link`, served at the other end. What comes back, an answer or the error of a caller that
   /// has lost its patience, is told to `answered`, once.
-  template <typename T>
-  void call(const Link& link, Duration patience, std::function<void(const Caller<T>&)> serve,
-            std::function<void(Result<T>)> answered, bool may_come_twice = true);
+  template <typename T, typename Serve, typename Answered>
+  void call(const Link& link, Duration patience, Serve serve, Answered answered, bool may_come_twice = true);
 
   // --- the controller
   /// After anything was done to the model: its orders to agents, its builds, its next deadline.
@@ -93,9 +93,39 @@ struct World {
   std::string problem;  // not empty: time stands still, because a daemon wakes up again and again
 };
 
-template <typename T>
-void World::call(const Link& link, Duration patience, std::function<void(const Caller<T>&)> serve,
-                 std::function<void(Result<T>)> answered, bool may_come_twice) {
+/// What World::call() keeps of a request until it is answered.
+template <typename T, typename Answered>
+class Request final : public Waiting<T>, public std::enable_shared_from_this<Request<T, Answered>> {
+ public:
+  Request(World& world, const Link& link, Instant deadline, bool is_reply_lost, Answered answered)
+      : world_(world),
+        link_(link),
+        deadline_(deadline),
+        is_reply_lost_(is_reply_lost),
+        answered_(std::move(answered)) {}
+  void reply(Result<T> result) override {
+    const Instant arrival = world_.now + one_way(link_, world_.network_random);
+    if (is_reply_lost_ || link_.is_reply_cut || arrival > deadline_) return drop();
+    result_.emplace(std::move(result));
+    world_.at(arrival, [self = this->shared_from_this()] { self->answered_(std::move(*self->result_)); });
+  }
+  void drop() override {
+    result_.emplace(Error::unknown(ErrorCode::timed_out, "no answer came in time"));
+    world_.at(std::max(world_.now, deadline_),
+              [self = this->shared_from_this()] { self->answered_(std::move(*self->result_)); });
+  }
+
+ private:
+  World& world_;
+  const Link& link_;
+  Instant deadline_;
+  bool is_reply_lost_;
+  Answered answered_;
+  std::optional<Result<T>> result_;
+};
+
+template <typename T, typename Serve, typename Answered>
+void World::call(const Link& link, Duration patience, Serve serve, Answered answered, bool may_come_twice) {
   const auto draws = [this](int of_a_thousand) {
     return of_a_thousand > 0 && network_random.chance(static_cast<std::uint64_t>(of_a_thousand), 1000);
   };
@@ -106,24 +136,15 @@ void World::call(const Link& link, Duration patience, std::function<void(const C
   const bool is_late = draws(link.late_requests) && may_come_twice;
   const Duration there =
       is_late ? draw({seconds(5), seconds(90)}, network_random) : one_way(link, network_random);
-  Caller<T> caller;
-  caller.drop = [this, deadline, answered] {
-    at(std::max(now, deadline),
-       [answered] { answered(Error::unknown(ErrorCode::timed_out, "no answer came in time")); });
-  };
+  const Caller<T> caller(
+      std::make_shared<Request<T, Answered>>(*this, link, deadline, is_reply_lost, std::move(answered)));
   if (is_lost) return caller.drop();
-  caller.reply = [this, &link, deadline, is_reply_lost, answered, drop = caller.drop](Result<T> result) {
-    const Instant arrival = now + one_way(link, network_random);
-    if (is_reply_lost || link.is_reply_cut || arrival > deadline) return drop();
-    at(arrival, [answered, result = std::move(result)]() mutable { answered(std::move(result)); });
-  };
-  later(there, [serve, caller] { serve(caller); });
-  if (!is_doubled) return;
-  const Caller<T> nobody_waits{[](Result<T>) {}, [] {}};
+  if (!is_doubled) return later(there, [serve = std::move(serve), caller]() mutable { serve(caller); });
+  later(there, [serve, caller]() mutable { serve(caller); });
   const Duration late = draw(
       {milliseconds(1), network_random.chance(1, 3) ? Duration(seconds(20)) : Duration(milliseconds(50))},
       network_random);
-  later(there + late, [serve, nobody_waits] { serve(nobody_waits); });
+  later(there + late, [serve = std::move(serve)]() mutable { serve(Caller<T>()); });
 }
 
 }  // namespace skep::simulation
