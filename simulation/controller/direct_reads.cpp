@@ -82,8 +82,11 @@ void DirectCalls::Memory::queue_facts(std::vector<QueueItem>& facts) {
   const std::vector<std::int64_t> ids = state().visible_items();
   facts.reserve(ids.size());
   const std::string* last_label = nullptr;
-  for (const std::int64_t id : ids) {
-    const Item& item = state().items.at(id);
+  auto each = state().items.cend();
+  for (const std::int64_t id : ids) {  // most of them are next to each other, from the newest one on
+    if (each != state().items.cbegin()) --each;
+    if (each == state().items.cend() || each->first != id) each = state().items.find(id);
+    const Item& item = each->second;
     facts.push_back(queue_fact(item, state().quieting_down));
     if (!is_offered(facts.back()) || (last_label != nullptr && *last_label == item.label)) continue;
     last_label = &item.label;

@@ -248,7 +248,21 @@ void State::maintain_all_buildable(OffersByLabel& offers) {
   must_see_all = false;
   told_by_label.clear();
   for (auto& [label, offered] : offers) told_by_label[label].push_back(offered.told);
-  for (const std::int64_t id : std::vector<std::int64_t>(buildable)) maintain_buildable(items.at(id), offers);
+  auto each = items.end();
+  std::shared_ptr<Told> told;  // the last item, which got nothing: neither will another one of its label
+  const std::string* label = nullptr;
+  for (const std::int64_t id : std::vector<std::int64_t>(buildable)) {
+    if (each != items.end()) ++each;
+    if (each == items.end() || each->first != id) each = items.find(id);
+    Item& item = each->second;
+    if (told && item.label == *label && resume_items.empty() && !block_reason(item)) {
+      item.told = told;
+      continue;
+    }
+    maintain_buildable(item, offers);
+    told = item.state == ItemState::buildable ? item.told : nullptr;
+    label = &item.label;
+  }
 }
 
 void State::block(Item& item, std::string reason) {
