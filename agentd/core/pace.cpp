@@ -29,6 +29,12 @@ std::optional<Instant> may_resume_until(const Executor& executor, Duration windo
   return *executor.agent_ended_at + window;
 }
 
+/// Most hosts have one driver, and this is asked of every executor after every event.
+bool has_driver(const std::map<std::string, DriverRow>& drivers, const Executor& executor) {
+  const std::string& name = executor.record.spec.driver;
+  return drivers.size() == 1 ? drivers.begin()->first == name : drivers.count(name) != 0;
+}
+
 bool is_worth_inspecting(const Executor& executor) {
   return executor.state != S::finished && executor.seen != SandboxState::absent;
 }
@@ -75,7 +81,7 @@ void AgentdLogic::State::check_lease(Executor& executor) {
 }
 
 AgentdLogic::State::Due AgentdLogic::State::what_is_due(const Executor& executor) const {
-  if (on_stop == OnStop::keep || drivers.count(executor.record.spec.driver) == 0) return Due::nothing;
+  if (on_stop == OnStop::keep || !has_driver(drivers, executor)) return Due::nothing;
   if (executor.must_inspect) return Due::inspect;
   if (executor.wants_gone) {
     if (!executor.is_stop_done) return Due::stop;
@@ -180,8 +186,7 @@ std::optional<Instant> AgentdLogic::State::due(const Executor& executor) const {
     const auto resumes = may_resume_until(executor, config.resume_window);
     if (executor.is_lease_expired && resumes && now < *resumes) consider(*resumes);
   }
-  if (executor.call != 0 || on_stop == OnStop::keep || drivers.count(executor.record.spec.driver) == 0)
-    return earliest;
+  if (executor.call != 0 || on_stop == OnStop::keep || !has_driver(drivers, executor)) return earliest;
   if (what_is_due(executor) != Due::nothing) {
     consider(std::max(executor.retry_at, now));
   } else if (!executor.is_adopting && is_worth_inspecting(executor)) {
