@@ -237,7 +237,7 @@ bool Host::write(std::vector<const agentd::Action*>& batch, std::set<ExecutorId>
     }
   }
   if (has_state) failures.emplace_back(agentd::StateNotRecorded{full});
-  return true;
+  return !dies_now();  // what follows is on record, and never happens
 }
 
 void Host::set_timer() {

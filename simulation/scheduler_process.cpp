@@ -341,7 +341,10 @@ bool SchedulerProcess::run_controller_action(const Action& action) {
 bool SchedulerProcess::run_node_action(const Action& action) {
   if (const auto* create = std::get_if<CreateNode>(&action)) {
     order_controller<std::string>(
-        [this, order = *create](Calls& calls, Instant now) {
+        [this, order = *create](Calls& calls, Instant now) -> Result<std::string> {
+          const int refused = world_.controller_weather.nodes_refused;
+          if (refused > 0 && world_.network_random.chance(static_cast<std::uint64_t>(refused), 1000))
+            return Error::failed(ErrorCode::generic, "the controller failed (500)");
           world_.inspector->before_create_node(world_, number_, order);
           return calls.create_node(order, now);
         },

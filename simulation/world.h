@@ -26,6 +26,7 @@ namespace skep::simulation {
 struct ControllerWeather {
   int refused = 0;               // of a thousand: 5xx before anything was done
   int unusable = 0;              // of a thousand: done, but the answer is half, HTML or of wrong types
+  int nodes_refused = 0;         // of a thousand: an extension of its own fails when a node is made
   Duration slow{};               // added to each answer
   bool lists_are_stale = false;  // reads of queue and nodes give what the first one gave
 };

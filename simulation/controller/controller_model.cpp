@@ -397,6 +397,11 @@ bool ControllerModel::agent_online(const std::string& name) const {
   return found != state_->computers.end() && found->second.channel == Channel::online;
 }
 
+bool ControllerModel::takes_builds(const std::string& name) const {
+  const auto found = state_->computers.find(name);
+  return found != state_->computers.end() && !state_->offline(found->second) && found->second.accepting;
+}
+
 std::string ControllerModel::secret_of(const std::string& name) const {
   return state_->secret_of(name);
 }

@@ -242,6 +242,8 @@ class ControllerModel {
   std::size_t queue_length() const;
   std::vector<std::string> node_names() const;       // without the built-in node
   bool agent_online(const std::string& name) const;  // has a channel
+  /// It is online and accepts tasks: whatever matches may be given to it, unless its executors are busy.
+  bool takes_builds(const std::string& name) const;
   std::string secret_of(const std::string& name) const;
   std::string session() const;
 

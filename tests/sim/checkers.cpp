@@ -2,6 +2,9 @@
 #include "tests/sim/checkers.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "core/labels/label_expression.h"
 
 namespace skep::sim {
 namespace {
@@ -9,6 +12,9 @@ namespace {
 using simulation::World;
 
 constexpr std::size_t secret_chars = 64;
+// A verb of a driver that is well takes seconds, and agentd looks at what it has to do at each event.
+constexpr Duration begin_within = seconds(20);
+constexpr Duration open_at_most = seconds(20);  // gate_open_limit, and a close that is tried again
 
 bool is_hex(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
@@ -26,6 +32,7 @@ std::vector<std::string> probe_names() {
                                  "an executor failed",
                                  "an executor ended unused",
                                  "an order of an older leader arrives",
+                                 "an older leader orders an executor",
                                  "agentd starts with executors",
                                  "an intent cannot be recorded",
                                  "a build fails or is aborted",
@@ -39,12 +46,37 @@ std::vector<std::string> probe_names() {
   return names;
 }
 
+Checkers::Checkers(const Weather& weather) : weather_(weather) {
+  for (const simulation::Arrival& job : weather.arrivals) {
+    Wanted& wanted = wanted_[job.label];
+    for (const scheduler::Template& each : weather.plan.scheduler.templates) {
+      LabelSet labels = each.labels;
+      labels.insert("swarm");
+      const bool is_match = is_any_node_text(job.label)
+                                ? each.takes_unlabelled
+                                : LabelExpression::from_job(job.label).matches(labels);
+      if (is_match) wanted.templates.insert(each.name);
+    }
+  }
+}
+
 void Checkers::report(const World& world, std::string promise, std::string detail) {
   if (!violation) violation = Violation{std::move(promise), std::move(detail), world.now};
 }
 
 void Checkers::on_note(const World& world, const std::string& text) {
   if (text.ends_with("goes on")) resumed_ = world.now;
+  if (text.starts_with("the controller restarts")) restarted_ = item_left_ = world.now;
+  if (text.starts_with("fault: item_cancelled")) item_left_ = world.now;
+  if (text.starts_with("scheduler ")) {
+    const int number = std::stoi(text.substr(10));
+    if (text.ends_with("is stopped")) stopped_.insert(number);
+    if (text.ends_with("goes on") || text.ends_with(" ends")) stopped_.erase(number);
+    if (text.ends_with(" ends")) leaving_.erase(number);
+    if (text.ends_with("goes on")) {
+      for (auto& [id, leaving] : leaving_[number]) leaving.since = world.now;
+    }
+  }
   if (text.starts_with("fault: ")) {
     ++probes["fault " + text.substr(7, text.find(' ', 7) - 7)];
   } else if (text.find("is killed") != std::string::npos) {
@@ -82,6 +114,7 @@ void Checkers::on_build_changed(const World& world, const controller_sim::BuildR
   if (is_new) {
     ++seen.builds;
     seen.build_started = world.now;
+    item_left_ = world.now;
   }
   if (build.ended_at) {
     if (seen.running == build.id) seen.running.reset();
@@ -93,11 +126,20 @@ void Checkers::on_build_changed(const World& world, const controller_sim::BuildR
   }
   const auto job = world.jobs.find(build.job);
   seen.is_pipeline = job != world.jobs.end() && job->second.is_pipeline;
+  if (job != world.jobs.end() && begun_.insert(build.job).second) {
+    Wanted& wanted = wanted_[job->second.label];
+    --wanted.jobs;
+    wanted.last = world.now;
+  }
   if (!is_new || seen.builds != 2) return;
   ++second_builds;
   probe("a second build on an executor");
   if (weather_.uses_hook)
     report(world, "one build per executor", id.text + " serves a second build, with the hook");
+}
+
+void Checkers::on_arrival(const simulation::Arrival& job, std::int64_t) {
+  ++wanted_[job.label].jobs;
 }
 
 void Checkers::on_executor_gone(const simulation::ExecutorLife& life) {
@@ -115,35 +157,84 @@ void Checkers::after_event(const World& world) {
 /// What would be too slow to look at after each event.
 void Checkers::check_round(const World& world) {
   next_round_ = world.now + seconds(5);
-  for (const auto& host : world.hosts) {
-    if (!host->is_agentd_up()) {
-      up_since_.erase(host->id());
-      continue;
+  if (!is_controller_well(world)) controller_sick_ = world.now;
+  if (world.controller_weather.lists_are_stale) stale_lists_ = world.now;
+  for (const auto& host : world.hosts) check_host_round(world, *host);
+  check_leaving(world);
+  check_open_nodes(world);
+  for (const auto& [id, opened] : std::exchange(used_unseen_, {})) {
+    if ((!item_left_ || *item_left_ < opened) && seen_[id].builds == 0)
+      report(world, "unknown is never empty",
+             id.text + " is given up as used, and no item has left the queue");
+  }
+}
+
+void Checkers::check_host_round(const World& world, simulation::Host& host) {
+  if (!host.is_agentd_up()) {
+    up_since_.erase(host.id());
+    return;
+  }
+  const Instant up = up_since_.try_emplace(host.id(), world.now).first->second;
+  const bool is_driver_well = host.driver.slow == Duration::zero() && host.driver.fails == 0 &&
+                              host.driver.fails_for_now == 0 && host.driver.hangs == 0 &&
+                              host.driver.unknown_not_done == 0;
+  if (!is_driver_well) last_driver_sick_[host.id()] = world.now;
+  if (!is_driver_well || host.intents.is_full) last_sick_[host.id()] = world.now;
+  int on_the_way = 0;
+  for (const ExecutorReport& each : host.logic->report().executors) {
+    // The host itself may not have noticed yet that an agent is connected.
+    const auto life = world.lives.find(each.id);
+    const bool is_there = life != world.lives.end() && life->second.connected;
+    on_the_way += is_coming(each.state) && !is_there && !is_leaving_by_record(world, each.id) ? 1 : 0;
+    const auto told = leases_.find(each.id);
+    const Instant since = std::max({up, told == leases_.end() ? up : told->second, last_sick_[host.id()]});
+    const agentd::IntentRecord* intent = host.intents.find(each.id.text);
+    const bool may_build = intent != nullptr && intent->is_busy && intent->was_connected;
+    if (!may_build && world.now - since > weather_.plan.scheduler.lease + minutes(4))
+      report(world, "nothing outlives its lease", each.id.text + " on " + host.id().text);
+    const std::optional<Instant>& asked = seen_[each.id].destroy_asked;
+    // A verb that was under way when the driver was ill may take a minute more.
+    const Instant able = std::max(up, last_driver_sick_[host.id()] + seconds(65));
+    if (asked && world.now - std::max(*asked, able) > begin_within)
+      report(world, "what must go goes",
+             each.id.text + ": " + host.id().text + " was told to destroy it and has not begun");
+  }
+  const int limit = weather_.plan.scheduler.max_coming_per_host;
+  // Two may be on their way out of this state, with nobody told yet.
+  if (on_the_way > limit + 2 && !weather_.has_leader_lock)
+    report(world, "starts are paced",
+           host.id().text + " has " + std::to_string(on_the_way) + " on their way");
+}
+
+bool Checkers::is_controller_well(const World& world) const {
+  const auto& weather = world.controller_weather;
+  const bool is_answering = weather.refused == 0 && weather.unusable == 0 &&
+                            weather.slow == Duration::zero() && !weather.lists_are_stale &&
+                            world.controller.listening();
+  return is_answering &&
+         std::all_of(world.schedulers.begin(), world.schedulers.end(), [this](const auto& process) {
+           const simulation::Link& link = process->controller_link;
+           return process->is_leading() && !stopped_.contains(process->number()) && link.lost_requests == 0 &&
+                  link.lost_replies == 0 && link.late_requests == 0 && link.jitter == Duration::zero() &&
+                  !link.is_request_cut && !link.is_reply_cut;
+         });
+}
+
+/// A node that takes builds without anybody's knowing that it does.
+void Checkers::check_open_nodes(const World& world) {
+  if (weather_.uses_hook || weather_.schedulers > 1) return;
+  const bool is_well = !controller_sick_ || world.now - *controller_sick_ > minutes(1);
+  for (const auto& [id, life] : world.lives) {
+    Seen& seen = seen_[id];
+    const bool is_open =
+        world.controller.takes_builds(id.text) && !world.controller.running_build_on(id.text);
+    if (!is_open || !is_well || seen.called_back || is_leaving_by_record(world, id)) {
+      seen.open_since.reset();
+    } else if (!seen.open_since) {
+      seen.open_since = world.now;
+    } else if (world.now - *seen.open_since > open_at_most) {
+      report(world, "an open gate is watched", id.text + " takes builds, and nobody closes it");
     }
-    const Instant up = up_since_.try_emplace(host->id(), world.now).first->second;
-    const bool is_healthy = !host->intents.is_full && host->driver.slow == Duration::zero() &&
-                            host->driver.fails == 0 && host->driver.hangs == 0 &&
-                            host->driver.unknown_not_done == 0;
-    if (!is_healthy) last_sick_[host->id()] = world.now;
-    std::map<ExecutorId, int> coming;
-    int on_the_way = 0;
-    for (const ExecutorReport& each : host->logic->report().executors) {
-      // The host itself may not have noticed yet that an agent is connected.
-      const auto life = world.lives.find(each.id);
-      const bool is_there = life != world.lives.end() && life->second.connected;
-      on_the_way += is_coming(each.state) && !is_there && !is_leaving_by_record(world, each.id) ? 1 : 0;
-      const auto told = leases_.find(each.id);
-      const Instant since = std::max({up, told == leases_.end() ? up : told->second, last_sick_[host->id()]});
-      const agentd::IntentRecord* intent = host->intents.find(each.id.text);
-      const bool may_build = intent != nullptr && intent->is_busy && intent->was_connected;
-      if (!may_build && world.now - since > weather_.plan.scheduler.lease + minutes(4))
-        report(world, "nothing outlives its lease", each.id.text + " on " + host->id().text);
-    }
-    const int limit = weather_.plan.scheduler.max_coming_per_host;
-    // Two may be on their way out of this state, with nobody told yet.
-    if (on_the_way > limit + 2 && !weather_.has_leader_lock)
-      report(world, "starts are paced",
-             host->id().text + " has " + std::to_string(on_the_way) + " on their way");
   }
 }
 
@@ -167,6 +258,10 @@ std::optional<std::string> Checkers::unfinished_business(const World& world) con
       if (each.state != drivers::InstanceState::running) return "sandbox " + what + " is left over";
       if (leader->records.find(each.id.text) == nullptr) return "sandbox " + what + " is known to nobody";
       there.insert(each.id.text);
+    }
+    for (const auto& [id, intent] : host->intents.records()) {
+      if (intent.state != agentd::IntentState::gone && !there.contains(id))
+        return host->id().text + " keeps room for " + id + ", which is not there";
     }
   }
   if (static_cast<int>(there.size()) > idle_wanted)

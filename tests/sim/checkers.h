@@ -32,7 +32,7 @@ std::vector<std::string> probe_names();
 
 class Checkers final : public simulation::Inspector, public simulation::Witness {
  public:
-  explicit Checkers(const Weather& weather) : weather_(weather) {}
+  explicit Checkers(const Weather& weather);
 
   void on_scheduler_event(const simulation::World&, int scheduler, const scheduler::Event&) override;
   void on_scheduler_action(const simulation::World&, int scheduler, const scheduler::Action&) override;
@@ -43,6 +43,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   void on_build_changed(const simulation::World&, const controller_sim::BuildRecord&) override;
   void on_note(const simulation::World&, const std::string& text) override;
   void after_event(const simulation::World&) override;
+  void on_arrival(const simulation::Arrival&, std::int64_t) override;
   void on_executor_gone(const simulation::ExecutorLife&) override;
 
   /// All is calm: what is left that should not be? nullopt: nothing.
@@ -70,7 +71,12 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
     bool is_audited_as_doubtful = false;
     bool is_audited = false;
     Instant planned{};
-    std::optional<Instant> called_back;
+    std::optional<Instant> called_back, opened;
+    std::optional<Instant> open_since;     // open in truth, and without a build
+    std::optional<Instant> destroy_asked;  // of its host, which has not begun
+    bool has_end_begun = false;
+    bool is_unreached = false;  // its controller left the configuration
+    bool was_used = false;      // as recorded
     HostId host;
     TemplateName template_name;
   };
@@ -81,8 +87,20 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   void check_gone(const simulation::World&);
   void check_round(const simulation::World&);
   void check_hold(const simulation::World&, const simulation::Host&, const ExecutorId&);
+  void check_leaving(const simulation::World&);
+  void check_open_nodes(const simulation::World&);
+  void check_used(const simulation::World&, const scheduler::ExecutorRecord&);
+  void check_failed(const simulation::World&, const scheduler::ExecutorRecord&);
+  void check_opening(const simulation::World&, int scheduler, const scheduler::OpenGate&);
+  void check_demand(const simulation::World&, const TemplateName&, const std::string& what);
+  void check_host_round(const simulation::World&, simulation::Host&);
+  void note_leaving(const simulation::World&, int scheduler, const scheduler::Action&);
+  void note_refusal(const simulation::World&, const scheduler::NodeCreated&);
+  bool is_controller_well(const simulation::World&) const;
   void note_lease(const simulation::World&, const agentd::Event&, Epoch known);
+  void note_controllers(const simulation::World&, int scheduler);
   void note_gates(int scheduler, const scheduler::Event&);
+  void note_queue(const simulation::World&, int scheduler, const scheduler::QueueSnapshot&);
   void note_newer_leader(const simulation::World&, int scheduler, Epoch seen);
   void check_plan(const simulation::World&, int scheduler, const scheduler::ExecutorRecord& record);
   void check_order(const simulation::World&, const scheduler::OrderExecutor& order);
@@ -107,11 +125,34 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   std::map<HostId, Epoch> epochs_;
   std::deque<Instant> creations_;
   std::deque<Instant> plans_;
-  std::vector<scheduler::ExecutorRecord> gone_;  // since the last event
-  std::set<std::pair<int, Epoch>> fenced_;       // leaders that know of a newer one
-  std::map<int, std::set<ExecutorId>> open_gates_;
+  std::vector<std::pair<int, scheduler::ExecutorRecord>> gone_;  // since the last event
+  std::set<std::pair<int, Epoch>> fenced_;                       // leaders that know of a newer one
+  std::map<int, std::map<ExecutorId, Instant>> open_gates_;      // since
+  struct Queue {                                                 // as a scheduler last read it
+    Instant read{};
+    std::size_t buildable = 0, buildable_before = 0;
+  };
+  std::map<int, Queue> queues_;
+  struct Leaving {
+    Instant since{};
+    bool is_node_asked = false, is_host_asked = false;
+    ControllerId controller;
+    HostId host;
+  };
+  std::map<int, std::map<ExecutorId, Leaving>> leaving_;
+  std::set<int> stopped_;  // schedulers
+  struct Wanted {          // jobs of one label that nobody has begun
+    std::size_t jobs = 0;
+    Instant last{};  // one of them left
+    std::set<TemplateName> templates;
+  };
+  std::map<std::string, Wanted> wanted_;
+  std::set<std::string> begun_;  // jobs
+  std::deque<Instant> refusals_;
+  std::map<ExecutorId, Instant> used_unseen_;  // recorded used, and no build in truth; opened then
+  std::optional<Instant> item_left_, leader_since_, controller_sick_, restarted_, stale_lists_;
   std::map<ExecutorId, Instant> leases_;
-  std::map<HostId, Instant> up_since_, last_sick_;
+  std::map<HostId, Instant> up_since_, last_sick_, last_driver_sick_;
   Instant next_round_{};
   std::optional<Instant> resumed_;  // a scheduler, after it had been stopped
   std::map<int, std::set<ExecutorId>> destroyed_by_;

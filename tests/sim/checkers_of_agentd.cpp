@@ -22,10 +22,16 @@ void Checkers::on_agentd_event(const World& world, const HostId& id, const agent
   };
   stale_requests_.clear();
   note_lease(world, event, known);
-  if (const auto* order = std::get_if<agentd::OrderArrived>(&event))
+  if (const auto* order = std::get_if<agentd::OrderArrived>(&event)) {
     note_stale(order->request, order->order.epoch);
-  if (const auto* destroy = std::get_if<agentd::DestroyArrived>(&event))
+    const bool is_new = world.host_by_id.at(id)->intents.find(order->order.spec.id.text) == nullptr;
+    if (is_new && order->order.epoch < known) probe("an older leader orders an executor");
+  }
+  if (const auto* destroy = std::get_if<agentd::DestroyArrived>(&event)) {
     note_stale(destroy->request, destroy->epoch);
+    Seen& seen = seen_[destroy->id];
+    if (destroy->epoch >= known && !seen.has_end_begun && !seen.destroy_asked) seen.destroy_asked = world.now;
+  }
   if (const auto* leases = std::get_if<agentd::LeasesArrived>(&event))
     note_stale(leases->request, leases->renewal.epoch);
   if (const auto* started = std::get_if<agentd::Started>(&event);
@@ -45,6 +51,9 @@ void Checkers::note_lease(const World& world, const agentd::Event& event, Epoch 
 void Checkers::on_agentd_action(const World& world, const HostId& id, const agentd::Action& action) {
   if (const auto* reply = std::get_if<agentd::Reply>(&action)) {
     const bool is_refusal = std::holds_alternative<Error>(reply->body);
+    if (!is_refusal && reply->epoch_seen > epochs_[id])
+      report(world, "an epoch is on record before it is obeyed",
+             "agentd on " + id.text + " obeys " + std::to_string(reply->epoch_seen));
     if (stale_requests_.contains(reply->request) && !is_refusal)
       report(world, "orders of an older leader are refused", "agentd on " + id.text + " took one");
   } else if (!stale_requests_.empty() && std::holds_alternative<agentd::RecordIntent>(action)) {
@@ -62,8 +71,15 @@ void Checkers::before_driver_call(const World& world, const HostId& id, const ag
   Host& host = *world.host_by_id.at(id);
   if (const auto* start = std::get_if<agentd::Start>(&call.verb))
     return check_start(world, host, call, *start);
-  if (std::holds_alternative<agentd::Stop>(call.verb)) check_kill(world, host, call.id, "stopped");
+  if (std::holds_alternative<agentd::Stop>(call.verb)) {
+    seen_[call.id].destroy_asked.reset();
+    seen_[call.id].has_end_begun = true;
+    check_kill(world, host, call.id, "stopped");
+    check_hold(world, host, call.id);
+  }
   if (std::holds_alternative<agentd::Destroy>(call.verb)) {
+    seen_[call.id].destroy_asked.reset();
+    seen_[call.id].has_end_begun = true;
     check_kill(world, host, call.id, "destroyed");
     check_hold(world, host, call.id);
     if (call.id.text.starts_with("foreign-"))
@@ -112,6 +128,9 @@ void Checkers::check_hold(const World& world, const Host& host, const ExecutorId
                     host.model.look_at(id, world.now)->state == drivers::InstanceState::running;
   if (!runs || orders.nodes_touched_by_hand.contains(id.text) || orders.lost_states.contains(host.id().text))
     return;
+  // No leader keeps it: agentd's own end of a lease.
+  const auto told = leases_.find(id);
+  if (told == leases_.end() || world.now - told->second >= weather_.plan.scheduler.lease) return;
   report(world, "a held executor is kept", id.text + " goes before its time");
 }
 

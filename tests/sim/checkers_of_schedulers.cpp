@@ -14,6 +14,9 @@ using simulation::World;
 // A read is sent, answered and handled within these; older facts freeze decisions (facts_stale_after).
 constexpr Duration fact_life = seconds(15) + seconds(11);
 constexpr std::size_t most_plans_a_minute = 250, most_creations_a_minute = 250;
+constexpr std::size_t most_refusals_a_minute = 60;
+// A list is waited for first; then it is asked for at once.
+constexpr Duration asked_within = seconds(20);
 constexpr Epoch highest_epoch = std::numeric_limits<Epoch>::max();
 
 }  // namespace
@@ -25,8 +28,11 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
     const bool is_quieting = read->queue && read->queue->is_quieting_down;
     if (read->queue && !is_quieting) quiet_since_.reset();
     if (is_quieting && !quiet_since_) quiet_since_ = world.now;
+    if (read->queue) note_queue(world, scheduler, *read->queue);
   } else if (const auto* nodes = std::get_if<scheduler::NodesRead>(&event)) {
     if (nodes->nodes) nodes_read_ = world.now;
+  } else if (const auto* created = std::get_if<scheduler::NodeCreated>(&event)) {
+    note_refusal(world, *created);
   } else if (const auto* told = std::get_if<scheduler::HostReported>(&event)) {
     is_host_seen_[{scheduler, told->report.host}] = true;
     note_newer_leader(world, scheduler, told->report.epoch_seen);
@@ -48,16 +54,33 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
         report(world, "a host departs only with nothing of ours on it",
                departed->host.text + " still has " + id.text);
     }
-  } else if (std::holds_alternative<scheduler::LeaderStarted>(event)) {
+  } else if (std::holds_alternative<scheduler::ConfigChanged>(event)) {
+    note_controllers(world, scheduler);
+  } else if (const auto* started = std::get_if<scheduler::LeaderStarted>(&event)) {
+    leader_since_ = world.now;
+    note_controllers(world, scheduler);
+    queues_.erase(scheduler);
+    for (const scheduler::ExecutorRecord& each : started->executors) {
+      if (each.state == ExecutorState::destroying)
+        leaving_[scheduler][each.id] = {world.now, false, false, each.controller, each.host};
+    }
     for (auto& [key, is_seen] : is_host_seen_) {
       if (key.first == scheduler) is_seen = false;
     }
   }
 }
 
+/// The nodes of a controller that left the configuration cannot be seen nor deleted.
+void Checkers::note_controllers(const World& world, int scheduler) {
+  const auto& process = *world.schedulers[static_cast<std::size_t>(scheduler)];
+  for (const auto& [id, record] : process.records.records()) {
+    if (record.controller != process.config.controllers.front().name) seen_[record.id].is_unreached = true;
+  }
+}
+
 /// Which gates a scheduler may have open, by what it asked for and was told; never more than are.
 void Checkers::note_gates(int scheduler, const scheduler::Event& event) {
-  std::set<ExecutorId>& open = open_gates_[scheduler];
+  auto& open = open_gates_[scheduler];
   if (std::holds_alternative<scheduler::LeaderStarted>(event)) open.clear();
   if (const auto* opened = std::get_if<scheduler::GateOpened>(&event); opened != nullptr && !opened->result)
     open.erase(opened->node);
@@ -84,9 +107,12 @@ void Checkers::on_scheduler_action(const World& world, int scheduler, const sche
   if (const auto* remove = std::get_if<scheduler::DeleteNode>(&action))
     open_gates_[scheduler].erase(ExecutorId(remove->node));
   check_intent(world, scheduler, action);
+  note_leaving(world, scheduler, action);
   if (const auto* record = std::get_if<scheduler::RecordExecutor>(&action)) {
     check_plan(world, scheduler, record->record);
-    if (record->record.state == ExecutorState::gone) gone_.push_back(record->record);
+    check_used(world, record->record);
+    if (record->record.state == ExecutorState::failed) check_failed(world, record->record);
+    if (record->record.state == ExecutorState::gone) gone_.emplace_back(scheduler, record->record);
   } else if (const auto* order = std::get_if<scheduler::OrderExecutor>(&action)) {
     check_order(world, *order);
   } else if (const auto* create = std::get_if<scheduler::CreateNode>(&action)) {
@@ -120,7 +146,9 @@ void Checkers::check_intent(const World& world, int scheduler, const scheduler::
       report(world, "a record comes before the act", "scheduler " + what + " without one");
   } else if (const auto* open = std::get_if<scheduler::OpenGate>(&action)) {
     what = "opens the gate of " + open->node.text;
-    open_gates_[scheduler].insert(open->node);
+    open_gates_[scheduler].insert_or_assign(open->node, world.now);
+    seen_[open->node].opened = world.now;
+    check_opening(world, scheduler, *open);
     const int limit = weather_.plan.scheduler.controllers.front().max_open_gates;
     if (static_cast<int>(open_gates_[scheduler].size()) > limit)
       report(world, "few gates are open at once",
@@ -161,7 +189,7 @@ void Checkers::check_creation(const World& world, int scheduler, const scheduler
 
 /// What is recorded gone is gone, on both sides, and its audit is written.
 void Checkers::check_gone(const World& world) {
-  for (const scheduler::ExecutorRecord& record : std::exchange(gone_, {})) {
+  for (const auto& [scheduler, record] : std::exchange(gone_, {})) {
     const auto host = world.host_by_id.find(record.host);
     const bool runs = host != world.host_by_id.end() &&
                       host->second->model.look_at(record.id, world.now).has_value() &&
@@ -169,11 +197,129 @@ void Checkers::check_gone(const World& world) {
     if (runs)
       report(world, "gone is seen gone", record.id.text + " is recorded gone, and its sandbox is there");
     const auto nodes = world.controller.node_names();
-    if (std::find(nodes.begin(), nodes.end(), record.id.text) != nodes.end())
+    const auto& config = world.schedulers[static_cast<std::size_t>(scheduler)]->config;
+    const bool is_reached =
+        config.controllers.front().name == record.controller && !seen_[record.id].is_unreached;
+    if (is_reached && std::find(nodes.begin(), nodes.end(), record.id.text) != nodes.end())
       report(world, "gone is seen gone", record.id.text + " is recorded gone, and its node is there");
     if (!seen_[record.id].is_audited)
       report(world, "each executor leaves an audit record", record.id.text + " is recorded gone without one");
   }
+}
+
+/// What is given up must leave: asked for soon, on both sides, whether it succeeds or not.
+void Checkers::note_leaving(const World& world, int scheduler, const scheduler::Action& action) {
+  auto& leaving = leaving_[scheduler];
+  if (const auto* record = std::get_if<scheduler::RecordExecutor>(&action)) {
+    const scheduler::ExecutorRecord& each = record->record;
+    if (each.state == ExecutorState::destroying)
+      leaving.try_emplace(each.id, Leaving{world.now, false, false, each.controller, each.host});
+    else
+      leaving.erase(each.id);
+  } else if (const auto* remove = std::get_if<scheduler::DeleteNode>(&action)) {
+    const auto found = leaving.find(ExecutorId(remove->node));
+    if (found != leaving.end()) found->second.is_node_asked = true;
+  } else if (const auto* destroy = std::get_if<scheduler::DestroyExecutor>(&action)) {
+    const auto found = leaving.find(destroy->executor);
+    if (found != leaving.end()) found->second.is_host_asked = true;
+  }
+}
+
+void Checkers::check_leaving(const World& world) {
+  for (const auto& process : world.schedulers) {
+    if (!process->is_leading() || stopped_.contains(process->number())) continue;
+    for (const auto& [id, leaving] : leaving_[process->number()]) {
+      if (world.now - leaving.since < asked_within) continue;
+      const bool is_host_left = leaving.is_host_asked || orders.lost_states.contains(leaving.host.text);
+      if (!is_host_left && world.lives.contains(id))
+        report(world, "what must go goes", id.text + " is being destroyed, and its host does not know");
+      const bool is_node_left =
+          leaving.is_node_asked || world.controller_weather.lists_are_stale || seen_[id].is_unreached;
+      if (is_node_left) continue;
+      const auto nodes = world.controller.node_names();
+      if (std::find(nodes.begin(), nodes.end(), id.text) != nodes.end())
+        report(world, "what must go goes",
+               id.text + " is being destroyed, and its node may still get an agent");
+    }
+  }
+}
+
+/// An executor is used by a build; where none is seen, at least the item of its offer has left the queue.
+void Checkers::check_used(const World&, const scheduler::ExecutorRecord& record) {
+  Seen& seen = seen_[record.id];
+  if (seen.was_used || !record.was_used) return;
+  seen.was_used = true;
+  if (!record.builds_seen.empty() || seen.builds > 0 || !seen.opened || weather_.schedulers > 1) return;
+  const bool is_same_leader = leader_since_ && *leader_since_ < *seen.opened;
+  const bool is_same_session = !restarted_ || *restarted_ + minutes(10) < *seen.opened;
+  // What an older read of the queue says may have left before the gate was opened.
+  const auto is_before = [&](const std::optional<Instant>& when) {
+    return !when || *when + fact_life < *seen.opened;
+  };
+  if (is_same_leader && is_same_session && is_before(item_left_) && is_before(stale_lists_) &&
+      !orders.nodes_touched_by_hand.contains(record.id.text))
+    used_unseen_.emplace(record.id, *seen.opened);
+}
+
+/// With nothing known of the controller an agent that is connected to it is not given up for missing.
+void Checkers::check_failed(const World& world, const scheduler::ExecutorRecord& record) {
+  const auto is_old = [&](const std::optional<Instant>& read) {
+    return read && world.now - *read > fact_life;
+  };
+  const bool decided_before_a_stop = resumed_ && world.now - *resumed_ < seconds(30);
+  if (!is_old(queue_read_) || !is_old(nodes_read_) || decided_before_a_stop) return;
+  const auto host = world.host_by_id.find(record.host);
+  if (host == world.host_by_id.end() || !world.controller.agent_online(record.id.text)) return;
+  const auto sandbox = host->second->model.look_at(record.id, world.now);
+  const agentd::IntentRecord* intent = host->second->intents.find(record.id.text);
+  const bool is_well = sandbox && sandbox->state == drivers::InstanceState::running && intent != nullptr &&
+                       intent->state == agentd::IntentState::running;
+  if (is_well && !probes.contains("fault config_reload"))
+    report(world, "unknown is never empty",
+           record.id.text + " is given up although it is connected and its controller cannot be read");
+}
+
+void Checkers::note_queue(const World& world, int scheduler, const scheduler::QueueSnapshot& queue) {
+  Queue& last = queues_[scheduler];
+  last.read = world.now;
+  last.buildable_before = last.buildable;
+  last.buildable =
+      static_cast<std::size_t>(std::count_if(queue.items.begin(), queue.items.end(), [](const auto& item) {
+        return item.stage == scheduler::ItemStage::buildable;
+      }));
+}
+
+/// One item opens one gate, and it is an item that the node can serve.
+void Checkers::check_opening(const World& world, int scheduler, const scheduler::OpenGate& open) {
+  const Queue& queue = queues_[scheduler];
+  std::size_t since = 0;
+  for (const auto& [id, when] : open_gates_[scheduler])
+    since += when > queue.read && !is_leaving_by_record(world, id) ? 1 : 0;
+  if (since > std::max(queue.buildable, queue.buildable_before))
+    report(world, "one item opens one gate",
+           std::to_string(since) + " gates are open for " + std::to_string(queue.buildable) + " items");
+  const auto record = seen_.find(open.node);
+  if (record != seen_.end() && !record->second.template_name.text.empty())
+    check_demand(world, record->second.template_name, "the gate of " + open.node.text + " is opened");
+}
+
+/// Somebody wants, or a moment ago wanted, what this template makes.
+void Checkers::check_demand(const World& world, const TemplateName& name, const std::string& what) {
+  const bool is_wanted = std::any_of(wanted_.begin(), wanted_.end(), [&](const auto& entry) {
+    const Wanted& each = entry.second;
+    const bool is_recent = each.last > Instant{} && world.now - each.last < minutes(1);
+    return each.templates.contains(name) && (each.jobs > 0 || is_recent);
+  });
+  if (!is_wanted) report(world, "executors are for jobs that can use them", what + ", and no job can use it");
+}
+
+/// A controller that makes no nodes is asked less and less often.
+void Checkers::note_refusal(const World& world, const scheduler::NodeCreated& created) {
+  if (created.secret || created.secret.error().outcome != Outcome::failed) return;
+  refusals_.push_back(world.now);
+  while (refusals_.front() + seconds(60) < world.now) refusals_.pop_front();
+  if (refusals_.size() > most_refusals_a_minute && weather_.schedulers == 1)
+    report(world, "no storm", std::to_string(refusals_.size()) + " nodes were refused within a minute");
 }
 
 /// A launch: allowed by what operators said, and by what is known.
@@ -201,6 +347,11 @@ void Checkers::check_plan(const World& world, int scheduler, const scheduler::Ex
   if (host_seen == is_host_seen_.end() || !host_seen->second)
     report(world, "unknown is never empty", what + " was planned although the host cannot be seen");
   const scheduler::Template* made_of = template_of(record.template_name);
+  const auto keeps_some = [&](const scheduler::Template& each) {
+    return each.name == record.template_name && each.minimum_idle > 0;
+  };
+  if (std::none_of(process.config.templates.begin(), process.config.templates.end(), keeps_some))
+    check_demand(world, record.template_name, what + " is launched");
   if (quiet_since_ && world.now - *quiet_since_ > seconds(5) && made_of != nullptr &&
       made_of->minimum_idle == 0 && world.schedulers.size() == 1 && !probes.contains("fault config_reload"))
     report(world, "a controller that quiets down gets no executors", what);

@@ -18,6 +18,7 @@ constexpr std::array<std::string_view, fault_kind_count> names{"scheduler_crash"
                                                                "scheduler_disk_full",
                                                                "scheduler_clock_jump",
                                                                "scheduler_state_lost",
+                                                               "controller_renamed",
                                                                "config_reload",
                                                                "drain",
                                                                "hold",
@@ -26,6 +27,7 @@ constexpr std::array<std::string_view, fault_kind_count> names{"scheduler_crash"
                                                                "pause",
                                                                "agentd_crash",
                                                                "power_loss",
+                                                               "host_lost",
                                                                "gray_host",
                                                                "agentd_disk_full",
                                                                "sandbox_disk_full",
@@ -47,6 +49,7 @@ constexpr std::array<std::string_view, fault_kind_count> names{"scheduler_crash"
                                                                "duplicates",
                                                                "reordering",
                                                                "requests_cut",
+                                                               "leader_cut_off",
                                                                "replies_cut",
                                                                "registry_away",
                                                                "registry_stale",
@@ -57,12 +60,14 @@ constexpr std::array<std::string_view, fault_kind_count> names{"scheduler_crash"
                                                                "controller_refuses",
                                                                "controller_unusable",
                                                                "controller_slow",
+                                                               "nodes_refused",
                                                                "stale_lists",
                                                                "quiet_down",
                                                                "node_deleted_by_hand",
                                                                "node_offline_by_hand",
                                                                "item_cancelled"};
 
+constexpr const char* renamed = "-anew";
 constexpr Duration restart_down = milliseconds(3500), restart_starting = milliseconds(2500);
 
 Host& host_of(World& world, const Fault& fault) {
@@ -102,6 +107,19 @@ std::optional<ExecutorId> executor_of(World& world, const Fault& fault) {
   auto each = world.lives.begin();
   std::advance(each, static_cast<std::ptrdiff_t>(fault.target % world.lives.size()));
   return each->first;
+}
+
+/// A file that changes is read by a process that runs; by one that is stopped or down, when it goes on.
+void rename_controller(World& world, SchedulerProcess& process, const std::string& name) {
+  if (process.config.controllers.front().name.text == name) return;
+  scheduler::SchedulerConfig next = process.config;
+  next.controllers.front().name = ControllerId(name);
+  if (!process.is_leading()) {
+    process.config = std::move(next);
+  } else {
+    process.reload(std::move(next));
+    world.later(seconds(1), [&world, &process, name] { rename_controller(world, process, name); });
+  }
 }
 
 void change_config(World& world, const Fault& fault) {
@@ -180,6 +198,13 @@ void begin_on_scheduler(World& world, const Fault& fault) {
       process.kill(fault.length);
       process.records = {};
       return;
+    case FaultKind::controller_renamed: {
+      const std::string name = process.config.controllers.front().name.text;
+      if (name.ends_with(renamed)) return;
+      rename_controller(world, process, name + renamed);
+      world.later(fault.length, [&world, &process, name] { rename_controller(world, process, name); });
+      return;
+    }
     default:
       return change_config(world, fault);
   }
@@ -201,6 +226,10 @@ void begin_on_host(World& world, Orders& orders, const Fault& fault) {
       return;
     case FaultKind::power_loss:
       return host.lose_power(fault.length);
+    case FaultKind::host_lost:
+      if (world.hosts.size() > 1)
+        world.hosts[1 + fault.target % (world.hosts.size() - 1)]->lose_power(fault.length);
+      return;
     case FaultKind::gray_host:
       return window(&Host::driver, [](DriverWeather& weather) {
         weather.slow = seconds(40);
@@ -298,6 +327,13 @@ void begin_on_network(World& world, const Fault& fault) {
       link.jitter = milliseconds(fault.value);
       world.later(fault.length, [&link] { link.jitter = Duration::zero(); });
       return;
+    case FaultKind::leader_cut_off:
+      for (const auto& host : world.hosts) host->link.late_requests = often;
+      world.later(fault.length, [&world] {
+        for (const auto& host : world.hosts) host->link.late_requests = 0;
+        world.registry.end_session(world.now);
+      });
+      return;
     case FaultKind::requests_cut:
       link.is_request_cut = true;
       world.later(fault.length, [&link] { link.is_request_cut = false; });
@@ -348,6 +384,10 @@ void begin_on_controller(World& world, Orders& orders, const Fault& fault) {
     case FaultKind::controller_slow:
       weather.slow = milliseconds(fault.value);
       world.later(fault.length, [&weather] { weather.slow = Duration::zero(); });
+      return;
+    case FaultKind::nodes_refused:
+      weather.nodes_refused = often;
+      world.later(fault.length, [&weather] { weather.nodes_refused = 0; });
       return;
     case FaultKind::stale_lists:
       weather.lists_are_stale = true;

@@ -23,6 +23,7 @@ enum class FaultKind {
   scheduler_disk_full,
   scheduler_clock_jump,
   scheduler_state_lost,  // its executors' records, not its epoch
+  controller_renamed,    // in the configuration: one controller leaves it, and another one comes
   config_reload,
   // operators
   drain,
@@ -33,6 +34,7 @@ enum class FaultKind {
   // hosts
   agentd_crash,  // kill -9 after `value` more actions
   power_loss,
+  host_lost,  // for longer than anybody waits for it; never the first one
   gray_host,
   agentd_disk_full,
   sandbox_disk_full,
@@ -56,6 +58,7 @@ enum class FaultKind {
   duplicates,
   reordering,
   requests_cut,
+  leader_cut_off,  // what it orders of hosts comes late, and meanwhile another one leads
   replies_cut,
   // registry
   registry_away,
@@ -68,13 +71,14 @@ enum class FaultKind {
   controller_refuses,
   controller_unusable,
   controller_slow,
+  nodes_refused,
   stale_lists,
   quiet_down,
   node_deleted_by_hand,
   node_offline_by_hand,
   item_cancelled,
 };
-inline constexpr std::size_t fault_kind_count = 50;
+inline constexpr std::size_t fault_kind_count = 54;
 
 std::string_view to_string(FaultKind kind);
 std::optional<FaultKind> fault_kind_from(std::string_view text);
@@ -103,7 +107,7 @@ struct Orders {
 
 /// Lets it happen, and ends it again after its length.
 void begin(simulation::World& world, Orders& orders, const Fault& fault);
-/// Everything works again, and everything that is down comes up.
+/// Everything works again, and everything that is down comes up: a lost host after its time.
 void heal(simulation::World& world, Orders& orders);
 
 }  // namespace skep::sim

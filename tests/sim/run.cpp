@@ -72,6 +72,22 @@ struct Stage {
       const auto drains = process->drains.records();
       for (const auto& [host, reason] : drains) process->handle(scheduler::UndrainHost{HostId(host)});
       if (process->meta.find("pause") != nullptr) process->handle(scheduler::ResumeLaunching{});
+      retire_unseen(*process);
+    }
+  }
+
+  /// A build is over, and its controller is not in the configuration any more: as long as its agent is
+  /// connected only an operator can tell that nothing runs there.
+  void retire_unseen(SchedulerProcess& leader) {
+    std::vector<ExecutorId> over;
+    for (const auto& [id, record] : leader.records.records()) {
+      const bool is_seen = record.controller == leader.config.controllers.front().name;
+      if (is_seen || record.state == ExecutorState::gone || !world.controller.agent_online(id)) continue;
+      if (!world.controller.running_build_on(id)) over.push_back(record.id);
+    }
+    for (const ExecutorId& id : over) {
+      checkers.orders.retired.insert(id);
+      leader.handle(scheduler::RetireExecutor{id, "simulated", true});
     }
   }
 
@@ -106,14 +122,18 @@ struct Stage {
     heal(world, checkers.orders);
     const Instant start = world.now;
     checkers.last_progress = world.now;
+    Instant whole = world.now;  // a lost host comes back long after the storm
     while (run_until(world.now + look_every)) {
       undo_operators();
+      for (const auto& host : world.hosts) {
+        if (!host->has_power()) whole = world.now;
+      }
       const auto business = checkers.unfinished_business(world);
       if (!business) return;
       const bool has_work = world.controller.queue_length() > 0 || !world.running_builds.empty();
       if (has_work && world.now - checkers.last_progress > patience)
         checkers.report(world, "every wanted job runs", *business + why_waiting());
-      if (!has_work && world.now - checkers.last_progress > patience)
+      if (!has_work && world.now - std::max(checkers.last_progress, whole) > patience)
         checkers.report(world, "nothing is left over", *business + what_is_known());
       if (world.now - start > most_calm) checkers.report(world, "the farm comes to rest", *business);
     }

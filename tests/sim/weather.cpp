@@ -18,9 +18,10 @@ struct Recipe {
   int faults_least = 0, faults_most = 0;
   int jobs_least = 5, jobs_most = 40;
   int hosts_least = 1, hosts_most = 4;
-  bool is_swarm = false;  // a seed takes only some of the kinds: what is rare together comes up sometime
-  bool is_burst = false;  // all jobs at once
-  bool is_crowd = false;  // empty blocks
+  bool is_swarm = false;      // a seed takes only some of the kinds: what is rare together comes up sometime
+  bool is_burst = false;      // all jobs at once
+  bool is_crowd = false;      // empty blocks
+  bool is_freestyle = false;  // no block that waits for its node
   bool wants_lock = false;
   Duration storm = minutes(20);
 };
@@ -54,7 +55,9 @@ const std::vector<Recipe>& recipes() {
     brief.hosts_least = brief.hosts_most = 1;
     brief.storm = minutes(3);
     add("lite", {scheduler_crash, agentd_crash}, 2, 12).storm = minutes(8);
-    add("swarm", kinds_between(scheduler_crash, item_cancelled), 3, 30).is_swarm = true;
+    std::vector<FaultKind> everything = kinds_between(scheduler_crash, item_cancelled);
+    std::erase(everything, host_lost);  // blocks of pipelines would wait for it
+    add("swarm", std::move(everything), 3, 30).is_swarm = true;
     add("flaky_driver",
         {driver_fails, driver_unknown, gray_host, sandbox_disk_full, agentd_crash, never_boots, never_joins,
          joins_late, joins_twice, executor_dies, killed_by_hand, removed_by_hand, foreign_sandbox,
@@ -64,21 +67,29 @@ const std::vector<Recipe>& recipes() {
         4, 20);
     add("jenkins_storm",
         {controller_restart, controller_restart_empty, controller_refuses, controller_unusable,
-         controller_slow, stale_lists, quiet_down, node_deleted_by_hand, node_offline_by_hand, item_cancelled,
-         scheduler_crash},
+         controller_slow, nodes_refused, stale_lists, quiet_down, node_deleted_by_hand, node_offline_by_hand,
+         item_cancelled, scheduler_crash},
         3, 15);
     Recipe& lock = add("two_leaders",
                        {scheduler_stall, scheduler_suspend, scheduler_suspend, scheduler_crash, registry_away,
                         registry_stale, session_ended, registry_cut, requests_cut, power_loss, late_requests,
-                        late_requests, session_ended},
+                        late_requests, session_ended, leader_cut_off, leader_cut_off},
                        5, 20);
     lock.wants_lock = true;
     add("power",
         {power_loss, agentd_crash, scheduler_crash, agentd_disk_full, scheduler_disk_full, host_clock_jump,
          scheduler_clock_jump, agentd_state_lost, scheduler_state_lost},
         3, 14);
-    add("operators", {drain, hold, retire, retire_busy, pause, config_reload, quiet_down, scheduler_crash}, 4,
-        20);
+    add("operators",
+        {drain, hold, retire, retire_busy, pause, config_reload, controller_renamed, quiet_down,
+         scheduler_crash},
+        4, 20);
+    Recipe& lost = add("lost_host", {host_lost, host_lost, joins_late}, 1, 4);
+    lost.jobs_least = 15;
+    lost.hosts_least = 2;
+    lost.hosts_most = 3;
+    lost.is_freestyle = true;
+    lost.storm = minutes(6);
     Recipe& herd =
         add("thundering_herd", {scheduler_crash, power_loss, controller_slow, controller_refuses}, 0, 4);
     herd.is_burst = true;
@@ -186,6 +197,7 @@ std::vector<Arrival> make_load(const Recipe& recipe, const Weather& weather, Prn
     job.is_pipeline = random.chance(1, 2);
     job.is_empty = recipe.is_crowd || random.chance(1, 10);
     if (job.is_empty) job.is_pipeline = true;
+    if (recipe.is_freestyle) job.is_pipeline = job.is_empty = false;
     if (!job.is_pipeline && random.chance(1, 5)) job.quiet_period = seconds(draw(random, 1, 20));
     load.push_back(job);
   }
@@ -214,6 +226,9 @@ Fault draw_fault(FaultKind kind, const Weather& weather, Prng& random) {
     case FaultKind::scheduler_stall:
       fault.value = draw(random, 0, 30);
       fault.length = draw(random, seconds(1), seconds(90));
+      break;
+    case FaultKind::host_lost:
+      fault.length = draw(random, minutes(38), minutes(50));
       break;
     case FaultKind::power_loss:
       fault.length = draw(random, seconds(20), minutes(6));

@@ -232,7 +232,11 @@ UNKNOWN_IS_NEVER_EMPTY = [
                     '    e->opened_at.reset();\n'
                     '    return end_offer(*e, true);\n'
                     '  }\n'
-                    '  begin_close(*e, reason_prefix + "opening failed");')]),
+                    '  begin_close(*e, reason_prefix + "opening failed");'),
+               Edit(S + "gate.cpp",
+                    'if (!node.is_temporarily_offline && node.is_connected) {\n    say(',
+                    'if (!node.is_temporarily_offline && node.is_connected &&\n'
+                    '      !SKEP_PLANTED("lost-opening-is-closed")) {\n    say(')]),
     Bug("node-judged-missing-by-old-list",
         why="A list that was asked for before a node was made says nothing of it. As where a runner that is not listed "
             "yet is deleted just before it takes a job.",
@@ -521,8 +525,8 @@ BUILDS_ARE_NOT_KILLED = [
         why="A build whose node was lost may resume: its sandbox is kept for the resume window.",
         seen="a controller restarts, and pipelines that wait for their node never go on",
         edits=[Edit(S + "busy.cpp",
-                    '*e.lost_since + config.resume_window;',
-                    '*e.lost_since +\n'
+                    'const Instant end = *e.lost_since + config.resume_window;',
+                    'const Instant end = *e.lost_since +\n'
                     '      (SKEP_PLANTED("resumable-destroyed") ? Duration::zero() : config.resume_window);')]),
 ]
 
