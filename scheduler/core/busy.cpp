@@ -102,7 +102,7 @@ void LogicState::build_over(Executor& e, const std::string& end) {
 
 void LogicState::advance_busy(Executor& e) {
   const Controller* c = controller_of(e);
-  if (c == nullptr) return;  // nothing can be seen; the host keeps it until its agent ends
+  if (c == nullptr) return advance_unseen_build(e);
   if (e.spec && e.spec->build_limit > Duration::zero() && !e.held_until) {
     const Instant limit = e.busy_since + e.spec->build_limit;
     if (now >= limit) {
@@ -119,6 +119,19 @@ void LogicState::advance_busy(Executor& e) {
     if (!ensure_closed(e)) return;
   }
   if (e.idle_reads == 1) look_soon(e, confirm_pace);
+}
+
+/// Its controller left the configuration: only its host tells anything. While its agent is connected a build
+/// may run; without one a durable task may, but nobody will call it back.
+void LogicState::advance_unseen_build(Executor& e) {
+  const std::string end = "used: its controller is no longer configured";
+  if (e.is_gone_on_host) return build_over(e, end);
+  const bool is_alone = e.agent == AgentPhase::none || e.agent == AgentPhase::ended;
+  if (!e.was_seen_on_host || !is_alone) return e.lost_since.reset();
+  if (!e.lost_since) e.lost_since = now;
+  const Instant over = *e.lost_since + config.resume_window;
+  if (now < over) return wake(e, over);
+  build_over(e, end);
 }
 
 void LogicState::look_busy(Executor& e, Instant started) {
@@ -203,7 +216,8 @@ void LogicState::begin_resume(Executor& e) {
   e.lost_since.reset();
   e.is_order_acked = false;
   e.order = {};
-  e.order_retry.reset();
+  // Refused again and again, it waits longer each time.
+  if (e.creation != Executor::Creation::failed) e.order_retry.reset();
   e.connected_at.reset();
   e.agent = AgentPhase::none;
   e.gate = Gate::none;  // re-created open; closed again when its build is seen

@@ -197,6 +197,12 @@ void LogicState::become_closed(Executor& e, Instant acked) {
 
 void LogicState::advance_idle(Executor& e) {
   const Controller* c = controller_of(e);
+  if (c == nullptr && e.gate != Gate::closed && e.gate != Gate::telling) {
+    // A build may have come, and nobody will tell.
+    end_offer(e, false);
+    mark_used(e);
+    return become_busy(e);
+  }
   if (c == nullptr) return finish(e, "unused: its controller is no longer configured");
   if (e.held_until && !e.offer) {
     set_state(e, ExecutorState::held);

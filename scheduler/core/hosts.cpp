@@ -180,7 +180,8 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
     // Its node may stand open, by an earlier leader's doing or because it has no gate: closed and looked at
     // first.
     const bool is_there =
-        node != c.nodes.end() && (node->second.is_connected || report.agent == AgentPhase::connected);
+        node != c.nodes.end() && (node->second.is_connected || report.agent == AgentPhase::connected ||
+                                  report.agent == AgentPhase::started);
     if (is_there) return adopt_idle(host.report.host, report, id);
   }
   // After a restart of a controller, a block takes a while to ask for its node again.

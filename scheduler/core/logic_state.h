@@ -208,6 +208,7 @@ class LogicState {
   void look_busy(Executor& e, Instant started);
   void lose_node(Executor& e);
   void advance_lost(Executor& e);
+  void advance_unseen_build(Executor& e);
   void begin_resume(Executor& e);
   void build_over(Executor& e, const std::string& end);
 

@@ -166,6 +166,28 @@ TEST_CASE("configuration: a changed template recycles idle executors and lets bu
   REQUIRE(w.run_until([&] { return w.is_clean(); }, minutes(3)));
 }
 
+TEST_CASE("configuration: a build of a controller that left it ends with its agent",
+          "[unit][scheduler][operators]") {
+  Farm w;
+  w.add_job("linux", hours(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
+  const ExecutorId busy(w.builds[0].first);
+  SchedulerConfig next = w.config;
+  next.controllers.front().name = ControllerId("other");
+  w.config = next;
+  w.send(ConfigChanged{next});
+  w.run_for(minutes(20));
+  CHECK(w.count<DestroyExecutor>() == 0);
+  TestHost& host = w.hosts.at(HostId("h1"));
+  host.executors.at(busy).report.agent = AgentPhase::ended;
+  w.report(HostId("h1"));
+  w.run_for(minutes(5));
+  CHECK(w.count<DestroyExecutor>() == 0);  // a durable task may go on without it
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(3)));
+  CHECK(w.executors_on_hosts() == 0);
+  CHECK(w.all<Audit>()[0].end == "used: its controller is no longer configured");
+}
+
 TEST_CASE("a build over its template's limit is ended, and said so", "[unit][scheduler][operators]") {
   SchedulerConfig config = make_config();
   config.templates[0].build_limit = minutes(1);
