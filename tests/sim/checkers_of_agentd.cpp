@@ -34,9 +34,16 @@ void Checkers::on_agentd_event(const World& world, const HostId& id, const agent
   }
   if (const auto* leases = std::get_if<agentd::LeasesArrived>(&event))
     note_stale(leases->request, leases->renewal.epoch);
-  if (const auto* started = std::get_if<agentd::Started>(&event);
-      started != nullptr && !started->intents.empty())
-    probe("agentd starts with executors");
+  if (const auto* started = std::get_if<agentd::Started>(&event)) {
+    if (!started->intents.empty()) probe("agentd starts with executors");
+    // What it was told and did not write down, it does not know any more.
+    for (auto& [executor, seen] : seen_) {
+      if (seen.host == id) seen.destroy_asked.reset();
+    }
+    for (const agentd::IntentRecord& each : started->intents) {
+      if (each.state == agentd::IntentState::destroying) seen_[each.spec.id].destroy_asked = world.now;
+    }
+  }
   if (std::holds_alternative<agentd::IntentNotRecorded>(event)) probe("an intent cannot be recorded");
 }
 
@@ -54,8 +61,12 @@ void Checkers::on_agentd_action(const World& world, const HostId& id, const agen
     if (!is_refusal && reply->epoch_seen > epochs_[id])
       report(world, "an epoch is on record before it is obeyed",
              "agentd on " + id.text + " obeys " + std::to_string(reply->epoch_seen));
-    if (stale_requests_.contains(reply->request) && !is_refusal)
-      report(world, "orders of an older leader are refused", "agentd on " + id.text + " took one");
+    // Refused for that very reason: so its sender learns that it leads no more.
+    const auto* refusal = std::get_if<Error>(&reply->body);
+    const bool is_told = refusal != nullptr && refusal->code == ErrorCode::stale_epoch;
+    if (stale_requests_.contains(reply->request) && !is_told)
+      report(world, "orders of an older leader are refused",
+             "agentd on " + id.text + (is_refusal ? " refused one for another reason" : " took one"));
   } else if (!stale_requests_.empty() && std::holds_alternative<agentd::RecordIntent>(action)) {
     report(world, "orders of an older leader are refused", "agentd on " + id.text + " acted on one");
   } else if (const auto* epoch = std::get_if<agentd::RecordEpoch>(&action)) {

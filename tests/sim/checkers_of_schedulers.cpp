@@ -14,7 +14,7 @@ using simulation::World;
 // A read is sent, answered and handled within these; older facts freeze decisions (facts_stale_after).
 constexpr Duration fact_life = seconds(15) + seconds(11);
 constexpr std::size_t most_plans_a_minute = 250, most_creations_a_minute = 250;
-constexpr std::size_t most_refusals_a_minute = 60;
+constexpr std::size_t most_refusals_a_minute = 100;
 // A list is waited for first; then it is asked for at once.
 constexpr Duration asked_within = seconds(20);
 constexpr Epoch highest_epoch = std::numeric_limits<Epoch>::max();

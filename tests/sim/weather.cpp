@@ -73,7 +73,7 @@ const std::vector<Recipe>& recipes() {
     Recipe& lock = add("two_leaders",
                        {scheduler_stall, scheduler_suspend, scheduler_suspend, scheduler_crash, registry_away,
                         registry_stale, session_ended, registry_cut, requests_cut, power_loss, late_requests,
-                        late_requests, session_ended, leader_cut_off, leader_cut_off},
+                        late_requests, session_ended, leader_cut_off, leader_cut_off, leader_cut_off},
                        5, 20);
     lock.wants_lock = true;
     add("power",
@@ -95,7 +95,8 @@ const std::vector<Recipe>& recipes() {
     herd.is_burst = true;
     herd.jobs_least = 100;
     herd.jobs_most = 400;
-    Recipe& crowd = add("one_build", {scheduler_crash, loss, controller_slow, reordering}, 0, 3);
+    Recipe& crowd =
+        add("one_build", {scheduler_crash, loss, controller_slow, controller_unusable, reordering}, 0, 4);
     crowd.is_crowd = true;
     crowd.jobs_least = 40;
     crowd.jobs_most = 120;
@@ -229,6 +230,14 @@ Fault draw_fault(FaultKind kind, const Weather& weather, Prng& random) {
       break;
     case FaultKind::host_lost:
       fault.length = draw(random, minutes(38), minutes(50));
+      break;
+    case FaultKind::nodes_refused:
+      fault.value = 1000;
+      fault.length = draw(random, seconds(20), minutes(3));
+      break;
+    case FaultKind::leader_cut_off:
+      fault.value = draw(random, 500, 1000);
+      fault.length = draw(random, seconds(3), seconds(25));
       break;
     case FaultKind::power_loss:
       fault.length = draw(random, seconds(20), minutes(6));
