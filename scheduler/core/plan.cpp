@@ -173,9 +173,9 @@ void PlanPass::gather_one(Executor& e) {
   }
   if (!index || e.is_obsolete || e.retiring || e.held_until || e.is_resuming) return;
   if (is_coming(state)) {
-    ++coming_here_[*index];
     const Host* host = e.at->host;
     const bool is_unseen = host == nullptr || (!host->is_known && s_.now - host->seen > unseen_grace);
+    coming_here_[*index] += is_unseen ? 0 : 1;
     if (!is_unseen) coming_.add(*index, e);
   } else if (s_.can_offer(e)) {
     idle_.add(*index, e);

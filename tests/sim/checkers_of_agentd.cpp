@@ -133,8 +133,11 @@ bool Checkers::may_be_killed(const World& world, const ExecutorId& id, const See
 }
 
 void Checkers::check_hold(const World& world, const Host& host, const ExecutorId& id) {
+  // Its end is on record in whole milliseconds.
   const auto held = orders.holds.find(id);
-  if (held == orders.holds.end() || world.now >= held->second || orders.retired.contains(id)) return;
+  if (held == orders.holds.end() || world.now + milliseconds(2) >= held->second ||
+      orders.retired.contains(id))
+    return;
   const bool runs = host.model.look_at(id, world.now) &&
                     host.model.look_at(id, world.now)->state == drivers::InstanceState::running;
   if (!runs || orders.nodes_touched_by_hand.contains(id.text) || orders.lost_states.contains(host.id().text))

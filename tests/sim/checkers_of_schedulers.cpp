@@ -274,7 +274,7 @@ void Checkers::check_failed(const World& world, const scheduler::ExecutorRecord&
   const agentd::IntentRecord* intent = host->second->intents.find(record.id.text);
   const bool is_well = sandbox && sandbox->state == drivers::InstanceState::running && intent != nullptr &&
                        intent->state == agentd::IntentState::running;
-  if (is_well && !probes.contains("fault config_reload"))
+  if (is_well && !seen_[record.id].is_unreached && !probes.contains("fault config_reload"))
     report(world, "unknown is never empty",
            record.id.text + " is given up although it is connected and its controller cannot be read");
 }
@@ -305,6 +305,8 @@ void Checkers::check_opening(const World& world, int scheduler, const scheduler:
 
 /// Somebody wants, or a moment ago wanted, what this template makes.
 void Checkers::check_demand(const World& world, const TemplateName& name, const std::string& what) {
+  // An old list may name what left long ago.
+  if (stale_lists_ && world.now - *stale_lists_ < minutes(1)) return;
   const bool is_wanted = std::any_of(wanted_.begin(), wanted_.end(), [&](const auto& entry) {
     const Wanted& each = entry.second;
     const bool is_recent = each.last > Instant{} && world.now - each.last < minutes(1);
