@@ -288,7 +288,7 @@ bool AgentdLogic::State::report_executors() {
   bool is_changed = false;
   std::size_t at = 0;
   for (const auto& [id, executor] : executors) {
-    const auto is_over = [&id](const ExecutorReport& each) { return !(each.id < id); };
+    const auto is_over = [&id = id](const ExecutorReport& each) { return !(each.id < id); };
     if (at < shown.size() && !(shown[at].id == id)) {
       const auto first = shown.begin() + static_cast<std::ptrdiff_t>(at);
       const auto end = std::find_if(first, shown.end(), is_over);
