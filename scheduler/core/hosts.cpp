@@ -344,7 +344,9 @@ void LogicState::on_leases_renewed(const LeasesRenewed& event) {
   if (event.result->epoch_seen > epoch) return fence(event.result->epoch_seen, "host " + event.host.text);
   for (const ExecutorId& id : event.result->not_here) {
     Executor* e = find(id);
-    if (e != nullptr && e->record.host == event.host && e->was_seen_on_host && e->state_since <= sent)
+    if (e == nullptr || e->record.host != event.host || !e->was_seen_on_host) continue;
+    // Asked before its order was answered, the host could not have it yet.
+    if (e->state_since <= sent && e->seen_on_host_at <= sent)
       missing_on_host(*e, "its host no longer has it");
   }
 }

@@ -9,6 +9,7 @@ examples:
   scripts/sim --weather swarm --seed 17 --shrink   what is enough to break the same promise
   scripts/sim --crash-points                       a daemon killed at each action of a short scenario
   scripts/sim --planted                            are planted bugs found? which, and after how many seeds
+  scripts/sim --found                              the seeds that once broke a promise
   scripts/sim --list                               the weathers
 """
 import argparse
@@ -226,6 +227,21 @@ def crash_points(path, seeds):
     return 1 if broken or not points else 0
 
 
+def found_before(path):
+    """The seeds that once broke a promise, one by one."""
+    kept = (tree.TOP / "tests" / "sim" / "found_seeds.txt").read_text(encoding="utf-8")
+    seeds = [line.split()[:2] for line in kept.splitlines() if line.strip() and not line.startswith("#")]
+    broken = 0
+    for weather, seed in seeds:
+        done = subprocess.run([str(path), "--weather", weather, "--from", seed, "--seeds", "1", "--commit", commit()],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            broken += 1
+            say(done.stderr.rstrip() or f"weather {weather}, seed {seed}: ended with status {done.returncode}")
+    print(f"{len(seeds) - broken} passed, {broken} failed")
+    return 1 if broken or not seeds else 0
+
+
 def main(argv):
     parser = argparse.ArgumentParser(prog="scripts/sim", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weather", action="append", metavar="NAME", help="which weather; may be repeated (default: all)")
@@ -241,6 +257,7 @@ def main(argv):
     parser.add_argument("--jobs", metavar="N,N", help="of one seed: only these jobs")
     parser.add_argument("--hosts", type=int, metavar="N", help="of one seed: only so many hosts")
     parser.add_argument("--crash-points", action="store_true", help="a short scenario, with a daemon killed at each of its actions")
+    parser.add_argument("--found", action="store_true", help="the seeds that once broke a promise (tests/sim/found_seeds.txt)")
     parser.add_argument("--planted", action="store_true", help="look for the planted bugs")
     parser.add_argument("--bug", action="append", metavar="NAME", help="with this planted bug; with --planted: only this one")
     parser.add_argument("--json", action="store_true", help="print the whole result")
@@ -252,6 +269,8 @@ def main(argv):
         path = program("planted", "skep-sim-planted")
     else:
         path = program("release", "skep-sim")
+    if arguments.found:
+        return found_before(path)
     if arguments.crash_points:
         return crash_points(path, CRASH_POINT_SEEDS if arguments.seeds == 64 else arguments.seeds)
     known = subprocess.run([str(path), "--list"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True).stdout.split()
