@@ -28,7 +28,7 @@ def machine_words(top, source_texts):
     folders = {str(top)}
     if str(top.parent) not in COMMON_FOLDERS:
         folders.add(str(top.parent))
-    words = [("a path of this machine", re.compile(r"(?<![\w.\-])" + re.escape(folder) + r"(?=/|\b)"))
+    words = [("a path of this machine", re.compile(r"(?<![\w.\-])(?<!:/)" + re.escape(folder) + r"(?![\w\-])"))
              for folder in sorted(folders)]
     hosts = set()
     for text in source_texts:
