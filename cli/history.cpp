@@ -1,6 +1,7 @@
 // What ended: as a table for people, and as a trace for `skep simulate`.
 #include <algorithm>
 #include <iostream>
+#include <limits>
 
 #include "cli/reply.h"
 #include "cli/view.h"
@@ -46,16 +47,23 @@ std::optional<Json> trace_line(const Json& entry) {
               {"job", text_of(entry, "build")}};
 }
 
+Error no_history(const ApiClient& client) {
+  return Error::failed(ErrorCode::malformed_reply,
+                       "what " + client.url() + " answers is no page of a history; nothing was printed");
+}
+
 /// All that the scheduler kept, oldest arrival first.
 int print_trace(const Context& context) {
   ApiClient client = context.client();
   std::vector<Json> lines;
   std::size_t used = 0, left_out = 0;
   std::string target = "v1/history?limit=" + std::to_string(page);
+  std::int64_t oldest = std::numeric_limits<std::int64_t>::max();
   for (std::string before;;) {
     const auto entries = client.get(target + before);
     if (!entries) return report(entries.error());
-    if (!entries->is_array() || entries->empty()) break;
+    if (!entries->is_array()) return report(no_history(client));  // a part must not pass for the whole
+    if (entries->empty()) break;
     for (const Json& entry : *entries) {
       if (!flag_of(entry, "was_used")) continue;
       ++used;
@@ -65,8 +73,9 @@ int print_trace(const Context& context) {
         ++left_out;
       }
     }
-    const std::int64_t oldest = number_of(entries->back(), "number");
-    if (oldest <= 1) break;
+    const std::int64_t last = number_of(entries->back(), "number");
+    if (last < 1 || last >= oldest) return report(no_history(client));
+    oldest = last;
     before = "&before=" + std::to_string(oldest);
     if (shell::is_stderr_terminal()) std::cerr << "\r" << used << " builds read" << std::flush;
   }

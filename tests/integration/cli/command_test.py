@@ -232,6 +232,10 @@ def a_history_becomes_a_trace():
         code, out, err = skep(NOWHERE, "simulate", trace, "--config", config, "--hosts", "2", "-o", "json")
         expect(code == 0, f"the trace is refused: {err}")
         expect(json.loads(out)["alternatives"][0]["jobs"] == 2, out[:600])
+    for page in ({}, [unknown]):  # cut off in the middle, and a scheduler that gives the same page for ever
+        with ScriptedScheduler({"/v1/history?limit=2000": (200, [ended(4, 1795420815000)]), "/v1/history": (200, page)}) as server:
+            code, out, err = skep(server.url, "history", "--trace")
+            expect(code == 3 and not out and "no page of a history" in err, f"{page}: {code} {out} {err}")
     with ScriptedScheduler({"/v1/history": (200, [])}) as server:
         code, out, err = skep(server.url, "history", "--trace")
         expect(code == 4 and not out and "needs builds" in err, f"{code} {out} {err}")
