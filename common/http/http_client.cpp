@@ -1,6 +1,7 @@
 #include "common/http/http_client.h"
 
 #include <cpprest/http_client.h>
+#include <openssl/ssl.h>
 #include <pplx/threadpool.h>
 
 #include <atomic>
@@ -10,7 +11,14 @@
 
 #include "common/http/gunzip.h"
 #include "common/http/threads.h"
+#include "common/http/trust.h"
 #include "core/url.h"
+
+// Taken by libcpprest instead of OpenSSL's, which see trust.h. Where a platform does not take it, connections
+// only cost more: trust() replaces what was read.
+extern "C" [[gnu::visibility("default")]] int SSL_CTX_set_default_verify_paths(SSL_CTX* /*context*/) {
+  return 1;
+}
 
 namespace skep::http {
 namespace {
@@ -91,7 +99,7 @@ class CpprestClient : public Client {
       config.set_ssl_context_callback([file = options_.ca_file](boost::asio::ssl::context& context) {
         using Context = boost::asio::ssl::context;
         context.set_options(Context::no_sslv2 | Context::no_sslv3 | Context::no_tlsv1 | Context::no_tlsv1_1);
-        if (!file.empty()) context.load_verify_file(file);
+        trust(context.native_handle(), file);
       });
       return std::make_shared<http_client>(web::uri_builder()
                                                .set_scheme(base_.scheme())
@@ -259,7 +267,8 @@ Result<std::unique_ptr<Client>> make_client(ClientOptions options) {
                            "\"" + options.base_url + "\" is no http:// or https:// address");
     }
     if (!options.ca_file.empty())
-      boost::asio::ssl::context(boost::asio::ssl::context::tls_client).load_verify_file(options.ca_file);
+      trust(boost::asio::ssl::context(boost::asio::ssl::context::tls_client).native_handle(),
+            options.ca_file);
     return std::unique_ptr<Client>(std::make_unique<CpprestClient>(std::move(options), std::move(base)));
   } catch (const boost::system::system_error& e) {
     return Error::failed(ErrorCode::invalid_input,

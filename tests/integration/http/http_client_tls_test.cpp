@@ -1,7 +1,12 @@
 // Who may answer: certificates of a private CA.
+#include <dlfcn.h>
 #include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 
 #include <catch2/catch.hpp>
+
+#include <filesystem>
+#include <fstream>
 
 #include "common/http/http_client.h"
 #include "tests/support/raw_peer.h"
@@ -42,6 +47,17 @@ void check_refused(const Peer& peer, const Result<http::Reply>& reply) {
   REQUIRE_FALSE(reply);
   CHECK(reply.error().outcome == Outcome::try_again);
   CHECK_FALSE(peer.is_asked);
+}
+
+struct SystemBundle {
+  explicit SystemBundle(const std::string& file) { ::setenv("SSL_CERT_FILE", file.c_str(), 1); }
+  ~SystemBundle() { ::unsetenv("SSL_CERT_FILE"); }
+  SystemBundle(const SystemBundle&) = delete;
+  SystemBundle& operator=(const SystemBundle&) = delete;
+};
+
+void copy_over(const std::string& from, const std::string& to) {
+  std::ofstream(to, std::ios::binary) << std::ifstream(from, std::ios::binary).rdbuf();
 }
 
 }  // namespace
@@ -92,4 +108,50 @@ TEST_CASE("a CA file that is none is refused when the client is made") {
     REQUIRE_FALSE(made);
     CHECK(made.error().message.find(file) != std::string::npos);
   }
+}
+
+TEST_CASE("without a CA file the system's authorities are believed; with one, nobody else") {
+  const TempFolder folder;
+  const Certificate system = make_certificate(folder, "system", "IP:127.0.0.1");
+  const Certificate own = make_certificate(folder, "own", "IP:127.0.0.1");
+  const SystemBundle bundle(system.ca_file);
+  Peer peer(system);
+  CHECK(call(peer.server.url(), ""));
+  Peer again(system);
+  check_refused(again, call(again.server.url(), own.ca_file));
+}
+
+TEST_CASE("a CA file that was changed is read again, and one that was not is not") {
+  const TempFolder folder;
+  const Certificate first = make_certificate(folder, "first", "IP:127.0.0.1");
+  const Certificate second = make_certificate(folder, "second", "IP:127.0.0.1");
+  const std::string file = folder.file("ca.pem");
+  copy_over(first.ca_file, file);
+  const auto written_at = std::filesystem::last_write_time(file);
+  Peer before(first);
+  CHECK(call(before.server.url(), file));
+  copy_over(second.ca_file, file);
+  std::filesystem::last_write_time(file, written_at + std::chrono::seconds(1));
+  Peer changed(first);
+  check_refused(changed, call(changed.server.url(), file));
+  Peer after(second);
+  CHECK(call(after.server.url(), file));
+  std::filesystem::resize_file(file, 0);
+  std::ofstream(file) << std::string(std::filesystem::file_size(second.ca_file), ' ');
+  std::filesystem::last_write_time(file, written_at + std::chrono::seconds(1));
+  Peer unread(second);
+  CHECK(call(unread.server.url(), file));
+}
+
+TEST_CASE("cpprest reads no bundle of its own for a connection") {
+  const TempFolder folder;
+  const SystemBundle bundle(make_certificate(folder, "system", "IP:127.0.0.1").ca_file);
+  // What a shared library of this process gets by that name.
+  auto* const function =
+      reinterpret_cast<int (*)(SSL_CTX*)>(::dlsym(RTLD_DEFAULT, "SSL_CTX_set_default_verify_paths"));
+  REQUIRE(function != nullptr);
+  SSL_CTX* const context = SSL_CTX_new(TLS_client_method());
+  CHECK(function(context) == 1);
+  CHECK(sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(context))) == 0);
+  SSL_CTX_free(context);
 }
