@@ -23,12 +23,12 @@ import core  # noqa: E402: the path is set above
 import idle  # noqa: E402
 import one_build  # noqa: E402
 import share  # noqa: E402
-import sim  # noqa: E402
+import simulation  # noqa: E402
 import start  # noqa: E402
 from farm import Failure  # noqa: E402
 from results import goals_of, say, show  # noqa: E402
 
-BENCHMARKS = {"core": core.run, "start": start.run, "one-build": one_build.run, "share": share.run, "idle": idle.run, "sim": sim.run}
+BENCHMARKS = {"core": core.run, "start": start.run, "one-build": one_build.run, "share": share.run, "idle": idle.run, "sim": simulation.run}
 
 
 def machine():
