@@ -35,6 +35,7 @@ class SchedulerProcess {
   void suspend(Duration length);
   bool is_up() const { return is_up_; }
   bool is_leading() const { return logic != nullptr; }
+  bool is_stalled() const { return is_stalled_; }
   void handle(const scheduler::Event& event);
   void reload(scheduler::SchedulerConfig config);
   int number() const { return number_; }

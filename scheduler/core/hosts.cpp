@@ -9,7 +9,6 @@ namespace skep::scheduler {
 namespace {
 
 constexpr Duration stray_again_after = seconds(30);
-constexpr Duration stray_grace = minutes(1);
 constexpr Duration report_wait = seconds(30);  // a blocking query answers at the latest after this long
 
 }  // namespace
@@ -184,9 +183,9 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
                                   report.agent == AgentPhase::started);
     if (is_there) return adopt_idle(host.report.host, report, id);
   }
-  // After a restart of a controller, a block takes a while to ask for its node again.
+  // A block waits for its node so long, and it takes a while to ask for it by name.
   const Instant met = host.strays_met.try_emplace(report.id, now).first->second;
-  if (report.agent == AgentPhase::ended && now - met < stray_grace) return;
+  if (report.agent == AgentPhase::ended && now - met < config.resume_window) return;
   const auto asked = host.strays.find(report.id);
   if (report.state == ExecutorState::destroying ||
       (asked != host.strays.end() && now < asked->second + stray_again_after))

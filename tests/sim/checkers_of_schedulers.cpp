@@ -245,11 +245,14 @@ void Checkers::check_leaving(const World& world) {
 }
 
 /// An executor is used by a build; where none is seen, at least the item of its offer has left the queue.
-void Checkers::check_used(const World&, const scheduler::ExecutorRecord& record) {
+void Checkers::check_used(const World& world, const scheduler::ExecutorRecord& record) {
   Seen& seen = seen_[record.id];
   if (seen.was_used || !record.was_used) return;
   seen.was_used = true;
   if (!record.builds_seen.empty() || seen.builds > 0 || !seen.opened || weather_.schedulers > 1) return;
+  // Of a node that is gone while the answer to its opening is under way, nobody can say that it served nothing.
+  const auto nodes = world.controller.node_names();
+  if (std::find(nodes.begin(), nodes.end(), record.id.text) == nodes.end()) return;
   const bool is_same_leader = leader_since_ && *leader_since_ < *seen.opened;
   const bool is_same_session = !restarted_ || *restarted_ + minutes(10) < *seen.opened;
   // What an older read of the queue says may have left before the gate was opened.
@@ -291,6 +294,8 @@ void Checkers::note_queue(const World& world, int scheduler, const scheduler::Qu
 
 /// One item opens one gate, and it is an item that the node can serve.
 void Checkers::check_opening(const World& world, int scheduler, const scheduler::OpenGate& open) {
+  // As with its nodes: what a leader that was suspended still sends cannot be refused.
+  if (world.schedulers[static_cast<std::size_t>(scheduler)]->epoch < highest_leader_) return;
   const Queue& queue = queues_[scheduler];
   std::size_t since = 0;
   for (const auto& [id, when] : open_gates_[scheduler])

@@ -129,7 +129,8 @@ struct Stage {
         if (!host->has_power()) whole = world.now;
       }
       const auto business = checkers.unfinished_business(world);
-      if (!business) return;
+      if (!business && world.now > checkers.orders.last_fault) return;
+      if (!business) continue;
       const bool has_work = world.controller.queue_length() > 0 || !world.running_builds.empty();
       if (has_work && world.now - checkers.last_progress > patience)
         checkers.report(world, "every wanted job runs", *business + why_waiting());
