@@ -177,12 +177,17 @@ void AgentdLogic::State::see_running(Executor& executor, const Sandbox& sandbox)
                             sandbox.message));
   }
   if (sandbox.agent == AgentPhase::started) {
-    if (executor.state == S::joining) return;
-    executor.deadline = now + executor.record.spec.join_deadline;
+    if (executor.state == S::joining) {
+      if (executor.deadline && executor.deadline->is_over) fail_late(executor);
+      return;
+    }
+    executor.deadline = Deadline{now + executor.record.spec.join_deadline};
     return set_state(executor, S::joining);
   }
+  if (executor.state == S::booting && executor.deadline && executor.deadline->is_over)
+    return fail_late(executor);
   if (executor.state == S::creating || executor.state == S::unknown) {
-    if (!executor.deadline) executor.deadline = now + executor.record.spec.boot_deadline;
+    if (!executor.deadline) executor.deadline = Deadline{now + executor.record.spec.boot_deadline};
     set_state(executor, S::booting);
   }
 }

@@ -177,7 +177,7 @@ void AgentdLogic::State::accept(const OrderArrived& event) {
   executor.agent_attempt = order.ticket.attempt;
   executor.state = ExecutorState::creating;
   executor.lease_until = now + order.lease;
-  executor.deadline = now + order.spec.boot_deadline;
+  executor.deadline = Deadline{now + order.spec.boot_deadline};
   executor.start_ticket = order.ticket;
   executor.is_record_due = true;
   executor.retry_at = executor.record_retry_at = now;
@@ -284,6 +284,12 @@ void AgentdLogic::State::on(const LeasesArrived& event) {
   if (!error) error = check_epoch(event.renewal.epoch);
   if (error) return refuse(event.request, *error);
   see_epoch(event.renewal.epoch);
+  const std::pair renewal{event.renewal.epoch, event.renewal.number};
+  if (renewal < last_renewal)
+    return refuse(event.request, Error::failed(ErrorCode::conflict,
+                                               "a later renewal than this one was taken already",
+                                               "nothing needs to be done: the later one counts"));
+  last_renewal = renewal;
   LeaseReply answer;
   for (const LeaseRenewal::Entry& entry : event.renewal.executors) {
     const auto found = executors.find(entry.id);

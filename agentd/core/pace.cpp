@@ -48,13 +48,18 @@ Duration AgentdLogic::State::backoff(int failures) const {
 }
 
 void AgentdLogic::State::check_deadlines(Executor& executor) {
-  if (!executor.deadline || now < *executor.deadline || executor.wants_gone) return;
+  if (!executor.deadline || executor.deadline->is_over || now < executor.deadline->at || executor.wants_gone)
+    return;
+  if (executor.state == S::creating) return fail_late(executor);
+  executor.deadline->is_over = executor.is_inspect_due = true;
+}
+
+void AgentdLogic::State::fail_late(Executor& executor) {
+  const auto& spec = executor.record.spec;
   if (executor.state == S::joining) {
-    fail(executor,
-         "its agent did not connect within " + duration_to_text(executor.record.spec.join_deadline));
+    fail(executor, "its agent did not connect within " + duration_to_text(spec.join_deadline));
   } else if (executor.state == S::creating || executor.state == S::booting) {
-    fail(executor,
-         "its agent process did not start within " + duration_to_text(executor.record.spec.boot_deadline));
+    fail(executor, "its agent process did not start within " + duration_to_text(spec.boot_deadline));
   }
 }
 
@@ -181,7 +186,7 @@ std::optional<Instant> AgentdLogic::State::due(const Executor& executor) const {
   };
   if (executor.is_record_due) consider(executor.record_retry_at);
   if (!executor.wants_gone) {
-    if (executor.deadline) consider(*executor.deadline);
+    if (executor.deadline && !executor.deadline->is_over) consider(executor.deadline->at);
     consider(executor.is_lease_expired ? executor.lease_until + config.forever_limit : executor.lease_until);
     const auto resumes = may_resume_until(executor, config.resume_window);
     if (executor.is_lease_expired && resumes && now < *resumes) consider(*resumes);

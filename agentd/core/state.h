@@ -15,6 +15,12 @@
 
 namespace skep::agentd {
 
+/// For the boot or the join. What passes it fails only when a look that came after shows that it has to.
+struct Deadline {
+  Instant at;
+  bool is_over = false;
+};
+
 /// One executor that exists, or may exist, on this host.
 struct Executor {
   IntentRecord record;
@@ -26,7 +32,7 @@ struct Executor {
   std::string trouble;  // what keeps a driver verb from succeeding, for people
   Instant lease_until;
   bool is_lease_expired = false;
-  std::optional<Instant> deadline;        // boot or join
+  std::optional<Deadline> deadline;
   std::optional<Instant> agent_ended_at;  // seen so first; its sandbox runs on
 
   // Wishes.
@@ -89,6 +95,7 @@ struct AgentdLogic::State {
   std::multimap<Instant, ExecutorId> tombstone_ends;
   std::map<std::string, DriverRow> drivers;
   Epoch epoch_seen = 0;
+  std::pair<Epoch, std::uint64_t> last_renewal{};  // its leader's epoch, and its number
   bool is_draining = false;
   std::string drain_reason;
   std::optional<OnStop> on_stop;
@@ -169,6 +176,7 @@ struct AgentdLogic::State {
   Due what_is_due(const Executor& executor) const;
   std::optional<Verb> due_verb(const Executor& executor) const;
   void check_deadlines(Executor& executor);
+  void fail_late(Executor& executor);
   void check_lease(Executor& executor);
   void call(Executor& executor, Verb verb);
   Duration backoff(int failures) const;

@@ -211,7 +211,10 @@ Json encode(const LeaseRenewal& renewal) {
   Json entries = Json::array();
   for (const LeaseRenewal::Entry& entry : renewal.executors)
     entries.push_back({{"id", entry.id.text}, {"is_busy", entry.is_busy}});
-  return {{"epoch", renewal.epoch}, {"lease_ms", to_ms(renewal.lease)}, {"executors", std::move(entries)}};
+  return {{"epoch", renewal.epoch},
+          {"lease_ms", to_ms(renewal.lease)},
+          {"executors", std::move(entries)},
+          {"number", renewal.number}};
 }
 
 Json encode(const LeaseReply& reply) {
@@ -338,6 +341,7 @@ Result<LeaseRenewal> decode_lease_renewal(const Json& in) {
   fields.number("epoch", out.epoch, true);
   fields.duration("lease_ms", out.lease);
   fields.list("executors", out.executors, decode_lease_entry);
+  fields.number("number", out.number);
   return fields.result(std::move(out));
 }
 

@@ -107,6 +107,8 @@ struct LeaseRenewal {
   Epoch epoch = 0;
   Duration lease = seconds(60);
   std::vector<Entry> executors;
+  /// Grows from one renewal of a leader to its next: one that was late on its way changes nothing any more.
+  std::uint64_t number = 0;
   friend bool operator==(const LeaseRenewal&, const LeaseRenewal&) = default;
 };
 

@@ -125,6 +125,7 @@ void LogicState::advance_busy(Executor& e) {
 /// may run; without one a durable task may, but nobody will call it back.
 void LogicState::advance_unseen_build(Executor& e) {
   const std::string end = "used: its controller is no longer configured";
+  e.was_unreached = true;
   if (e.is_gone_on_host) return build_over(e, end);
   const bool is_alone = e.agent == AgentPhase::none || e.agent == AgentPhase::ended;
   if (!e.was_seen_on_host || !is_alone) return e.lost_since.reset();
@@ -132,6 +133,18 @@ void LogicState::advance_unseen_build(Executor& e) {
   const Instant over = *e.lost_since + config.resume_window;
   if (now < over) return wake(e, over);
   build_over(e, end);
+}
+
+/// A block waits for this very node: an earlier leader was killed while it called the executor back. Now that
+/// the node is there, the controller may show its name in the place of the label, as it does for any item
+/// that only this node can serve: so that is believed for a while, and without an agent.
+bool LogicState::is_called_back(const Executor& e) const {
+  const Controller* c = controller_of(e);
+  if (c == nullptr) return false;
+  if (c->demand.item_for_node(e.id().text)) return true;
+  const bool may_be_asked_for =
+      e.is_adopted && !e.node->is_connected && now < e.busy_since + config.resume_window;
+  return may_be_asked_for && c->demand.is_named(e.id().text);
 }
 
 void LogicState::look_busy(Executor& e, Instant started) {
@@ -159,9 +172,7 @@ void LogicState::look_busy(Executor& e, Instant started) {
     const bool is_decisive = e.gate == Gate::closed && started >= e.close_acked;
     if (!is_decisive) return touch(e);
   }
-  // A block waits for this very node: an earlier leader was killed while it called the executor back.
-  const Controller* c = controller_of(e);
-  if (c != nullptr && c->demand.item_for_node(e.id().text)) {
+  if (is_called_back(e)) {
     e.idle_reads = 0;
     return;
   }

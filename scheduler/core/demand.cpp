@@ -293,4 +293,9 @@ std::optional<std::int64_t> DemandBook::item_for_node(const std::string& name) c
   return found->second.buildable.front().id;
 }
 
+bool DemandBook::is_named(const std::string& node) const {
+  return std::any_of(items_.begin(), items_.end(),
+                     [&](const auto& pair) { return pair.second.item.matching_node == node; });
+}
+
 }  // namespace skep::scheduler

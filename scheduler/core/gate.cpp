@@ -324,6 +324,9 @@ void LogicState::look_gate(Executor& e) {
     }
     return;
   }
+  // A list may be older than it claims to be: after an opening only a look at the node itself ends an
+  // executor.
+  if (e.retiring && e.record.was_opened && is_reading_list_) return look_soon(e, Duration::zero());
   if (e.retiring) return finish(e, *e.retiring);
 }
 
@@ -335,6 +338,7 @@ void LogicState::resolve_offer(Executor& e) {
     mark_used(e);  // it runs something that this account may not see
     return become_busy(e);
   }
+  if (is_reading_list_) return look_soon(e, Duration::zero());
   if (offer.longest_gap > shortest_build) {
     // Jenkins may have given it any item that matches; one that is still in the queue proves nothing.
     return finish(e, "unused: it was open and not watched closely enough to rule a build out");

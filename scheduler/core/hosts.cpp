@@ -304,6 +304,7 @@ void LogicState::advance_hosts() {
     renew.renewal.epoch = epoch;
     renew.renewal.lease = config.lease;
     const Call lease = new_call();
+    renew.renewal.number = lease.id;
     for (const auto& [executor, e] : place.executors) {
       const bool is_over = !e->was_ordered || e->is_gone_on_host || e->state() >= ExecutorState::destroying;
       if (is_over && e->state() != ExecutorState::held) continue;

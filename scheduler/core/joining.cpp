@@ -187,9 +187,13 @@ void LogicState::look_soon(Executor& e, Duration pace) {
 
 void LogicState::advance_coming(Executor& e) {
   const Controller* c = controller_of(e);
-  if (c == nullptr && e.gate != Gate::closed && e.agent != AgentPhase::none) {
-    mark_used(e);  // a build may come with its agent, and nobody will tell
-    return become_busy(e);
+  if (c == nullptr && e.gate != Gate::closed) {
+    if (e.is_adopted && e.was_ordered && !e.was_seen_on_host)
+      return;  // whether it has an agent its host tells
+    if (e.agent != AgentPhase::none) {
+      mark_used(e);  // a build may come with its agent, and nobody will tell
+      return become_busy(e);
+    }
   }
   if (c == nullptr) return fail(e, "its controller is no longer configured", false);
   if (e.gate == Gate::closing) ensure_closed(e);

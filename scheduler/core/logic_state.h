@@ -201,11 +201,13 @@ class LogicState {
   void count_open(Executor& e);
 
   // busy.cpp
+  void note_builds(Executor& e, const NodeFact& node);
   void note_build(Executor& e, const std::string& path);
   void mark_used(Executor& e);
   void become_busy(Executor& e);
   void advance_busy(Executor& e);
   void look_busy(Executor& e, Instant started);
+  bool is_called_back(const Executor& e) const;
   void lose_node(Executor& e);
   void advance_lost(Executor& e);
   void advance_unseen_build(Executor& e);

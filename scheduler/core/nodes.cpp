@@ -104,8 +104,12 @@ void LogicState::on_node_polled(const NodePolled& event) {
 
 void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) {
   if (e.create.is_pending() || e.creation == Executor::Creation::failed) return;
-  if (started < e.create_answered) return;                                 // cannot know of the creation
-  if (e.is_node_known && started < e.node_read) return;                    // older than what is known
+  if (started < e.create_answered) return;  // cannot know of the creation
+  if (e.is_node_known &&
+      started < e.node_read) {  // older than what is known, but a build that was seen was there
+    if (fact != nullptr) note_builds(e, *fact);
+    return;
+  }
   if (e.lost_since && started < *e.lost_since && fact != nullptr) return;  // from before the loss
   e.is_node_known = true;
   e.node_read = started;
@@ -187,14 +191,17 @@ void LogicState::node_absent(Executor& e) {
   }
 }
 
+void LogicState::note_builds(Executor& e, const NodeFact& node) {
+  if (e.state() == ExecutorState::planned) return;
+  for (const std::string& build : node.builds) note_build(e, build);
+}
+
 void LogicState::node_present(Executor& e) {
   const NodeFact& node = *e.node;
   // Nobody of ours watched it while it stood open.
   if (e.is_adopted && e.gate == Gate::unknown && !node.is_temporarily_offline)
     e.was_found_open = e.was_found_open || node.is_connected || !node.is_idle;
-  if (e.state() != ExecutorState::planned) {
-    for (const std::string& build : node.builds) note_build(e, build);
-  }
+  note_builds(e, node);
   switch (e.state()) {
     case ExecutorState::planned:
       if (e.creation == Executor::Creation::unknown)

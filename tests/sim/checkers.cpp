@@ -68,6 +68,9 @@ void Checkers::on_note(const World& world, const std::string& text) {
   if (text.ends_with("goes on")) resumed_ = world.now;
   if (text.starts_with("the controller restarts")) restarted_ = item_left_ = world.now;
   if (text.starts_with("fault: item_cancelled")) item_left_ = world.now;
+  if (text.starts_with("fault: gray_host")) {  // which may be over before the next round
+    for (const auto& host : world.hosts) last_driver_sick_[host->id()] = last_sick_[host->id()] = world.now;
+  }
   if (text.starts_with("scheduler ")) {
     const int number = std::stoi(text.substr(10));
     if (text.ends_with("is stopped")) stopped_.insert(number);

@@ -36,6 +36,7 @@ void Checkers::on_agentd_event(const World& world, const HostId& id, const agent
     note_stale(leases->request, leases->renewal.epoch);
   if (const auto* started = std::get_if<agentd::Started>(&event)) {
     if (!started->intents.empty()) probe("agentd starts with executors");
+    if (orders.lost_states.contains(id.text)) epochs_[id] = started->epoch_seen;
     // What it was told and did not write down, it does not know any more.
     for (auto& [executor, seen] : seen_) {
       if (seen.host == id) seen.destroy_asked.reset();
@@ -135,9 +136,11 @@ bool Checkers::may_be_killed(const World& world, const ExecutorId& id, const See
 void Checkers::check_hold(const World& world, const Host& host, const ExecutorId& id) {
   // Its end is on record in whole milliseconds.
   const auto held = orders.holds.find(id);
-  if (held == orders.holds.end() || world.now + milliseconds(2) >= held->second ||
+  if (held == orders.holds.end() || world.now + milliseconds(2) >= held->second.until ||
       orders.retired.contains(id))
     return;
+  // Schedulers do not share their records (docs/how-to/consul.md): the next leader knows of no hold.
+  if (!held->second.of->is_leading()) return;
   const bool runs = host.model.look_at(id, world.now) &&
                     host.model.look_at(id, world.now)->state == drivers::InstanceState::running;
   if (!runs || orders.nodes_touched_by_hand.contains(id.text) || orders.lost_states.contains(host.id().text))

@@ -250,7 +250,8 @@ void Checkers::check_used(const World& world, const scheduler::ExecutorRecord& r
   if (seen.was_used || !record.was_used) return;
   seen.was_used = true;
   if (!record.builds_seen.empty() || seen.builds > 0 || !seen.opened || weather_.schedulers > 1) return;
-  // Of a node that is gone while the answer to its opening is under way, nobody can say that it served nothing.
+  // Of a node that is gone while the answer to its opening is under way, nobody can say that it served
+  // nothing.
   const auto nodes = world.controller.node_names();
   if (std::find(nodes.begin(), nodes.end(), record.id.text) == nodes.end()) return;
   const bool is_same_leader = leader_since_ && *leader_since_ < *seen.opened;
@@ -357,7 +358,9 @@ void Checkers::check_plan(const World& world, int scheduler, const scheduler::Ex
   const auto keeps_some = [&](const scheduler::Template& each) {
     return each.name == record.template_name && each.minimum_idle > 0;
   };
-  if (std::none_of(process.config.templates.begin(), process.config.templates.end(), keeps_some))
+  const bool is_suspended_leader = process.epoch < highest_leader_;  // as for an opening
+  if (!is_suspended_leader &&
+      std::none_of(process.config.templates.begin(), process.config.templates.end(), keeps_some))
     check_demand(world, record.template_name, what + " is launched");
   if (quiet_since_ && world.now - *quiet_since_ > seconds(5) && made_of != nullptr &&
       made_of->minimum_idle == 0 && world.schedulers.size() == 1 && !probes.contains("fault config_reload"))

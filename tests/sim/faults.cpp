@@ -110,7 +110,8 @@ std::optional<ExecutorId> executor_of(World& world, const Fault& fault) {
 }
 
 /// A file that changes is read by a process that runs; by one that is stopped or down, when it goes on.
-void rename_controller(World& world, SchedulerProcess& process, const std::string& name) {
+void rename_controller(World& world, Orders& orders, SchedulerProcess& process, const std::string& name) {
+  if (orders.controller_name != name) return;  // renamed again meanwhile
   if (process.config.controllers.front().name.text == name) return;
   scheduler::SchedulerConfig next = process.config;
   next.controllers.front().name = ControllerId(name);
@@ -118,7 +119,8 @@ void rename_controller(World& world, SchedulerProcess& process, const std::strin
     process.config = std::move(next);
   } else {
     process.reload(std::move(next));
-    world.later(seconds(1), [&world, &process, name] { rename_controller(world, process, name); });
+    world.later(seconds(1),
+                [&world, &orders, &process, name] { rename_controller(world, orders, process, name); });
   }
 }
 
@@ -142,13 +144,14 @@ bool is_known(const World& world, const SchedulerProcess& leader, const Executor
   });
 }
 
-/// The operator is told "held" when the order was carried out, and nothing by a leader that is stopped or killed.
+/// The operator is told "held" when the order was carried out, and nothing by a leader that is stopped or
+/// killed.
 void hold(World& world, Orders& orders, const Fault& fault, SchedulerProcess& leader, const ExecutorId& id) {
   if (leader.is_stalled() || !is_known(world, leader, id)) return;
   leader.handle(scheduler::HoldExecutor{
       id, WallTime{world.wall(leader.wall_offset).ms_since_epoch + to_ms(fault.length)}, fault.length,
       "simulated"});
-  if (leader.is_leading() && !leader.is_stalled()) orders.holds[id] = world.now + fault.length;
+  if (leader.is_leading() && !leader.is_stalled()) orders.holds[id] = {world.now + fault.length, &leader};
 }
 
 void operate(World& world, Orders& orders, const Fault& fault) {
@@ -185,7 +188,7 @@ void operate(World& world, Orders& orders, const Fault& fault) {
   }
 }
 
-void begin_on_scheduler(World& world, const Fault& fault) {
+void begin_on_scheduler(World& world, Orders& orders, const Fault& fault) {
   SchedulerProcess& process = scheduler_of(world, fault);
   switch (fault.kind) {
     case FaultKind::scheduler_crash:
@@ -210,12 +213,17 @@ void begin_on_scheduler(World& world, const Fault& fault) {
     case FaultKind::scheduler_state_lost:
       process.kill(fault.length);
       process.records = {};
+      std::erase_if(orders.holds, [&](const auto& held) { return held.second.of == &process; });
       return;
     case FaultKind::controller_renamed: {
       const std::string name = process.config.controllers.front().name.text;
       if (name.ends_with(renamed)) return;
-      rename_controller(world, process, name + renamed);
-      world.later(fault.length, [&world, &process, name] { rename_controller(world, process, name); });
+      const auto rename_to = [&world, &orders, &process](const std::string& next) {
+        orders.controller_name = next;
+        rename_controller(world, orders, process, next);
+      };
+      rename_to(name + renamed);
+      world.later(fault.length, [rename_to, name] { rename_to(name); });
       return;
     }
     default:
@@ -442,7 +450,7 @@ std::string to_string(const Fault& fault) {
 void begin(World& world, Orders& orders, const Fault& fault) {
   world.note("fault: " + to_string(fault));
   orders.last_fault = std::max<Instant>(orders.last_fault, world.now + fault.length);
-  if (fault.kind <= FaultKind::config_reload) return begin_on_scheduler(world, fault);
+  if (fault.kind <= FaultKind::config_reload) return begin_on_scheduler(world, orders, fault);
   if (fault.kind <= FaultKind::pause) return operate(world, orders, fault);
   if (fault.kind == FaultKind::killed_by_hand || fault.kind == FaultKind::removed_by_hand ||
       fault.kind == FaultKind::node_deleted_by_hand || fault.kind == FaultKind::node_offline_by_hand)

@@ -94,7 +94,11 @@ std::string to_string(const Fault& fault);
 
 /// What operators have asked for, so that checkers know what is allowed.
 struct Orders {
-  std::map<ExecutorId, Instant> holds;   // until
+  struct Hold {
+    Instant until;
+    const simulation::SchedulerProcess* of = nullptr;  // its records know of it, and nobody else's
+  };
+  std::map<ExecutorId, Hold> holds;
   std::set<ExecutorId> retired, killed;  // `killed`: even if busy
   std::map<HostId, Instant> drains;      // since
   std::optional<Instant> pause;          // since
@@ -103,6 +107,7 @@ struct Orders {
   std::set<std::string> nodes_touched_by_hand;
   std::map<std::string, Instant> offline_by_hand;  // since
   std::map<std::string, Instant> lost_states;      // hosts whose agentd lost its records, and when
+  std::string controller_name;                     // as it was last renamed
 };
 
 /// Lets it happen, and ends it again after its length.

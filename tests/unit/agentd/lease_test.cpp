@@ -142,6 +142,22 @@ TEST_CASE("leases: a failed executor goes with its lease", "[unit][agentd]") {
   CHECK_FALSE(world.seen("a1"));
 }
 
+TEST_CASE("leases: a renewal that a later one overtook changes nothing", "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  const auto renew = [&](Epoch epoch, std::uint64_t number, bool is_busy) {
+    return world.renew({{ExecutorId("a1"), is_busy}}, epoch, seconds(60), number);
+  };
+  CHECK(renew(1, 8, true)->status == 200);
+  const auto late = renew(1, 7, false);
+  CHECK(late->status == 409);
+  CHECK(message_of(late).find("later renewal") != std::string::npos);
+  world.advance(minutes(5));
+  CHECK(world.state("a1") == ExecutorState::idle);
+  CHECK(renew(2, 1, false)->status == 200);
+  world.advance(minutes(5));
+  CHECK(world.state("a1") == ExecutorState::gone);
+}
+
 TEST_CASE("leases: bad renewals are refused", "[unit][agentd]") {
   World world = world_with_connected("a1");
   CHECK(world.renew({}, 0)->status == 400);

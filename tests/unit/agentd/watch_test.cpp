@@ -77,6 +77,19 @@ TEST_CASE("watch: an agent that does not start in time, or does not connect in t
   CHECK(world.boxes.empty());
 }
 
+TEST_CASE("watch: a deadline fails nothing before a look that came after it", "[unit][agentd]") {
+  World world = world_with("a1");
+  const bool has_started = GENERATE(true, false);
+  if (has_started) world.set_agent("a1", AgentPhase::started);
+  keep_leased(world, seconds(50));
+  world.advance(seconds(9));
+  // Nobody told, and then nobody can be asked for a moment.
+  world.boxes.at("a1").agent = AgentPhase::connected;
+  world.errors["inspect"].push_back(Error::try_again(ErrorCode::unavailable, "daemon away"));
+  world.advance(seconds(10));
+  CHECK(world.state("a1") == ExecutorState::idle);
+}
+
 TEST_CASE("watch: an agent or sandbox that ends before it connected is a failure", "[unit][agentd]") {
   World world = world_with("a1");
   const bool is_sandbox = GENERATE(true, false);

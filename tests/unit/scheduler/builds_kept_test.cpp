@@ -107,6 +107,59 @@ TEST_CASE("one build: a gate that somebody opened again is closed, and the audit
   CHECK(w.all<Audit>()[0].may_hide_build);
 }
 
+namespace {
+
+/// A build begins while the looks at its node are not answered.
+struct Unseen {
+  Unseen() : w(make_config()) {
+    w.add_host("h1");
+    w.start();
+    w.add_job("linux", minutes(1));
+    w.fault = [this](const Action& action) -> std::optional<Fault> {
+      const bool is_look =
+          std::holds_alternative<PollNode>(action) || std::holds_alternative<ReadNodes>(action);
+      if (!is_look || w.running.empty() || is_over) return std::nullopt;
+      return Fault{Error::unknown(ErrorCode::unavailable, "not understood")};
+    };
+    REQUIRE(w.run_until([&] { return !w.running.empty(); }, seconds(20)));
+    w.run_for(milliseconds(100));
+    node = w.nodes.at(w.running.begin()->first).fact;
+    REQUIRE(node.is_temporarily_offline);  // its gate was closed, as it could not be watched
+  }
+  World w;
+  NodeFact node;
+  bool is_over = false;
+};
+
+}  // namespace
+
+TEST_CASE("gate: a list that is older than it claims does not end what was opened", "[unit][scheduler]") {
+  Unseen u;
+  NodeFact old = u.node;
+  old.builds.clear();
+  old.is_idle = true;
+  u.w.send(NodesRead{ControllerId("main"), u.w.session, u.w.now, NodesSnapshot{{old}}});
+  u.w.run_for(seconds(1));
+  CHECK(u.w.count<DestroyExecutor>() == 0);
+  u.is_over = true;
+  REQUIRE(u.w.run_until([&] { return u.w.count<Audit>() == 1; }, minutes(3)));
+  CHECK(u.w.all<Audit>()[0].end == "used");
+}
+
+TEST_CASE("gate: a build that an older look saw has run all the same", "[unit][scheduler]") {
+  Unseen u;
+  const Instant before = u.w.now;
+  NodeFact unclear = u.node;
+  unclear.builds.clear();
+  u.w.run_for(milliseconds(20));
+  u.w.send(NodesRead{ControllerId("main"), u.w.session, u.w.now, NodesSnapshot{{unclear}}});
+  u.w.send(
+      NodePolled{ControllerId("main"), ExecutorId(u.node.name), before, std::optional<NodeFact>(u.node)});
+  REQUIRE(u.w.status().executors.size() == 1);
+  CHECK(u.w.status().executors[0].record.was_used);
+  CHECK(u.w.status().executors[0].state == ExecutorState::busy);
+}
+
 TEST_CASE("audit: written before the record that ends an executor", "[unit][scheduler]") {
   World w(make_config());
   w.add_host("h1");

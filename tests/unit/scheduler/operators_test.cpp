@@ -186,6 +186,7 @@ TEST_CASE("configuration: a build of a controller that left it ends with its age
   REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(3)));
   CHECK(w.executors_on_hosts() == 0);
   CHECK(w.all<Audit>()[0].end == "used: its controller is no longer configured");
+  CHECK(w.all<Audit>()[0].may_hide_build);  // nobody watched its gate
 }
 
 TEST_CASE("a build over its template's limit is ended, and said so", "[unit][scheduler][operators]") {

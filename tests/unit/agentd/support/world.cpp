@@ -251,8 +251,9 @@ std::optional<Reply> World::destroy(const std::string& id, Epoch of) {
   return take_reply();
 }
 
-std::optional<Reply> World::renew(const std::vector<LeaseRenewal::Entry>& entries, Epoch of, Duration lease) {
-  send(LeasesArrived{++last_request_, LeaseRenewal{of, lease, entries}});
+std::optional<Reply> World::renew(const std::vector<LeaseRenewal::Entry>& entries, Epoch of, Duration lease,
+                                  std::uint64_t number) {
+  send(LeasesArrived{++last_request_, LeaseRenewal{of, lease, entries, number}});
   return take_reply();
 }
 

@@ -39,7 +39,7 @@ class World {
   std::optional<Reply> order(const ExecutorOrder& order);
   std::optional<Reply> destroy(const std::string& id, Epoch epoch);
   std::optional<Reply> renew(const std::vector<LeaseRenewal::Entry>& entries, Epoch epoch = 1,
-                             Duration lease = seconds(60));
+                             Duration lease = seconds(60), std::uint64_t number = 0);
   std::optional<Reply> drain(bool is_draining, const std::string& reason);
   void send(const Event& event);
 
