@@ -145,7 +145,7 @@ void LogicState::look_busy(Executor& e, Instant started) {
   const bool is_reopened = is_gated(e) && e.gate == Gate::closed && started >= e.close_acked &&
                            node.is_connected && !node.is_temporarily_offline;
   if (is_reopened) {
-    e.was_reopened = true;
+    note_opened_by_others(e);
     say(Level::warning, "the gate of a used executor was opened by somebody else; it is closed",
         {{"executor", e.id().text}}, "reopened " + e.id().text);
     begin_close(e, std::string(busy_reason));

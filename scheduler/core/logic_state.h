@@ -186,6 +186,7 @@ class LogicState {
   void send_opening(Executor& e);
   void told_busy(Executor& e, bool is_acknowledged);
   void begin_close(Executor& e, const std::string& why);
+  void note_opened_by_others(Executor& e);
   bool ensure_closed(Executor& e);
   void on_gate_closed(const GateClosed& event);
   void on_gate_opened(const GateOpened& event);

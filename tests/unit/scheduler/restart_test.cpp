@@ -145,6 +145,28 @@ TEST_CASE("controller restart in the middle of a resume: it resumes again", "[un
   REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
 }
 
+TEST_CASE("scheduler restart: what stood open while nobody led stays doubtful for every later leader",
+          "[unit][scheduler][restart]") {
+  Farm w;
+  w.add_job("linux", seconds(30));
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 1; }, seconds(20)));
+  bool is_killed = true;
+  w.before_action = [&](const Action&) { return !is_killed; };
+  REQUIRE(w.run_until([&] { return !w.nodes.empty() && w.nodes.begin()->second.fact.is_connected; },
+                      seconds(20)));
+  Node& node = w.nodes.begin()->second;
+  node.fact.is_temporarily_offline = node.fact.is_offline = false;  // by hand
+  node.fact.offline_reason.clear();
+  w.maintain();
+  REQUIRE(w.builds.size() == 1);
+  is_killed = false;
+  w.restart_scheduler();
+  REQUIRE(w.run_until([&] { return w.nodes.begin()->second.fact.is_temporarily_offline; }, seconds(10)));
+  w.restart_scheduler();
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(3)));
+  CHECK(w.all<Audit>()[0].may_hide_build);
+}
+
 TEST_CASE("scheduler restart: a busy executor is adopted, its build ends, nothing is left",
           "[unit][scheduler][restart]") {
   Farm w;
