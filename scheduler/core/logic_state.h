@@ -210,7 +210,14 @@ class LogicState {
   void lose_node(Executor& e);
   void advance_lost(Executor& e);
   void advance_unseen_build(Executor& e);
+  bool is_awaited(const Controller& c, const Executor& e) const;
+  bool is_called_back(const Controller& c, const Executor& e) const;
+  bool call_back(Executor& e);
   void begin_resume(Executor& e);
+  Instant resume_deadline(const Executor& e) const;
+  bool may_still_resume(const Controller& c, const Executor& e) const;
+  void abandon_resume(Executor& e);
+  void end_resume(Executor& e, const std::string& end);
   void build_over(Executor& e, const std::string& end);
 
   // leaving.cpp
