@@ -113,6 +113,7 @@ void LogicState::advance_busy(Executor& e) {
     wake(e, limit);
   }
   if (e.lost_since) return advance_lost(e);
+  if (is_called_back(*c, e)) return;  // closed when its build is seen
   if (is_gated(e) && c->profile && e.is_node_known && e.node && e.node->executor_count > 0) {
     if (e.gate == Gate::none || e.gate == Gate::unknown || e.gate == Gate::opening || e.gate == Gate::open)
       begin_close(e, std::string(busy_reason));
@@ -135,18 +136,6 @@ void LogicState::advance_unseen_build(Executor& e) {
   build_over(e, end);
 }
 
-/// A block waits for this very node: an earlier leader was killed while it called the executor back. Now that
-/// the node is there, the controller may show its name in the place of the label, as it does for any item
-/// that only this node can serve: so that is believed for a while, and without an agent.
-bool LogicState::is_called_back(const Executor& e) const {
-  const Controller* c = controller_of(e);
-  if (c == nullptr) return false;
-  if (c->demand.item_for_node(e.id().text)) return true;
-  const bool may_be_asked_for =
-      e.is_adopted && !e.node->is_connected && now < e.busy_since + config.resume_window;
-  return may_be_asked_for && c->demand.is_named(e.id().text);
-}
-
 void LogicState::look_busy(Executor& e, Instant started) {
   const NodeFact& node = *e.node;
   const bool is_running = !node.is_idle || !node.builds.empty();
@@ -158,7 +147,7 @@ void LogicState::look_busy(Executor& e, Instant started) {
   const bool is_reopened = is_gated(e) && e.gate == Gate::closed && started >= e.close_acked &&
                            node.is_connected && !node.is_temporarily_offline;
   if (is_reopened) {
-    e.was_reopened = true;
+    note_opened_by_others(e);
     say(Level::warning, "the gate of a used executor was opened by somebody else; it is closed",
         {{"executor", e.id().text}}, "reopened " + e.id().text);
     begin_close(e, std::string(busy_reason));
@@ -168,13 +157,17 @@ void LogicState::look_busy(Executor& e, Instant started) {
     e.idle_reads = 0;
     return;
   }
+  const Controller* c = controller_of(e);
+  if (c != nullptr && is_called_back(*c, e)) {
+    e.idle_reads = 0;
+    if (node.is_connected || e.agent != AgentPhase::ended || !c->queue_poll.ok_started) return;
+    if (is_reading_list_) return look_soon(e, confirm_pace);
+    call_back(e);
+    return;
+  }
   if (is_gated(e) && node.executor_count > 0) {
     const bool is_decisive = e.gate == Gate::closed && started >= e.close_acked;
     if (!is_decisive) return touch(e);
-  }
-  if (is_called_back(e)) {
-    e.idle_reads = 0;
-    return;
   }
   // A list may be older than it claims to be: it is a reason to look, and only a look at the node decides.
   if (!is_reading_list_ || e.idle_reads == 0) ++e.idle_reads;
@@ -202,17 +195,73 @@ void LogicState::advance_lost(Executor& e) {
   const Instant end = *e.lost_since + config.resume_window;
   if (e.is_gone_on_host) return build_over(e, "used: its node and its sandbox are gone");
   const bool is_seen_absent = e.is_node_known && !e.node && e.node_read >= *e.lost_since;
-  if (is_seen_absent && c->demand.item_for_node(e.id().text) && c->profile && is_known(*c) &&
-      is_host_known(e.record.host) && e.spec) {
-    e.attempt += 1;
-    ++counters.resumes;
-    return begin_resume(e);
-  }
+  if (is_seen_absent && c->demand.item_for_node(e.id().text) && call_back(e)) return;
   if (is_seen_absent && e.is_freestyle.value_or(false) && e.queue_reads_lost >= 2)
     return build_over(e, "used: its build ended with its node");
   if (now < end) return wake(e, end);
   if (!is_known(*c)) return wake(e, now + seconds(1));
   build_over(e, "used: its node did not come back");
+}
+
+/// As long as the controller makes no node, its block waits as it does for one that is lost; then the agent
+/// has as long as a new one has.
+Instant LogicState::resume_deadline(const Executor& e) const {
+  if (e.creation != Executor::Creation::done || !e.spec) return e.deadline_from + config.resume_window;
+  return e.deadline_from + e.spec->boot_deadline + e.spec->join_deadline;
+}
+
+/// Its agent is back, and the block is not started yet: a controller that quiets down, or is slow. One that
+/// cannot be read tells nothing.
+bool LogicState::may_still_resume(const Controller& c, const Executor& e) const {
+  if (e.creation != Executor::Creation::done) return false;
+  return !is_known(c) || (e.node && e.node->is_connected && is_awaited(c, e));
+}
+
+/// Before its node was made again: it waits for its item as before.
+void LogicState::abandon_resume(Executor& e) {
+  e.is_resuming = false;
+  set_state(e, ExecutorState::busy);
+  lose_node(e);
+}
+
+/// Its node may be open to anything that matches: closed and looked at before anything is destroyed.
+void LogicState::end_resume(Executor& e, const std::string& end) {
+  e.is_resuming = false;
+  e.create = {};  // an answer that has not come yet comes too late
+  if (e.creation != Executor::Creation::done) return finish(e, end);  // no agent got a ticket for it
+  e.was_reopened = true;
+  set_state(e, ExecutorState::joining);
+  set_state(e, ExecutorState::idle);
+  e.retiring = end;
+  e.gate = Gate::unknown;
+}
+
+/// Whether a block waits for this very node. Without scripts a controller names the one node that matches
+/// instead of the label: then the block is known by its build.
+bool LogicState::is_awaited(const Controller& c, const Executor& e) const {
+  return c.demand.item_for_node(e.id().text) || c.demand.hidden_block_for(e.id().text, e.record.builds_seen);
+}
+
+/// An earlier leader was killed while it called the executor back. Until the queue was read that is not
+/// known, and a node without an agent takes nothing.
+bool LogicState::is_called_back(const Controller& c, const Executor& e) const {
+  const bool is_made_here = e.create_answered != Instant{};
+  if (!e.is_adopted || is_made_here || !e.is_node_known || !e.node) return false;
+  if (!e.node->is_idle || !e.node->builds.empty()) return false;
+  if (c.demand.item_for_node(e.id().text)) return true;
+  // With an agent the hidden one may be a later block of its build, which any executor serves.
+  return !e.node->is_connected && (!c.queue_poll.ok_started || is_awaited(c, e));
+}
+
+/// Its block waits, and its agent is away. An earlier leader may have made its node again: it is made once
+/// more.
+bool LogicState::call_back(Executor& e) {
+  const Controller* c = controller_of(e);
+  if (c == nullptr || !c->profile || !is_known(*c) || !is_host_known(e.record.host) || !e.spec) return false;
+  e.attempt += 1;
+  ++counters.resumes;
+  begin_resume(e);
+  return true;
 }
 
 void LogicState::begin_resume(Executor& e) {

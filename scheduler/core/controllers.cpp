@@ -223,10 +223,7 @@ void LogicState::restart_session(Controller& c) {
       case ExecutorState::joining:
       case ExecutorState::idle:
         if (e.is_resuming) {
-          // Restarted again: back to waiting for its item.
-          e.is_resuming = false;
-          set_state(e, ExecutorState::busy);
-          lose_node(e);
+          abandon_resume(e);  // restarted again
         } else if (was_never_open(e)) {
           finish(e, "unused: the controller was restarted");
         } else {
@@ -259,6 +256,7 @@ void LogicState::resolve_hidden(Controller& c) {
   for (const DemandBook::Entry* entry : c.demand.hidden()) {
     const Executor* e = find(ExecutorId(entry->item.matching_node));
     if (e == nullptr || e->record.controller != c.config.name || e->is_resuming || e->lost_since) continue;
+    if ((e->is_adopted && !e->is_node_known) || is_called_back(c, *e)) continue;
     c.demand.resolve_like(entry->item.id, e->record.template_name, template_index, now);
   }
 }

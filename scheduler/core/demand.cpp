@@ -289,13 +289,22 @@ void DemandBook::drop_empty_classes() {
 
 std::optional<std::int64_t> DemandBook::item_for_node(const std::string& name) const {
   const auto found = classes_.find(name);
-  if (found == classes_.end() || found->second.buildable.empty()) return std::nullopt;
-  return found->second.buildable.front().id;
+  if (found == classes_.end()) return std::nullopt;
+  if (!found->second.buildable.empty()) return found->second.buildable.front().id;
+  if (!is_quieting_down_) return std::nullopt;
+  // No demand now, and it waits all the same.
+  for (const auto& [id, entry] : items_) {
+    if (entry.demand_class == &found->second && entry.item.stage == ItemStage::buildable) return id;
+  }
+  return std::nullopt;
 }
 
-bool DemandBook::is_named(const std::string& node) const {
-  return std::any_of(items_.begin(), items_.end(),
-                     [&](const auto& pair) { return pair.second.item.matching_node == node; });
+bool DemandBook::hidden_block_for(const std::string& node, const std::vector<std::string>& builds) const {
+  return std::any_of(items_.begin(), items_.end(), [&](const auto& pair) {
+    const QueueItem& item = pair.second.item;
+    return item.matching_node == node && item.is_pipeline_block &&
+           std::find(builds.begin(), builds.end(), item.path) != builds.end();
+  });
 }
 
 }  // namespace skep::scheduler

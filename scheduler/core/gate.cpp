@@ -6,6 +6,7 @@
 // happened: a build (used), idle and the item still waits (bounced, may be offered again), idle and the item
 // left (used).
 #include <algorithm>
+#include <utility>
 
 #include "scheduler/core/logic_state.h"
 
@@ -123,10 +124,18 @@ void LogicState::on_kicked(const Kicked& event) {
 
 void LogicState::begin_close(Executor& e, const std::string& why) {
   if (e.gate == Gate::closing) return;
+  if (e.was_found_open && is_gated(e)) note_opened_by_others(e);
   e.gate = Gate::closing;
   e.close_reason = why;
   e.close_retry.reset();
   touch(e);
+}
+
+/// Nobody of ours watched it. On record before it is closed: afterwards nothing else tells a later leader.
+void LogicState::note_opened_by_others(Executor& e) {
+  e.was_reopened = true;
+  if (std::exchange(e.record.was_opened, true)) return;
+  record(e);
 }
 
 bool LogicState::ensure_closed(Executor& e) {
@@ -311,7 +320,7 @@ void LogicState::look_gate(Executor& e) {
     say(Level::warning,
         "the gate of an executor was opened by somebody else; it is closed, and recycled unless a build runs",
         {{"executor", e.id().text}}, "reopened " + e.id().text);
-    e.was_reopened = true;
+    note_opened_by_others(e);
     if (!e.offer) e.retiring = "unused: its gate was opened by somebody else";
     return begin_close(e, reason_prefix + "waiting for its build");
   }

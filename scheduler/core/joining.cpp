@@ -69,6 +69,7 @@ void LogicState::on_node_created(const NodeCreated& event) {
     e->creation = Executor::Creation::done;
     if (const Controller* c = controller_of(*e)) e->node_session = c->session;
     e->secret = *event.secret;
+    if (e->is_resuming) e->deadline_from = now;  // what the controller refused so long was not its doing
     return;
   }
   const Error& error = event.secret.error();
@@ -198,10 +199,14 @@ void LogicState::advance_coming(Executor& e) {
   if (c == nullptr) return fail(e, "its controller is no longer configured", false);
   if (e.gate == Gate::closing) ensure_closed(e);
   if (e.is_resuming && e.creation == Executor::Creation::failed) {
-    if (now >= e.order_retry.next) {
+    if (now < e.order_retry.next) {
+      wake(e, e.order_retry.next);
+    } else if (!c->profile || !is_known(*c)) {
+      wake(e, now + seconds(1));  // it may have been restarted once more, and then it has no hook yet
+    } else if (is_awaited(*c, e)) {
       begin_resume(e);
     } else {
-      wake(e, e.order_retry.next);
+      return abandon_resume(e);
     }
   } else if (!e.is_order_acked && e.creation == Executor::Creation::done && !e.secret.empty()) {
     if (e.order.is_pending() && now >= e.order.sent + call_limit) e.order = {};
@@ -217,18 +222,13 @@ void LogicState::advance_coming(Executor& e) {
   const bool is_started = e.state() == ExecutorState::joining && !e.is_resuming;
   const Duration boot = e.spec ? e.spec->boot_deadline : Duration(seconds(60));
   const Duration join = e.spec ? e.spec->join_deadline : Duration(seconds(60));
-  const Instant deadline = e.deadline_from + (e.is_resuming ? boot + join : is_started ? join : boot);
+  const Instant deadline = e.is_resuming ? resume_deadline(e) : e.deadline_from + (is_started ? join : boot);
   if (now < deadline) {
     wake(e, deadline);
+  } else if (e.is_resuming && may_still_resume(*c, e)) {
+    wake(e, now + seconds(1));
   } else if (e.is_resuming) {
-    // The node may be open: close it and look before anything is destroyed.
-    e.is_resuming = false;
-    set_state(e, ExecutorState::joining);
-    set_state(e, ExecutorState::idle);
-    e.retiring = "used: its build did not come back";
-    e.gate = Gate::unknown;
-    e.was_reopened = true;
-    return;
+    return end_resume(e, "used: its build did not come back");
   } else if (!is_host_known(e.record.host) || (is_started && !is_known(*c))) {
     wake(e, now + seconds(1));  // nothing follows from what cannot be seen
   } else {
@@ -265,14 +265,8 @@ void LogicState::look_joined(Executor& e) {
     // Its block went on and ended between two looks: the node stands open to anything that matches.
     const bool is_over = node.is_connected && node.is_idle && c->queue_poll.is_ok &&
                          c->queue_poll.ok_started && e.was_seen_on_host &&
-                         *c->queue_poll.ok_started >= e.create_answered &&
-                         !c->demand.item_for_node(e.id().text);
-    if (!is_over) return;
-    e.is_resuming = false;
-    e.was_reopened = true;
-    set_state(e, ExecutorState::idle);
-    e.retiring = "used: its build went on and ended";
-    e.gate = Gate::unknown;
+                         *c->queue_poll.ok_started >= e.create_answered && !is_awaited(*c, e);
+    if (is_over) end_resume(e, "used: its build went on and ended");
     return;
   }
   if (is_gated(e)) {

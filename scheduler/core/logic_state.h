@@ -186,6 +186,7 @@ class LogicState {
   void send_opening(Executor& e);
   void told_busy(Executor& e, bool is_acknowledged);
   void begin_close(Executor& e, const std::string& why);
+  void note_opened_by_others(Executor& e);
   bool ensure_closed(Executor& e);
   void on_gate_closed(const GateClosed& event);
   void on_gate_opened(const GateOpened& event);
@@ -207,11 +208,17 @@ class LogicState {
   void become_busy(Executor& e);
   void advance_busy(Executor& e);
   void look_busy(Executor& e, Instant started);
-  bool is_called_back(const Executor& e) const;
   void lose_node(Executor& e);
   void advance_lost(Executor& e);
   void advance_unseen_build(Executor& e);
+  bool is_awaited(const Controller& c, const Executor& e) const;
+  bool is_called_back(const Controller& c, const Executor& e) const;
+  bool call_back(Executor& e);
   void begin_resume(Executor& e);
+  Instant resume_deadline(const Executor& e) const;
+  bool may_still_resume(const Controller& c, const Executor& e) const;
+  void abandon_resume(Executor& e);
+  void end_resume(Executor& e, const std::string& end);
   void build_over(Executor& e, const std::string& end);
 
   // leaving.cpp

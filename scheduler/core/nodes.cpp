@@ -103,7 +103,7 @@ void LogicState::on_node_polled(const NodePolled& event) {
 }
 
 void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) {
-  if (e.create.is_pending() || e.creation == Executor::Creation::failed) return;
+  if (e.create.is_pending()) return;
   if (started < e.create_answered) return;  // cannot know of the creation
   if (e.is_node_known &&
       started < e.node_read) {  // older than what is known, but a build that was seen was there

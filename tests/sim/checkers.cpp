@@ -15,6 +15,8 @@ constexpr std::size_t secret_chars = 64;
 // A verb of a driver that is well takes seconds, and agentd looks at what it has to do at each event.
 constexpr Duration begin_within = seconds(20);
 constexpr Duration open_at_most = seconds(20);  // gate_open_limit, and a close that is tried again
+// What others open shows in the list of nodes, which is read so rarely while nothing is under way.
+constexpr Duration opened_by_hand_at_most = seconds(30) + open_at_most;
 
 bool is_hex(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
@@ -231,11 +233,14 @@ void Checkers::check_open_nodes(const World& world) {
     Seen& seen = seen_[id];
     const bool is_open =
         world.controller.takes_builds(id.text) && !world.controller.running_build_on(id.text);
-    if (!is_open || !is_well || seen.called_back || is_leaving_by_record(world, id)) {
+    const bool is_reached = !seen.called_back && !seen.is_unreached && !is_leaving_by_record(world, id);
+    const Duration limit =
+        orders.nodes_touched_by_hand.contains(id.text) ? opened_by_hand_at_most : open_at_most;
+    if (!is_open || !is_well || !is_reached) {
       seen.open_since.reset();
     } else if (!seen.open_since) {
       seen.open_since = world.now;
-    } else if (world.now - *seen.open_since > open_at_most) {
+    } else if (world.now - *seen.open_since > limit) {
       report(world, "an open gate is watched", id.text + " takes builds, and nobody closes it");
     }
   }

@@ -97,6 +97,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   void note_leaving(const simulation::World&, int scheduler, const scheduler::Action&);
   void note_refusal(const simulation::World&, const scheduler::NodeCreated&);
   bool is_controller_well(const simulation::World&) const;
+  void note_agent(const simulation::World&, const HostId&, const agentd::Event&);
   void note_lease(const simulation::World&, const agentd::Event&, Epoch known);
   void note_controllers(const simulation::World&, int scheduler);
   void note_gates(int scheduler, const scheduler::Event&);
@@ -111,6 +112,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   void check_kill(const simulation::World&, const simulation::Host&, const ExecutorId&, const char* how);
   void check_host(const simulation::World&, simulation::Host&);
   bool is_leaving_by_record(const simulation::World&, const ExecutorId&) const;
+  bool is_left_alone(const simulation::World&, const ExecutorId&) const;
   bool may_be_killed(const simulation::World&, const ExecutorId&, const Seen&) const;
   const scheduler::Template* template_of(const TemplateName& name) const;
 
@@ -151,7 +153,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   std::deque<Instant> refusals_;
   std::map<ExecutorId, Instant> used_unseen_;  // recorded used, and no build in truth; opened then
   std::optional<Instant> item_left_, leader_since_, controller_sick_, restarted_, stale_lists_;
-  std::map<ExecutorId, Instant> leases_;
+  std::map<ExecutorId, Instant> leases_, agents_ended_;  // as its host was told, or saw
   std::map<HostId, Instant> up_since_, last_sick_, last_driver_sick_;
   Instant next_round_{};
   std::optional<Instant> resumed_;  // a scheduler, after it had been stopped

@@ -22,6 +22,7 @@ void Checkers::on_agentd_event(const World& world, const HostId& id, const agent
   };
   stale_requests_.clear();
   note_lease(world, event, known);
+  note_agent(world, id, event);
   if (const auto* order = std::get_if<agentd::OrderArrived>(&event)) {
     note_stale(order->request, order->order.epoch);
     const bool is_new = world.host_by_id.at(id)->intents.find(order->order.spec.id.text) == nullptr;
@@ -54,6 +55,21 @@ void Checkers::note_lease(const World& world, const agentd::Event& event, Epoch 
   const auto* leases = std::get_if<agentd::LeasesArrived>(&event);
   if (leases == nullptr || leases->renewal.epoch < known) return;
   for (const auto& entry : leases->renewal.executors) leases_[entry.id] = world.now;
+}
+
+void Checkers::note_agent(const World& world, const HostId& id, const agentd::Event& event) {
+  const auto note = [&](const agentd::Sandbox& sandbox) {
+    if (sandbox.agent != AgentPhase::ended) agents_ended_.erase(sandbox.id);
+    if (sandbox.agent == AgentPhase::ended) agents_ended_.try_emplace(sandbox.id, world.now);
+  };
+  if (const auto* inspected = std::get_if<agentd::DriverInspected>(&event)) {
+    if (inspected->result) note(*inspected->result);
+  } else if (const auto* listed = std::get_if<agentd::DriverListed>(&event)) {
+    if (!listed->result) return;
+    for (const agentd::Sandbox& each : *listed->result) note(each);
+  } else if (std::holds_alternative<agentd::Started>(event)) {
+    std::erase_if(agents_ended_, [&](const auto& entry) { return seen_[entry.first].host == id; });
+  }
 }
 
 void Checkers::on_agentd_action(const World& world, const HostId& id, const agentd::Action& action) {
@@ -115,6 +131,15 @@ void Checkers::check_start(const World& world, Host& host, const agentd::CallDri
     report(world, "names are never used twice", call.id.text + " is made again on " + host.id().text);
 }
 
+/// By agentd's own last resort: no leader renews, and its agent is away for longer than a controller that
+/// restarts once lets a block wait. That it restarted again meanwhile, nobody tells the host.
+bool Checkers::is_left_alone(const World& world, const ExecutorId& id) const {
+  const auto lease = leases_.find(id);
+  const auto agent = agents_ended_.find(id);
+  return lease != leases_.end() && world.now - lease->second >= weather_.plan.scheduler.lease &&
+         agent != agents_ended_.end() && world.now - agent->second >= agentd::LogicConfig{}.resume_window;
+}
+
 bool Checkers::may_be_killed(const World& world, const ExecutorId& id, const Seen& seen) const {
   if (orders.killed.contains(id)) return true;
   const auto lost = orders.lost_states.find(seen.host.text);
@@ -129,6 +154,7 @@ bool Checkers::may_be_killed(const World& world, const ExecutorId& id, const See
   if (made_of != nullptr && seen.called_back &&
       world.now - *seen.called_back >= made_of->boot_deadline + made_of->join_deadline)
     return true;
+  if (is_left_alone(world, id)) return true;
   // agentd's own last resort: busy, but no leader for a day after its lease.
   return world.now - seen.build_started > hours(24);
 }

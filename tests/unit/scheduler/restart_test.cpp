@@ -145,6 +145,137 @@ TEST_CASE("controller restart in the middle of a resume: it resumes again", "[un
   REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
 }
 
+TEST_CASE(
+    "a controller that makes no nodes for a while does not use up the time of the executor it called back",
+    "[unit][scheduler][restart]") {
+  const OneBuildMeans means = GENERATE(OneBuildMeans::gate, OneBuildMeans::hook);
+  Farm w(make_config(), means);
+  REQUIRE(w.runs_one("linux", seconds(60)));
+  w.run_for(seconds(5));
+  bool is_refusing = true;
+  w.fault = [&](const Action& action) -> std::optional<Fault> {
+    const auto* create = std::get_if<CreateNode>(&action);
+    if (create == nullptr || !create->is_recreation || !is_refusing) return std::nullopt;
+    return Fault{Error::failed(ErrorCode::unavailable, "an extension failed")};
+  };
+  w.restart_controller();
+  w.run_for(minutes(3));  // more than its template has to boot and to join
+  CHECK(w.count<DestroyExecutor>() == 0);
+  is_refusing = false;
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, seconds(30)));
+  CHECK(w.builds[1].first == w.builds[0].first);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  CHECK(w.is_clean());
+}
+
+TEST_CASE("an executor whose node is never made again counts as one of its template, and goes in the end",
+          "[unit][scheduler][restart]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].maximum = 1;
+  const OneBuildMeans means = GENERATE(OneBuildMeans::gate, OneBuildMeans::hook);
+  Farm w(config, means);
+  REQUIRE(w.runs_one("linux", seconds(60)));
+  w.run_for(seconds(5));
+  w.fault = [&](const Action& action) -> std::optional<Fault> {
+    const auto* create = std::get_if<CreateNode>(&action);
+    if (create == nullptr || !create->is_recreation) return std::nullopt;
+    return Fault{Error::failed(ErrorCode::unavailable, "an extension failed")};
+  };
+  w.restart_controller();
+  w.add_job("linux");
+  std::size_t most = 0;
+  REQUIRE(w.run_until(
+      [&] {
+        most = std::max(most, w.executors_on_hosts());
+        return w.builds.size() == 2 && w.count<Audit>() == 2;
+      },
+      minutes(10)));
+  CHECK(most == 1);
+  CHECK(w.is_clean());
+}
+
+TEST_CASE("a block that is cancelled while its node cannot be made is not called back any more",
+          "[unit][scheduler][restart]") {
+  Farm w;
+  REQUIRE(w.runs_one("linux", seconds(60)));
+  w.run_for(seconds(5));
+  bool is_refusing = true;
+  w.fault = [&](const Action& action) -> std::optional<Fault> {
+    const auto* create = std::get_if<CreateNode>(&action);
+    if (create == nullptr || !create->is_recreation || !is_refusing) return std::nullopt;
+    return Fault{Error::failed(ErrorCode::unavailable, "an extension failed")};
+  };
+  w.restart_controller();
+  w.run_for(seconds(60));
+  w.jobs.clear();
+  is_refusing = false;
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(10)));
+  CHECK(w.builds.size() == 1);
+  CHECK(w.is_clean());
+}
+
+TEST_CASE("a controller that quiets down keeps the executor that its block waits for",
+          "[unit][scheduler][restart]") {
+  Farm w;
+  REQUIRE(w.runs_one("linux", seconds(60)));
+  w.run_for(seconds(5));
+  w.restart_controller();
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 2; }, seconds(30)));
+  w.is_quieting_down = true;
+  w.run_for(minutes(4));
+  CHECK(w.count<DestroyExecutor>() == 0);
+  w.is_quieting_down = false;
+  w.maintain();
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, seconds(30)));
+  CHECK(w.builds[1].first == w.builds[0].first);
+}
+
+TEST_CASE("scheduler killed while it calls an executor back: the next leader goes on with it",
+          "[unit][scheduler][restart]") {
+  const bool hides_labels = GENERATE(false, true);
+  INFO("labels hidden: " << hides_labels);
+  Farm w;
+  w.hides_labels = hides_labels;
+  REQUIRE(w.runs_one("linux", seconds(60)));
+  w.run_for(seconds(5));
+  bool is_killed = false;
+  w.before_action = [&](const Action& action) {
+    is_killed = is_killed || std::holds_alternative<OrderExecutor>(action);
+    return !is_killed;
+  };
+  w.restart_controller();
+  REQUIRE(w.run_until([&] { return is_killed; }, seconds(30)));
+  w.before_action = [](const Action&) { return true; };
+  w.restart_scheduler();
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, minutes(1)));
+  CHECK(w.builds[1].first == w.builds[0].first);
+  CHECK(w.count<DestroyExecutor>() == 0);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  CHECK(w.is_clean());
+}
+
+TEST_CASE("scheduler restart: what stood open while nobody led stays doubtful for every later leader",
+          "[unit][scheduler][restart]") {
+  Farm w;
+  w.add_job("linux", seconds(30));
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 1; }, seconds(20)));
+  bool is_killed = true;
+  w.before_action = [&](const Action&) { return !is_killed; };
+  REQUIRE(w.run_until([&] { return !w.nodes.empty() && w.nodes.begin()->second.fact.is_connected; },
+                      seconds(20)));
+  Node& node = w.nodes.begin()->second;
+  node.fact.is_temporarily_offline = node.fact.is_offline = false;  // by hand
+  node.fact.offline_reason.clear();
+  w.maintain();
+  REQUIRE(w.builds.size() == 1);
+  is_killed = false;
+  w.restart_scheduler();
+  REQUIRE(w.run_until([&] { return w.nodes.begin()->second.fact.is_temporarily_offline; }, seconds(10)));
+  w.restart_scheduler();
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(3)));
+  CHECK(w.all<Audit>()[0].may_hide_build);
+}
+
 TEST_CASE("scheduler restart: a busy executor is adopted, its build ends, nothing is left",
           "[unit][scheduler][restart]") {
   Farm w;
