@@ -113,17 +113,16 @@ void print_names(const Operation& op, const std::vector<std::string>& names) {
   std::cout << std::flush;
 }
 
-void print_json(const Operation& op, const std::vector<std::string>& selected, const Outcome& outcome,
-                const Json& is_done) {
+Json operation_to_json(const Operation& op, const std::vector<std::string>& selected, const Outcome& outcome,
+                       const Json& is_done) {
   Json failed = Json::array();
   for (const auto& [name, error] : outcome.failed)
     failed.push_back({{"name", name}, {"message", error.message}});
-  std::cout << json::dump(Json{{"selected", selected},
-                               {"changed", outcome.changed},
-                               {"failed", failed},
-                               {"dry_run", op.is_dry},
-                               {"is_done", is_done}})
-            << "\n";
+  return Json{{"selected", selected},
+              {"changed", outcome.changed},
+              {"failed", failed},
+              {"dry_run", op.is_dry},
+              {"is_done", is_done}};
 }
 
 /// Posts to all that are selected, says so, and waits. One that fails does not keep the others from it.
@@ -137,7 +136,8 @@ int run_on(const Context& context, ApiClient& client, const Kind& kind, const Op
     code = report({error.code, error.outcome, name + ": " + error.message, error.hint});
   if (is_waiting && code == exit_ok) code = wait_until_done(context, op.timeout, what_is_left);
   if (context.wants_json()) {
-    print_json(op, names, outcome, is_waiting ? Json(code == exit_ok) : Json(nullptr));
+    const Json is_done = is_waiting ? Json(code == exit_ok) : Json(nullptr);
+    std::cout << json::dump(operation_to_json(op, names, outcome, is_done)) << "\n";
   } else if (is_waiting && code == exit_ok) {
     std::cout << "done\n";
   }
@@ -209,6 +209,69 @@ int run_retire(const Context& context, const Operation& op) {
                 });
 }
 
+/// Gives up what is on record there. With `is_dry` the scheduler says what that is, and whether it refuses.
+Result<std::vector<std::string>> forget_host(ApiClient& client, const std::string& host, const Operation& op,
+                                             bool is_dry) {
+  const auto reply = client.post(std::string(host_kind.target) + "/" + http::percent_encode(host) + "/forget",
+                                 Json{{"reason", op.reason}, {"dry_run", is_dry}});
+  if (!reply) return reply.error();
+  std::vector<std::string> executors;
+  for (const Json& id : list_of(*reply, "executors")) {
+    if (id.is_string()) executors.push_back(id.get<std::string>());
+  }
+  return executors;
+}
+
+void print_forgotten(const Operation& op, const std::vector<std::string>& hosts,
+                     const std::vector<std::string>& executors) {
+  print_names(op, hosts);
+  for (const std::string& id : executors)
+    std::cout << (op.is_dry ? "would give up: " : "given up: ") << id << "\n";
+  std::cout << std::flush;
+}
+
+/// All of them are asked about first: where the scheduler refuses one, none is forgotten.
+int run_forget(const Context& context, const Operation& op) {
+  if (op.selection.is_empty())
+    return report_usage("say which hosts are gone for good: names (with *) or a filter",
+                        "--dry-run shows what would be given up");
+  ApiClient client = context.client();
+  const auto hosts = select(client, op.selection, host_kind);
+  if (!hosts) return report(hosts.error());
+  const std::vector<std::string> names = names_of(*hosts, host_kind);
+  std::vector<std::string> executors;
+  Outcome outcome;
+  for (const std::string& name : names) {
+    const auto given_up = forget_host(client, name, op, true);
+    if (!given_up) return report(given_up.error());
+    executors.insert(executors.end(), given_up->begin(), given_up->end());
+  }
+  if (!executors.empty() && !op.yes && !op.is_dry)
+    return report_refused("not done: it would give up " + std::to_string(executors.size()) +
+                              (executors.size() == 1 ? " executor" : " executors"),
+                          "add --yes if the machine is gone for good, or --dry-run to see which");
+  if (!op.is_dry) executors.clear();
+  int code = exit_ok;
+  for (const std::string& name : op.is_dry ? std::vector<std::string>() : names) {
+    const auto given_up = forget_host(client, name, op, false);
+    if (!given_up) {
+      outcome.failed.emplace_back(name, given_up.error());
+      code = report(given_up.error());
+      continue;
+    }
+    outcome.changed.push_back(name);
+    executors.insert(executors.end(), given_up->begin(), given_up->end());
+  }
+  if (context.wants_json()) {
+    Json told = operation_to_json(op, names, outcome, nullptr);
+    told["executors"] = executors;
+    std::cout << json::dump(told) << "\n";
+  } else {
+    print_forgotten(op, op.is_dry ? names : outcome.changed, executors);
+  }
+  return code;
+}
+
 int run_hold(const Context& context, const Operation& op) {
   const auto time = parse_duration(op.for_time);
   if (!time || *time < seconds(1) || *time > hours(24 * 30))
@@ -274,6 +337,25 @@ void add_host_operations(CLI::App& app, Context& context) {
   undrain_command->callback([undrain, &context] { context.exit_code = run_hosts(context, *undrain, false); });
 }
 
+void add_forget(CLI::App& app, Context& context) {
+  auto forget = std::make_shared<Operation>();
+  forget->verb = "forget";
+  forget->done = "forgotten";
+  forget->next = "their nodes are deleted; what still runs there is destroyed if it ever comes back";
+  CLI::App* command =
+      app.add_subcommand("forget", "these hosts are gone for good: give up the executors on record there");
+  add_host_filters(command, forget->selection);
+  add_reason(command, forget->reason);
+  add_dry_run(command, *forget);
+  command->add_flag("--yes", forget->yes, "even if executors are given up");
+  command->footer(
+      "Only for machines that never come back; refused while a host answers or announces itself, or an "
+      "agent\n"
+      "on it is connected: drain such a host.\n"
+      "Examples:\n  skep forget hv-07 --dry-run\n  skep forget hv-07 --yes --reason 'burnt down'");
+  command->callback([forget, &context] { context.exit_code = run_forget(context, *forget); });
+}
+
 void add_hold(CLI::App& app, Context& context) {
   auto hold = std::make_shared<Operation>();
   hold->verb = "hold";
@@ -318,6 +400,7 @@ void add_retire(CLI::App& app, Context& context) {
 
 void add_operations(CLI::App& app, Context& context) {
   add_host_operations(app, context);
+  add_forget(app, context);
   add_hold(app, context);
   add_retire(app, context);
   auto reason = std::make_shared<std::string>();

@@ -70,7 +70,9 @@ void look_at_hosts(const Json& hosts, std::vector<Trouble>& out) {
     all_drain = all_drain && flag_of(h, "is_draining");
     if (!flag_of(h, "is_known"))
       out.push_back({name + " is not seen: " + text_of(h, "unseen_reason"),
-                     "its executors count as existing; look at skep-agentd there"});
+                     "its executors count as existing; look at skep-agentd there; if it is gone for good: "
+                     "skep forget " +
+                         text_of(h, "host")});
     for (const Json& breaker : list_of(h, "open_breakers"))
       out.push_back({name + " takes no executors of template " +
                          printable(breaker.is_string() ? breaker.get<std::string>() : ""),

@@ -150,6 +150,24 @@ void Host::lose_power(Duration down) {
   });
 }
 
+void Host::cut_off() {
+  if (!has_power_ || is_cut_off_) return;
+  is_cut_off_ = true;
+  link.is_request_cut = link.is_reply_cut = registry_link.is_request_cut = true;
+  for (auto& [id, agent] : agents) {
+    if (agent.connection == 0) continue;
+    drop_connection(agent, seconds(random_.between(30, 240)));
+    agent.gives_up = world_.now + hours(1);
+    world_.later(connect_retry,
+                 [this, executor = id, process = agent.process] { connect(executor, process); });
+  }
+}
+
+void Host::connect_again() {
+  if (!std::exchange(is_cut_off_, false)) return;
+  link.is_request_cut = link.is_reply_cut = registry_link.is_request_cut = false;
+}
+
 void Host::announce() {
   if (!logic) return;
   if (!registry_link.is_request_cut) world_.registry.pass_host(plan.host, world_.now);
@@ -501,7 +519,7 @@ void Host::connect(const ExecutorId& id, int process) {
     if (world_.now >= agent.gives_up) return end_agent(id, 1);
     world_.later(connect_retry, [this, id, process] { connect(id, process); });
   };
-  if (world_.agents_link.is_request_cut || !world_.controller.listening()) return retry();
+  if (is_cut_off_ || world_.agents_link.is_request_cut || !world_.controller.listening()) return retry();
   const auto result =
       world_.controller.agent_connect(agent.ticket.node_name, agent.ticket.secret, world_.now);
   if (result.status == 101) {

@@ -69,6 +69,9 @@ class Host {
 
   // --- the machine
   void lose_power(Duration down);
+  /// Nothing comes in or goes out; what runs there goes on, and agents try to connect again.
+  void cut_off();
+  void connect_again();
   bool has_power() const { return has_power_; }
 
   // --- agents
@@ -138,6 +141,7 @@ class Host {
   std::string owner_;
   int life_ = 0;  // counts agentd's lives
   bool has_power_ = true;
+  bool is_cut_off_ = false;
   std::uint64_t next_request_ = 1;
   std::map<std::uint64_t, Asker> requests_;
   std::vector<Waiter> waiters_;

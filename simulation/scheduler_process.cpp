@@ -198,6 +198,16 @@ void SchedulerProcess::reload(SchedulerConfig next) {
   handle(ConfigChanged{config});
 }
 
+/// As Daemon::forget_host.
+std::optional<std::vector<ExecutorId>> SchedulerProcess::given_up_with(const HostId& host) const {
+  if (!logic || is_stalled_ || has_lost_lock()) return std::nullopt;
+  const auto listed = seen_.hosts.find(host);
+  const bool is_announced = listed != seen_.hosts.end() && !listed->second;
+  auto given_up = logic->given_up_with(host, own_time());
+  if (is_announced || !given_up) return std::nullopt;
+  return std::move(*given_up);
+}
+
 // --- the strand
 
 void SchedulerProcess::handle(const Event& event) {

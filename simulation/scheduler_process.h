@@ -38,6 +38,8 @@ class SchedulerProcess {
   bool is_stalled() const { return is_stalled_; }
   void handle(const scheduler::Event& event);
   void reload(scheduler::SchedulerConfig config);
+  /// What an operator who forgets this host is told; nullopt: the command is refused.
+  std::optional<std::vector<ExecutorId>> given_up_with(const HostId& host) const;
   int number() const { return number_; }
   /// What a cache on the way had kept does not outlive the controller's session.
   void forget_stale_lists() {

@@ -41,6 +41,7 @@ struct ExecutorRecord {
   std::optional<ServedItem> served;      // of the first build; nothing when its item or label was not known
   std::optional<WallTime> held_until;
   std::string hold_reason;
+  std::string given_up;  // not empty: an operator gave up its host, for this reason
   WallTime planned_at;
   friend bool operator==(const ExecutorRecord&, const ExecutorRecord&) = default;
 };
@@ -171,15 +172,21 @@ struct RetireExecutor {
   std::string reason;
   bool even_if_busy = false;
 };
+/// An operator says that a host is gone for good.
+struct ForgetHost {
+  HostId host;
+  std::string reason;
+};
 struct PauseLaunching {
   std::string reason;
 };
 struct ResumeLaunching {};
 struct Tick {};
 
-using Event = std::variant<LeaderStarted, ConfigChanged, ControllerProfiled, QueueRead, NodesRead, NodePolled,
-                           NodeCreated, GateClosed, GateOpened, Kicked, NodeDeleted, HostReported, HostUnseen,
-                           HostDeparted, ExecutorOrdered, ExecutorDestroyed, LeasesRenewed, DrainHost,
-                           UndrainHost, HoldExecutor, RetireExecutor, PauseLaunching, ResumeLaunching, Tick>;
+using Event =
+    std::variant<LeaderStarted, ConfigChanged, ControllerProfiled, QueueRead, NodesRead, NodePolled,
+                 NodeCreated, GateClosed, GateOpened, Kicked, NodeDeleted, HostReported, HostUnseen,
+                 HostDeparted, ExecutorOrdered, ExecutorDestroyed, LeasesRenewed, DrainHost, UndrainHost,
+                 HoldExecutor, RetireExecutor, PauseLaunching, ResumeLaunching, Tick, ForgetHost>;
 
 }  // namespace skep::scheduler

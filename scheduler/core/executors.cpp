@@ -36,6 +36,16 @@ bool is_foreign_offline(const NodeFact& node) {
   return node.is_temporarily_offline && !node.offline_reason.starts_with(our_offline_prefix);
 }
 
+bool counts_for_maximum(const Executor& e) {
+  const ExecutorState state = e.state();
+  if (state == ExecutorState::busy) return true;
+  const bool is_leaving = state == ExecutorState::failed || state == ExecutorState::destroying;
+  if (is_leaving || state == ExecutorState::gone) return false;
+  // One that joins again after a restart of its controller, or did in vain, was used already, and is there all
+  // the same.
+  return !e.record.was_used || is_coming(state) || state == ExecutorState::idle;
+}
+
 Executor* LogicState::find(const ExecutorId& id) {
   const auto found = executors.find(id);
   return found == executors.end() ? nullptr : &found->second;

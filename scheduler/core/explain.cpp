@@ -13,6 +13,8 @@ std::string quoted(const std::string& text) {
   return "'" + text + "'";
 }
 
+constexpr std::size_t most_hosts_named = 3;
+
 std::string list_of(const std::vector<std::string>& labels, bool is_short) {
   std::string text;
   for (const std::string& label : labels)
@@ -250,6 +252,31 @@ void explain_no_room(const LogicState& s, const Template& value, Explanation& x)
   }
 }
 
+void explain_limit(const Template& value, const UnseenHosts& all_unseen, Explanation& x) {
+  x.reason = WaitReason::template_limit;
+  x.text = "template " + quoted(value.name.text) + " has its maximum of " + times(value.maximum, "executor");
+  x.unblock =
+      "raise maximum of template " + quoted(value.name.text) + ", or wait until one of its executors ends";
+  const auto unseen = all_unseen.find(value.name);
+  if (unseen == all_unseen.end()) return;
+  int executors = 0;
+  std::string hosts, words;
+  std::size_t named = 0;
+  for (const auto& [host, count] : unseen->second) {
+    executors += count;
+    if (++named > most_hosts_named) continue;
+    hosts += (hosts.empty() ? "" : ", ") + host.text;
+    words += " " + host.text;
+  }
+  if (named > most_hosts_named) hosts += " and " + std::to_string(named - most_hosts_named) + " more";
+  const bool is_one = named == 1;
+  x.text += "; " + std::to_string(executors) + " of them " + (executors == 1 ? "is" : "are") + " on " +
+            (is_one ? "host " : "hosts ") + hosts + (is_one ? ", which does" : ", which do") + " not answer";
+  x.unblock = std::string(is_one ? "bring it back, or if it is gone for good, say so: "
+                                 : "bring them back, or if they are gone for good, say so: ") +
+              "skep forget" + words + "; otherwise " + x.unblock;
+}
+
 /// The executor that the last pass meant for the item; nullptr: none.
 const Executor* covering(const Controller& c, std::int64_t item) {
   const auto found = std::lower_bound(c.cover.begin(), c.cover.end(), item,
@@ -277,8 +304,21 @@ Blocked LogicState::why_blocked(const Controller& c, const DemandClass& demand_c
   return best.value_or(Blocked{WaitReason::executor_coming, first, {}, {}});
 }
 
-Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entry& entry, Instant at,
-                                     WallTime wall_at) const {
+UnseenHosts LogicState::find_unseen() const {
+  UnseenHosts unseen;
+  for (const auto& [id, place] : places) {
+    if (place.host != nullptr && place.host->is_known) continue;
+    for (const auto& [name, e] : place.executors) {
+      if (!e->is_gone_on_host && counts_for_maximum(*e)) ++unseen[e->record.template_name][id];
+    }
+  }
+  return unseen;
+}
+
+Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entry& entry,
+                                     const Moment& moment) const {
+  const Instant at = moment.at;
+  const WallTime wall_at = moment.wall;
   const QueueItem& item = entry.item;
   Explanation x;
   x.controller = c.config.name;
@@ -373,11 +413,8 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
                     "launching is paused" + (pause_reason.empty() ? std::string() : ": " + pause_reason),
                     "resume launching: skep resume");
     case WaitReason::template_limit:
-      return answer(
-          WaitReason::template_limit,
-          "template " + quoted(value.name.text) + " has its maximum of " + times(value.maximum, "executor"),
-          "raise maximum of template " + quoted(value.name.text) +
-              ", or wait until one of its executors ends");
+      explain_limit(value, moment.unseen, x);
+      return x;
     case WaitReason::backoff: {
       const auto retry = c.launch_retries.find(value.name);
       const int failures = retry == c.launch_retries.end() ? 1 : retry->second.failures;

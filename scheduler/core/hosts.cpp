@@ -53,6 +53,7 @@ void LogicState::on_host_reported(const HostReported& event) {
       Executor& e = *next->second;
       ++next;
       e.reported_in = reports_;
+      if (!e.record.given_up.empty()) meet_given_up(host, e, entry);
       apply_report(e, entry);
       continue;
     }
@@ -186,6 +187,10 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
   // A block waits for its node so long, and it takes a while to ask for it by name.
   const Instant met = host.strays_met.try_emplace(report.id, now).first->second;
   if (report.agent == AgentPhase::ended && now - met < config.resume_window) return;
+  destroy_stray(host, report);
+}
+
+void LogicState::destroy_stray(Host& host, const ExecutorReport& report) {
   const auto asked = host.strays.find(report.id);
   if (report.state == ExecutorState::destroying ||
       (asked != host.strays.end() && now < asked->second + stray_again_after))
@@ -272,11 +277,15 @@ bool LogicState::may_depart(const HostId& host) const {
 }
 
 void LogicState::on_host_departed(const HostDeparted& event) {
-  HostPlace& place = place_of(event.host);
-  for (const auto& [id, e] : place.executors) missing_on_host(*e, "its host left the farm");
+  for (const auto& [id, e] : place_of(event.host).executors) missing_on_host(*e, "its host left the farm");
+  drop_host(event.host);
+}
+
+void LogicState::drop_host(const HostId& id) {
+  HostPlace& place = place_of(id);
   place.host = nullptr;
-  hosts.erase(event.host);
-  broken_hosts.erase(event.host);
+  hosts.erase(id);
+  broken_hosts.erase(id);
   changed(place);
   replan();
 }
@@ -427,12 +436,12 @@ void LogicState::drop_view(HostPlace& place) {
 void LogicState::refresh_views() {
   for (HostPlace* place : changed_places_) {
     place->is_changed = false;
-    if (place->host != nullptr || !place->executors.empty()) {
+    if (is_in_farm(*place)) {
       rebuild_view(*place);
-    } else {
-      drop_view(*place);
-      places.erase(HostId(place->id));
+      continue;
     }
+    drop_view(*place);
+    if (place->executors.empty()) places.erase(HostId(place->id));
   }
   changed_places_.clear();
 }

@@ -86,6 +86,8 @@ void LogicState::route(const Event& event) {
           on_hold(e);
         else if constexpr (std::is_same_v<T, RetireExecutor>)
           on_retire(e);
+        else if constexpr (std::is_same_v<T, ForgetHost>)
+          on_forget(e);
         else if constexpr (std::is_same_v<T, PauseLaunching>) {
           is_paused = true;
           pause_reason = e.reason;
@@ -178,6 +180,9 @@ int SchedulerLogic::executors_retired_by(const SchedulerConfig& next) const {
 bool SchedulerLogic::may_depart(const HostId& host) const {
   return state_->may_depart(host);
 }
+Result<std::vector<ExecutorId>> SchedulerLogic::given_up_with(const HostId& host, Instant now) const {
+  return state_->given_up_with(host, now);
+}
 
 std::optional<Explanation> SchedulerLogic::explain(const ControllerId& controller, std::int64_t item,
                                                    Instant now, WallTime wall) const {
@@ -185,7 +190,7 @@ std::optional<Explanation> SchedulerLogic::explain(const ControllerId& controlle
   if (c == nullptr) return std::nullopt;
   const DemandBook::Entry* entry = c->demand.find(item);
   if (entry == nullptr) return std::nullopt;
-  return state_->explain_item(*c, *entry, now, wall);
+  return state_->explain_item(*c, *entry, {now, wall, state_->find_unseen()});
 }
 
 }  // namespace skep::scheduler

@@ -3,8 +3,9 @@
 //   controllers.cpp  polls, profile, sessions, sentinel          nodes.cpp      what node reads mean, orphans
 //   joining.cpp      planned -> idle                             gate.cpp       one build per executor
 //   busy.cpp         build, lost node, resume                    leaving.cpp    finished -> gone
-//   hosts.cpp        reports, leases, adoption                   plan.cpp       demand -> launches and
-//   openings operators.cpp    drain, hold, retire, pause, configuration   explain.cpp, status.cpp
+//   hosts.cpp        reports, leases, adoption                   plan.cpp       demand -> launches, openings
+//   operators.cpp    drain, hold, retire, pause, configuration   forget.cpp     a host that is gone for good
+//   explain.cpp, status.cpp
 #pragma once
 
 #include <map>
@@ -123,6 +124,16 @@ struct HostPlace {
   std::optional<std::size_t> view;            // in LogicState::views
   std::uint32_t revision = 0;                 // another one when os, drivers, images or attributes changed
   bool is_changed = false;                    // since its view was made
+};
+
+/// Hosts that do not answer, with their executors that count towards the maximum of a template.
+using UnseenHosts = std::map<TemplateName, std::map<HostId, int>>;
+
+/// When something is explained, and what is the same for all items then.
+struct Moment {
+  Instant at{};
+  WallTime wall;
+  UnseenHosts unseen;
 };
 
 class LogicState {
@@ -268,11 +279,13 @@ class LogicState {
   void on_host_reported(const HostReported& event);
   void on_host_unseen(const HostUnseen& event);
   void on_host_departed(const HostDeparted& event);
+  void drop_host(const HostId& id);
   bool may_depart(const HostId& host) const;
   void on_leases_renewed(const LeasesRenewed& event);
   void apply_report(Executor& e, const ExecutorReport& report);
   void missing_on_host(Executor& e, const std::string& why);
   void meet_stray(Host& host, const ExecutorReport& report);
+  void destroy_stray(Host& host, const ExecutorReport& report);
   void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   void adopt_idle(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   Executor adopted(const HostId& host, const ExecutorReport& report, const ControllerId& of);
@@ -300,9 +313,18 @@ class LogicState {
   void load_config();
   int retired_by(const SchedulerConfig& next) const;
 
+  // forget.cpp
+  void on_forget(const ForgetHost& event);
+  Result<std::vector<ExecutorId>> given_up_with(const HostId& id, Instant at) const;
+  std::optional<std::string> why_agent_unknown(const Executor& e) const;
+  void give_up_sandbox(Executor& e);
+  void meet_given_up(Host& host, Executor& e, const ExecutorReport& report);
+  bool is_in_farm(const HostPlace& place) const;
+
   // explain.cpp, status.cpp
-  Explanation explain_item(const Controller& c, const DemandBook::Entry& entry, Instant at,
-                           WallTime wall_at) const;
+  UnseenHosts find_unseen() const;
+  Explanation explain_item(const Controller& c, const DemandBook::Entry& entry, const Moment& at) const;
+  HostStatus host_status(const HostPlace& place, Instant at) const;
   Blocked why_blocked(const Controller& c, const DemandClass& demand_class) const;
   StatusSnapshot status(Instant at, WallTime wall_at) const;
 
@@ -311,6 +333,7 @@ class LogicState {
   Instant now{};
   WallTime wall{};
   Epoch epoch = 0;
+  Instant led_since{};
   std::string fenced_by;  // not empty: another leader has a higher epoch; nothing is done any more
   bool is_paused = false;
   std::string pause_reason;

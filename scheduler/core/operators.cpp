@@ -82,6 +82,7 @@ void LogicState::on_config(const ConfigChanged& event) {
 void LogicState::on_leader_started(const LeaderStarted& event) {
   SKEP_ASSERT(event.epoch > 0);
   epoch = event.epoch;
+  led_since = now;
   is_paused = event.is_paused;
   pause_reason = event.pause_reason;
   for (const HostDrain& drain : event.drains) {
@@ -116,6 +117,7 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
     if (given.state == ExecutorState::unknown)
       e.record.state = given.was_used ? ExecutorState::busy : ExecutorState::ordered;
     Executor& kept = insert(std::move(e));
+    if (!kept.record.given_up.empty()) give_up_sandbox(kept);
     if (kept.state() == ExecutorState::planned)
       finish(kept, "unused: the scheduler restarted before it was ordered");
   }

@@ -157,9 +157,7 @@ void PlanPass::gather_one(Executor& e) {
   const bool is_over = state == ExecutorState::gone || state == ExecutorState::failed ||
                        state == ExecutorState::destroying || state == ExecutorState::busy;
   if (is_over) return;
-  // One that joins again after a restart of its controller, or did in vain, was used already, and is there
-  // all the same.
-  if (!e.record.was_used || is_coming(state) || state == ExecutorState::idle) {
+  if (counts_for_maximum(e)) {
     for (std::size_t i = 0; i < s_.templates.size(); ++i) {
       const bool is_it = index ? i == *index : s_.templates[i]->name == e.record.template_name;
       if (!is_it) continue;

@@ -39,6 +39,29 @@ std::string detail_of(const Executor& e) {
 
 }  // namespace
 
+/// Also of one that has executors on record and that this leader never heard of.
+HostStatus LogicState::host_status(const HostPlace& place, Instant at) const {
+  HostStatus status;
+  status.report.host = place.id;
+  status.unseen_reason = "it has not announced itself since this scheduler leads";
+  status.seen_ms_ago = std::max<std::int64_t>(0, to_ms(at - led_since));
+  if (const Host* host = place.host) {
+    status.report = host->report;
+    status.is_known = host->is_known;
+    status.unseen_reason = host->unseen_reason;
+    status.seen_ms_ago = std::max<std::int64_t>(0, to_ms(at - host->seen));
+    for (const auto& [name, breaker] : host->breakers) {
+      if (breaker.is_open) status.open_breakers.push_back(name.text + ": " + breaker.reason);
+    }
+  }
+  if (const HostView* view = view_of(place.id)) {
+    status.free = view->free;
+    status.is_draining = view->is_draining;
+    status.drain_reason = view->drain_reason;
+  }
+  return status;
+}
+
 StatusSnapshot LogicState::status(Instant at, WallTime wall_at) const {
   StatusSnapshot out;
   out.epoch = epoch;
@@ -48,6 +71,7 @@ StatusSnapshot LogicState::status(Instant at, WallTime wall_at) const {
   out.pause_reason = pause_reason;
   out.templates = config.templates;
   out.counters = counters;
+  const Moment moment{at, wall_at, find_unseen()};
   for (const auto& [id, c] : controllers) {
     ControllerStatus status;
     status.config = c.config;
@@ -65,24 +89,10 @@ StatusSnapshot LogicState::status(Instant at, WallTime wall_at) const {
       if (is_here && e.node && is_foreign_offline(*e.node)) status.foreign_offline.push_back(name.text);
     }
     out.controllers.push_back(std::move(status));
-    for (const auto& [item, entry] : c.demand.items())
-      out.queue.push_back(explain_item(c, entry, at, wall_at));
+    for (const auto& [item, entry] : c.demand.items()) out.queue.push_back(explain_item(c, entry, moment));
   }
-  for (const auto& [id, host] : hosts) {
-    HostStatus status;
-    status.report = host.report;
-    status.is_known = host.is_known;
-    status.unseen_reason = host.unseen_reason;
-    status.seen_ms_ago = std::max<std::int64_t>(0, to_ms(at - host.seen));
-    if (const HostView* view = view_of(id)) {
-      status.free = view->free;
-      status.is_draining = view->is_draining;
-      status.drain_reason = view->drain_reason;
-    }
-    for (const auto& [name, breaker] : host.breakers) {
-      if (breaker.is_open) status.open_breakers.push_back(name.text + ": " + breaker.reason);
-    }
-    out.hosts.push_back(std::move(status));
+  for (const auto& [id, place] : places) {
+    if (is_in_farm(place)) out.hosts.push_back(host_status(place, at));
   }
   for (const auto& [id, e] : executors) {
     ExecutorStatus status;

@@ -1,10 +1,11 @@
 // The scheduler's API: routes of Daemon. Every question is answered on the strand, where the logic lives.
 //
 //   GET  /v1/status|hosts|executors|queue|templates|config|history?limit=N&before=NUMBER
-//   GET
-//   /v1/queue/{item}?controller=C POST /v1/hosts/{host}/drain|undrain {"reason"}      POST
-//   /v1/executors/{id}/hold {"for_ms","reason"} POST /v1/executors/{id}/retire {"reason","even_if_busy"} POST
-//   /v1/pause {"reason"}  /v1/resume  /v1/config/reload {"yes"} GET  /healthz  /metrics
+//   GET  /v1/queue/{item}?controller=C
+//   POST /v1/hosts/{host}/drain|undrain {"reason"}  /v1/hosts/{host}/forget {"reason","dry_run"}
+//   POST /v1/executors/{id}/hold {"for_ms","reason"}  /v1/executors/{id}/retire {"reason","even_if_busy"}
+//   POST /v1/pause {"reason"}  /v1/resume  /v1/config/reload {"yes"}
+//   GET  /healthz  /metrics
 #include <algorithm>
 #include <charconv>
 #include <limits>
@@ -81,6 +82,13 @@ Result<std::string> reason_of(const Json& body) {
   return reason;
 }
 
+Result<bool> flag_of(const Json& body, const std::string& key) {
+  if (!body.contains(key)) return false;
+  if (!body[key].is_boolean())
+    return Error::failed(ErrorCode::invalid_input, "\"" + key + "\" is not true or false");
+  return body[key].get<bool>();
+}
+
 bool is_known_executor(const SchedulerLogic& logic, const std::string& id) {
   const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
   return std::any_of(status.executors.begin(), status.executors.end(),
@@ -146,6 +154,7 @@ void Daemon::order(Responder responder, Event event, std::string message) {
 void Daemon::add_routes() {
   add_read_routes();
   add_order_routes();
+  add_forget_route();
   server_->route("GET", "/healthz", [this](const ServerRequest&, const Responder& responder) {
     ask(responder, [this](SchedulerLogic&) {
       return json_reply(
@@ -268,11 +277,10 @@ void Daemon::add_order_routes() {
         [](const ServerRequest& request, const Json& body) -> Made {
           auto reason = reason_of(body);
           if (!reason) return reason.error();
-          if (body.contains("even_if_busy") && !body["even_if_busy"].is_boolean())
-            return Error::failed(ErrorCode::invalid_input, "\"even_if_busy\" is not true or false");
+          const auto even_if_busy = flag_of(body, "even_if_busy");
+          if (!even_if_busy) return even_if_busy.error();
           const ExecutorId id(request.captures.at("id"));
-          return std::pair{Event(RetireExecutor{id, *reason, body.value("even_if_busy", false)}),
-                           "retired: " + id.text};
+          return std::pair{Event(RetireExecutor{id, *reason, *even_if_busy}), "retired: " + id.text};
         });
   route("/v1/pause", {"reason"}, nullptr, "", [](const ServerRequest&, const Json& body) -> Made {
     auto reason = reason_of(body);
@@ -289,17 +297,40 @@ void Daemon::add_order_routes() {
         if (!body) return responder(error_reply(body.error()));
         if (auto checked = only_keys(*body, {"yes"}); !checked)
           return responder(error_reply(checked.error()));
-        if (body->contains("yes") && !(*body)["yes"].is_boolean())
-          return responder(
-              error_reply(Error::failed(ErrorCode::invalid_input, "\"yes\" is not true or false")));
-        const bool yes = body->value("yes", false);
+        const auto yes = flag_of(*body, "yes");
+        if (!yes) return responder(error_reply(yes.error()));
         // reload() waits for the strand: not on the server's thread.
-        const bool is_taken = host_calls_->submit([this, yes, responder] {
+        const bool is_taken = host_calls_->submit([this, yes = *yes, responder] {
           const auto done = reload(yes);
           responder(done ? json_reply({{"message", *done}}) : error_reply(done.error()));
         });
         if (!is_taken)
           responder(error_reply(Error::try_again(ErrorCode::unavailable, "the scheduler is overloaded")));
+      });
+}
+
+/// Unlike other orders it is answered with what came of it: it may be refused, and what is given up is told.
+void Daemon::add_forget_route() {
+  server_->route(
+      "POST", "/v1/hosts/{host}/forget", [this](const ServerRequest& request, const Responder& responder) {
+        const auto body = body_of(request);
+        if (!body) return responder(error_reply(body.error()));
+        if (auto checked = only_keys(*body, {"reason", "dry_run"}); !checked)
+          return responder(error_reply(checked.error()));
+        const auto reason = reason_of(*body);
+        if (!reason) return responder(error_reply(reason.error()));
+        const auto is_dry = flag_of(*body, "dry_run");
+        if (!is_dry) return responder(error_reply(is_dry.error()));
+        ask(responder, [this, order = ForgetHost{HostId(request.captures.at("host")), *reason},
+                        is_dry = *is_dry](SchedulerLogic&) {
+          const auto given_up = forget_host(order, is_dry);
+          if (!given_up) return error_reply(given_up.error());
+          Json names = Json::array();
+          for (const ExecutorId& id : *given_up) names.push_back(id.text);
+          return json_reply({{"message", (is_dry ? "would forget " : "forgotten: ") + order.host.text},
+                             {"executors", std::move(names)},
+                             {"dry_run", is_dry}});
+        });
       });
 }
 

@@ -63,6 +63,7 @@ class Daemon {
     bool is_doubtful = false;  // the registry has not heard of it in time
     bool is_listed = true;     // by the registry
     std::uint64_t heard = 0;   // events of this host so far
+    Instant announced{};       // the registry last told of it
   };
 
   Result<void> open_store();
@@ -71,6 +72,7 @@ class Daemon {
   void add_routes();
   void add_read_routes();
   void add_order_routes();
+  void add_forget_route();
   Result<void> open_registry();
   void close_open_gates();
   void on_host(const HostEndpoint& endpoint);
@@ -80,6 +82,9 @@ class Daemon {
   void close_host(std::shared_ptr<HostLink> link);
   void look_at(const HostId& host, const HostLine& line);
   void part_with(const HostId& host);
+  bool is_announced(const HostId& host) const;
+  /// On the strand: the executors that are given up, or why nothing is.
+  Result<std::vector<ExecutorId>> forget_host(const ForgetHost& order, bool is_dry);
 
   bool may_act() const { return !has_failed_ && (!still_leads_ || still_leads_()); }
   void handle(const Event& event);
@@ -119,6 +124,7 @@ class Daemon {
   std::map<ControllerId, ControllerLine> controllers_;
   std::map<HostId, HostLine> hosts_;  // touched on the strand only
   std::unique_ptr<Registry> registry_;
+  bool is_registry_listing_ = false;  // it tells all that it lists, and not again of what stays the same
   std::unique_ptr<http::Server> server_;
   std::atomic<bool> has_failed_{false};
   std::atomic<bool> is_stopping_{false};

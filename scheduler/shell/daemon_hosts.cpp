@@ -7,10 +7,16 @@
 #include "scheduler/shell/daemon.h"
 
 namespace skep::scheduler {
+namespace {
+
+constexpr Duration announced_within = minutes(1);  // agentd does so every few seconds
+
+}  // namespace
 
 void Daemon::on_host(const HostEndpoint& endpoint) {
   const auto found = hosts_.find(endpoint.host);
   if (found != hosts_.end()) {
+    found->second.announced = shell::now();
     const bool was_doubtful = std::exchange(found->second.is_doubtful, endpoint.is_doubtful);
     if (found->second.link->url() == endpoint.agentd_url) {
       if (was_doubtful != endpoint.is_doubtful) look_at(endpoint.host, found->second);
@@ -33,6 +39,7 @@ void Daemon::on_host(const HostEndpoint& endpoint) {
              {{"host", endpoint.host.text}, {"agentd", endpoint.agentd_url}});
   HostLine& line = hosts_[endpoint.host];
   line.is_doubtful = endpoint.is_doubtful;
+  line.announced = shell::now();
   close_host(std::exchange(line.link, std::move(*link)));
 }
 
@@ -87,6 +94,7 @@ void Daemon::on_host_event(const Event& event, const HostId& host) {
 }
 
 void Daemon::on_host_list(const std::set<HostId>& listed) {
+  is_registry_listing_ = true;
   std::vector<HostId> absent;
   for (auto& [host, line] : hosts_) {
     line.is_listed = listed.count(host) != 0;
@@ -105,6 +113,34 @@ void Daemon::part_with(const HostId& host) {
              "a host left the farm: the registry no longer lists it, it does not answer, nothing runs there",
              {{"host", host.text}});
   handle(HostDeparted{host});
+}
+
+/// Somebody there says that it lives, although it may not answer us.
+bool Daemon::is_announced(const HostId& host) const {
+  const auto found = hosts_.find(host);
+  if (found == hosts_.end() || found->second.is_doubtful || !found->second.is_listed) return false;
+  return is_registry_listing_ || shell::now() - found->second.announced < announced_within;
+}
+
+/// Its line stays open as long as the registry names it: a host that comes back is heard.
+Result<std::vector<ExecutorId>> Daemon::forget_host(const ForgetHost& order, bool is_dry) {
+  const Error not_leading =
+      Error::failed(ErrorCode::conflict, "this scheduler does not lead any more; nothing was given up",
+                    "say it to the scheduler that leads");
+  if (!may_act()) return not_leading;
+  auto given_up = logic_->given_up_with(order.host, shell::now());
+  if (!given_up) return given_up;
+  if (is_announced(order.host)) {
+    return Error::failed(
+        ErrorCode::conflict,
+        "host " + order.host.text + " announces itself to the registry (" + registry_->kind() +
+            ") although it does not answer; nothing was given up",
+        "drain it instead: skep drain " + order.host.text + "; skep hosts shows why it does not answer");
+  }
+  if (is_dry) return given_up;
+  handle(order);
+  if (!may_act()) return not_leading;  // whether it is on record, a leader that starts anew finds out
+  return given_up;
 }
 
 void Daemon::call_host(const HostId& host, std::function<Event(HostLink&)> call,

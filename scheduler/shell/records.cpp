@@ -27,6 +27,7 @@ Json record_to_json(const ExecutorRecord& record) {
     out["label"] = record.served->label;
     out["kind"] = record.served->is_pipeline_block ? "pipeline" : "freestyle";
   }
+  if (!record.given_up.empty()) out["given_up"] = record.given_up;
   if (record.held_until) out["held_until_ms"] = record.held_until->ms_since_epoch;
   return out;
 }
@@ -59,6 +60,7 @@ Result<ExecutorRecord> decode_record(const std::string& text) {
     record.build = in.value("build", std::string());
     record.builds_seen = in.value("builds_seen", std::vector<std::string>());
     record.hold_reason = in.value("hold_reason", std::string());
+    record.given_up = in.value("given_up", std::string());
     record.planned_at.ms_since_epoch = in.value("planned_at_ms", std::int64_t{0});
     if (in.contains("arrival_ms"))
       record.served =

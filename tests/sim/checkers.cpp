@@ -42,7 +42,9 @@ std::vector<std::string> probe_names() {
                                  "a second build on an executor",
                                  "an audit tells of a second build",
                                  "an audit cannot rule out a second build",
-                                 "a leader hears of a newer one"};
+                                 "a leader hears of a newer one",
+                                 "a host is forgotten",
+                                 "what was given up comes back and is destroyed"};
   for (std::size_t i = 0; i < fault_kind_count; ++i)
     names.push_back("fault " + std::string(to_string(static_cast<FaultKind>(i))));
   return names;
@@ -259,7 +261,12 @@ std::optional<std::string> Checkers::unfinished_business(const World& world) con
   int idle_wanted = 0;
   for (const scheduler::Template& each : leader->config.templates) idle_wanted += each.minimum_idle;
   std::set<std::string> there;
+  for (const auto& [id, record] : leader->records.records()) {
+    if (orders.lost_for_good.contains(record.host) && record.state != ExecutorState::gone)
+      return id + " is on record on " + record.host.text + ", which is gone for good";
+  }
   for (const auto& host : world.hosts) {
+    if (orders.lost_for_good.contains(host->id())) continue;
     if (!host->is_agentd_up()) return "agentd of " + host->id().text + " is down";
     for (const drivers::Instance& each : host->model.peek(host->owner(), world.now)) {
       const std::string what = each.id.text + " on " + host->id().text;

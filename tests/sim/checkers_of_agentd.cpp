@@ -229,7 +229,7 @@ void Checkers::check_host(const World& world, Host& host) {
     // One that is leaving takes room on its host, but is none of its template any more.
     const agentd::IntentRecord* intent = world.host_by_id.at(life.host)->intents.find(id.text);
     const bool is_leaving = (intent != nullptr && intent->state == agentd::IntentState::destroying) ||
-                            is_leaving_by_record(world, id);
+                            is_leaving_by_record(world, id) || orders.given_up.contains(id);
     if (!is_leaving) ++by_template[life.template_name];
   }
   if (ours > host.plan.max_executors)

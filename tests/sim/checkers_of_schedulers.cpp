@@ -54,6 +54,8 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
         report(world, "a host departs only with nothing of ours on it",
                departed->host.text + " still has " + id.text);
     }
+  } else if (std::holds_alternative<scheduler::ForgetHost>(event)) {
+    probe("a host is forgotten");
   } else if (std::holds_alternative<scheduler::ConfigChanged>(event)) {
     note_controllers(world, scheduler);
   } else if (const auto* started = std::get_if<scheduler::LeaderStarted>(&event)) {
@@ -130,6 +132,7 @@ void Checkers::on_scheduler_action(const World& world, int scheduler, const sche
     check_text(world, line->message);
     for (const auto& [key, value] : line->fields) check_text(world, value);
   } else if (const auto* destroy = std::get_if<scheduler::DestroyExecutor>(&action)) {
+    if (orders.given_up.contains(destroy->executor)) probe("what was given up comes back and is destroyed");
     if (destroyed_by_[scheduler].insert(destroy->executor).second) probe("an executor is destroyed by order");
   }
 }
@@ -193,7 +196,7 @@ void Checkers::check_gone(const World& world) {
     const auto host = world.host_by_id.find(record.host);
     const bool runs = host != world.host_by_id.end() &&
                       host->second->model.look_at(record.id, world.now).has_value() &&
-                      !orders.lost_states.contains(record.host.text);
+                      !orders.lost_states.contains(record.host.text) && !orders.given_up.contains(record.id);
     if (runs)
       report(world, "gone is seen gone", record.id.text + " is recorded gone, and its sandbox is there");
     const auto nodes = world.controller.node_names();
@@ -230,7 +233,8 @@ void Checkers::check_leaving(const World& world) {
     if (!process->is_leading() || stopped_.contains(process->number())) continue;
     for (const auto& [id, leaving] : leaving_[process->number()]) {
       if (world.now - leaving.since < asked_within) continue;
-      const bool is_host_left = leaving.is_host_asked || orders.lost_states.contains(leaving.host.text);
+      const bool is_host_left = leaving.is_host_asked || orders.lost_states.contains(leaving.host.text) ||
+                                orders.given_up.contains(id);
       if (!is_host_left && world.lives.contains(id))
         report(world, "what must go goes", id.text + " is being destroyed, and its host does not know");
       const bool is_node_left =

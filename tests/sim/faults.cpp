@@ -65,9 +65,13 @@ constexpr std::array<std::string_view, fault_kind_count> names{"scheduler_crash"
                                                                "quiet_down",
                                                                "node_deleted_by_hand",
                                                                "node_offline_by_hand",
-                                                               "item_cancelled"};
+                                                               "item_cancelled",
+                                                               "host_cut_off",
+                                                               "host_forgotten"};
 
 constexpr const char* renamed = "-anew";
+constexpr Duration for_ever = hours(1000);
+constexpr Duration ask_again = seconds(10);
 constexpr Duration restart_down = milliseconds(3500), restart_starting = milliseconds(2500);
 
 Host& host_of(World& world, const Fault& fault) {
@@ -231,6 +235,25 @@ void begin_on_scheduler(World& world, Orders& orders, const Fault& fault) {
   }
 }
 
+void lose(World& world, Orders& orders, Host& host, const Fault& fault) {
+  if (!host.has_power()) return;
+  const bool is_for_good = fault.value == 1;
+  orders.lost[host.id()] = world.now;
+  if (is_for_good) orders.lost_for_good.insert(host.id());
+  host.lose_power(is_for_good ? for_ever : fault.length);
+}
+
+/// Again and again, until some host may be forgotten.
+void forget_some(World& world, Orders& orders, const Fault& fault, Instant until) {
+  if (world.now > until) return;
+  SchedulerProcess& leader = leader_of(world);
+  for (std::size_t i = 0; i < world.hosts.size(); ++i) {
+    const HostId& host = world.hosts[(fault.target + i) % world.hosts.size()]->id();
+    if (leader.is_leading() && forget(orders, leader, host)) return;
+  }
+  world.later(ask_again, [&world, &orders, &fault, until] { forget_some(world, orders, fault, until); });
+}
+
 void begin_on_host(World& world, Orders& orders, const Fault& fault) {
   Host& host = host_of(world, fault);
   const auto window = [&](auto Host::*part, auto change) {
@@ -249,7 +272,7 @@ void begin_on_host(World& world, Orders& orders, const Fault& fault) {
       return host.lose_power(fault.length);
     case FaultKind::host_lost:
       if (world.hosts.size() > 1)
-        world.hosts[1 + fault.target % (world.hosts.size() - 1)]->lose_power(fault.length);
+        lose(world, orders, *world.hosts[1 + fault.target % (world.hosts.size() - 1)], fault);
       return;
     case FaultKind::gray_host:
       return window(&Host::driver, [](DriverWeather& weather) {
@@ -429,6 +452,19 @@ void begin_on_controller(World& world, Orders& orders, const Fault& fault) {
   }
 }
 
+bool take_for_gone(World& world, Orders& orders, const Fault& fault) {
+  if (fault.kind == FaultKind::host_forgotten) {
+    forget_some(world, orders, fault, world.now + fault.length);
+  } else if (fault.kind == FaultKind::host_cut_off) {
+    Host& host = host_of(world, fault);
+    host.cut_off();
+    world.later(fault.length, [&host] { host.connect_again(); });
+  } else {
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string_view to_string(FaultKind kind) {
@@ -450,6 +486,7 @@ std::string to_string(const Fault& fault) {
 void begin(World& world, Orders& orders, const Fault& fault) {
   world.note("fault: " + to_string(fault));
   orders.last_fault = std::max<Instant>(orders.last_fault, world.now + fault.length);
+  if (take_for_gone(world, orders, fault)) return;
   if (fault.kind <= FaultKind::config_reload) return begin_on_scheduler(world, orders, fault);
   if (fault.kind <= FaultKind::pause) return operate(world, orders, fault);
   if (fault.kind == FaultKind::killed_by_hand || fault.kind == FaultKind::removed_by_hand ||
@@ -459,6 +496,18 @@ void begin(World& world, Orders& orders, const Fault& fault) {
   if (fault.kind <= FaultKind::replies_cut) return begin_on_network(world, fault);
   if (fault.kind <= FaultKind::registry_cut) return begin_on_registry(world, fault);
   begin_on_controller(world, orders, fault);
+}
+
+bool forget(Orders& orders, SchedulerProcess& leader, const HostId& host) {
+  const auto given_up = leader.given_up_with(host);
+  if (!given_up) return false;
+  for (const ExecutorId& id : *given_up) {
+    orders.given_up.insert(id);
+    orders.retired.insert(id);
+    orders.killed.insert(id);
+  }
+  leader.handle(scheduler::ForgetHost{host, "simulated"});
+  return true;
 }
 
 void heal(World& world, Orders& orders) {
@@ -477,6 +526,7 @@ void heal(World& world, Orders& orders) {
     host->driver = {};
     host->lives = {};
     host->release_hung();
+    host->connect_again();
     host->crash_after = -1;
     host->intents.is_full = host->numbers.is_full = host->drain.is_full = false;
   }

@@ -77,8 +77,11 @@ enum class FaultKind {
   node_deleted_by_hand,
   node_offline_by_hand,
   item_cancelled,
+  // hosts that are taken for gone
+  host_cut_off,    // what runs there goes on
+  host_forgotten,  // by an operator, as soon as one is silent, whether or not it comes back
 };
-inline constexpr std::size_t fault_kind_count = 54;
+inline constexpr std::size_t fault_kind_count = 56;
 
 std::string_view to_string(FaultKind kind);
 std::optional<FaultKind> fault_kind_from(std::string_view text);
@@ -108,11 +111,16 @@ struct Orders {
   std::map<std::string, Instant> offline_by_hand;  // since
   std::map<std::string, Instant> lost_states;      // hosts whose agentd lost its records, and when
   std::string controller_name;                     // as it was last renamed
+  std::map<HostId, Instant> lost;                  // hosts without power for long, since
+  std::set<HostId> lost_for_good;
+  std::set<ExecutorId> given_up;  // with their host
 };
 
 /// Lets it happen, and ends it again after its length.
 void begin(simulation::World& world, Orders& orders, const Fault& fault);
-/// Everything works again, and everything that is down comes up: a lost host after its time.
+/// An operator says that the host is gone for good, to a scheduler that leads. False: it refuses.
+bool forget(Orders& orders, simulation::SchedulerProcess& leader, const HostId& host);
+/// Everything works again, and everything that is down comes up: a lost host after its time, if ever.
 void heal(simulation::World& world, Orders& orders);
 
 }  // namespace skep::sim

@@ -17,6 +17,7 @@ constexpr Duration look_every = seconds(5);
 constexpr Duration patience = minutes(30);  // without any progress: more than every deadline of ours
 constexpr Duration most_calm = hours(24);
 constexpr Duration quiet_end = minutes(3);
+constexpr Duration hope = minutes(10);  // then an operator takes a lost host for gone
 constexpr std::uint64_t most_quiet_events = 60'000;
 
 class PlannedLoad final : public simulation::Load {
@@ -73,6 +74,15 @@ struct Stage {
       for (const auto& [host, reason] : drains) process->handle(scheduler::UndrainHost{HostId(host)});
       if (process->meta.find("pause") != nullptr) process->handle(scheduler::ResumeLaunching{});
       retire_unseen(*process);
+      forget_lost(*process);
+    }
+  }
+
+  /// Also those that come back after all.
+  void forget_lost(SchedulerProcess& leader) {
+    for (const auto& [host, since] : checkers.orders.lost) {
+      const bool is_gone = !world.find_host(host)->has_power() && world.now - since > hope;
+      if (is_gone && leader.is_leading()) forget(checkers.orders, leader, host);
     }
   }
 
@@ -126,7 +136,8 @@ struct Stage {
     while (run_until(world.now + look_every)) {
       undo_operators();
       for (const auto& host : world.hosts) {
-        if (!host->has_power()) whole = world.now;
+        const bool is_awaited = !checkers.orders.lost_for_good.contains(host->id());
+        if (!host->has_power() && is_awaited) whole = world.now;
       }
       const auto business = checkers.unfinished_business(world);
       if (!business && world.now > checkers.orders.last_fault) return;

@@ -109,6 +109,7 @@ struct EventText {
   }
   std::string operator()(const scheduler::PauseLaunching&) const { return "pause"; }
   std::string operator()(const scheduler::ResumeLaunching&) const { return "resume"; }
+  std::string operator()(const scheduler::ForgetHost& e) const { return "forget " + e.host.text; }
   std::string operator()(const scheduler::Tick&) const { return "tick"; }
 
   std::string operator()(const agentd::Started& e) const {

@@ -90,6 +90,15 @@ const std::vector<Recipe>& recipes() {
     lost.hosts_most = 3;
     lost.is_freestyle = true;
     lost.storm = minutes(6);
+    // The operator's word may be wrong: what was given up comes back with its host.
+    Recipe& forgotten = add(
+        "forgotten_host",
+        {host_lost, power_loss, host_cut_off, host_cut_off, host_cut_off, agentd_crash, never_joins,
+         joins_late, scheduler_crash, drain, hold, retire, host_forgotten, host_forgotten, host_forgotten},
+        4, 16);
+    forgotten.jobs_least = 15;
+    forgotten.hosts_least = 2;
+    forgotten.is_freestyle = true;
     Recipe& herd =
         add("thundering_herd", {scheduler_crash, power_loss, controller_slow, controller_refuses}, 0, 4);
     herd.is_burst = true;
@@ -230,6 +239,11 @@ Fault draw_fault(FaultKind kind, const Weather& weather, Prng& random) {
       break;
     case FaultKind::host_lost:
       fault.length = draw(random, minutes(38), minutes(50));
+      fault.value = fault.target % 3 == 0 ? 1 : 0;  // for good
+      break;
+    case FaultKind::host_cut_off:
+    case FaultKind::host_forgotten:
+      fault.length = draw(random, minutes(1), minutes(8));
       break;
     case FaultKind::nodes_refused:
       fault.value = 1000;

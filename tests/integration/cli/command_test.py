@@ -9,11 +9,11 @@ import tempfile
 
 from support import BIN, NOWHERE, SOURCE, ScriptedScheduler, checks, compare, environment, expect, on_terminal, skep, without_colours
 
-COMMANDS = ["status", "hosts", "executors", "queue", "explain", "history", "labels", "drain", "undrain", "hold", "retire", "pause",
+COMMANDS = ["status", "hosts", "executors", "queue", "explain", "history", "labels", "drain", "undrain", "forget", "hold", "retire", "pause",
             "resume", "config", "version", "completion", "simulate"]
 # Every command that asks the scheduler, complete enough to be sent.
 ASKING = [["status"], ["hosts"], ["executors"], ["queue"], ["explain", "1"], ["explain", "job"], ["history"], ["labels", "a"],
-          ["labels", "--stdin", "-o", "json"], ["drain", "h"], ["undrain", "h"], ["hold", "e"], ["retire", "e"], ["pause"], ["resume"],
+          ["labels", "--stdin", "-o", "json"], ["drain", "h"], ["undrain", "h"], ["forget", "h"], ["hold", "e"], ["retire", "e"], ["pause"], ["resume"],
           ["config", "show"], ["config", "reload"]]
 LONG = "x" * 58
 
@@ -54,7 +54,7 @@ def typos_get_the_nearest_name_and_exit_code_2():
             (["statsu"], "did you mean status?"), (["drian", "h"], "did you mean drain?"), (["config", "chekc"], "did you mean check?"),
             (["hosts", "--outptu", "json"], "did you mean --output?"), (["drain", "h", "--resaon=x"], "did you mean --reason?"),
             (["frobnicate"], "commands: status"), ([], "skep needs a command"), (["config"], "skep config needs a command"),
-            (["executors", "--state", "ilde"], "idle"), (["explain"], "item is required"), (["drain"], "say which hosts"),
+            (["executors", "--state", "ilde"], "idle"), (["explain"], "item is required"), (["drain"], "say which hosts"), (["forget"], "say which hosts"), (["forgte", "h"], "did you mean forget?"),
             (["retire"], "say which executors"), (["hold", "e", "--for", "3y"], "--for"), (["labels"], "label texts"),
             (["history", "-n", "0"], "1 to 10000"), (["--output", "xml", "status"], "table"), (["labels", "--stdin"], "--output json"),
             (["completion", "tcsh"], "bash"), (["drain", "h", "--wait", "--timeout"], "--timeout")]:
@@ -68,7 +68,7 @@ def names_that_do_not_exist_are_not_found():
     with ScriptedScheduler({"/v1/hosts": (200, [host("hv-07"), host("hv-08")]), "/v1/executors": (200, [executor("skep-linux-1-a1")]),
                             "/v1/queue": (200, [{"item": 7, "name": "team » nightly"}])}) as server:
         for arguments, wanted in [(["drain", "hv-7"], "did you mean hv-07?"), (["hosts", "hv-007"], "did you mean hv-07?"),
-                                  (["retire", "skep-linux-1-a"], "did you mean skep-linux-1-a1?"), (["drain", "zzz*"], "skep hosts lists"),
+                                  (["retire", "skep-linux-1-a"], "did you mean skep-linux-1-a1?"), (["drain", "zzz*"], "skep hosts lists"), (["forget", "hv-7", "--yes"], "did you mean hv-07?"),
                                   (["explain", "team/nihgtly"], "did you mean team/nightly?"), (["explain", "9"], "no such thing")]:
             code, _, err = skep(server.url, *arguments)
             expect(code == 4, f"{arguments}: exit code {code}, {err}")
@@ -153,6 +153,29 @@ def what_destroys_much_needs_a_yes():
         result = json.loads(out)
         expect(code == 1 and result["failed"] == [{"name": "a-1", "message": "disk full"}], f"{code}: {out}")
         expect(result["changed"] == ["a-2", "b-1"], f"one that fails, or is gone already, keeps the others from it: {out} {err}")
+
+
+def a_host_is_forgotten_only_when_its_scheduler_agrees():
+    answers = {"/v1/hosts": (200, [host("h1", is_known=False), host("h2", is_known=False)]),
+               "/v1/hosts/h1/forget": (200, {"message": "ok", "executors": ["a-1", "a-2"]}),
+               "/v1/hosts/h2/forget": (409, '{"error":{"code":"conflict","message":"host h2 answers; nothing was given up","hint":"drain it instead"}}')}
+    with ScriptedScheduler(answers) as server:
+        def posted(dry):
+            return [path.split("/")[3] for path, body in server.posted if body["dry_run"] is dry]
+        code, out, err = skep(server.url, "forget", "h1")
+        expect(code == 7 and not out and "give up 2 executors" in err and "--yes" in err, f"{code} {out} {err}")
+        code, out, err = skep(server.url, "forget", "h1", "--dry-run")
+        expect(code == 0 and out == "would forget: h1\nwould give up: a-1\nwould give up: a-2\n", f"{code} {out} {err}")
+        code, out, err = skep(server.url, "forget", "--state", "unknown", "--yes")
+        expect(code == 7 and not out and "host h2 answers" in err and "drain it instead" in err, f"{code} {out} {err}")
+        expect(not posted(False), f"something was changed: {server.posted}")
+        code, out, err = skep(server.url, "forget", "h1", "--yes", "--reason", "burnt down", "-o", "json")
+        result = json.loads(out)
+        expect(code == 0 and result["changed"] == ["h1"] and result["executors"] == ["a-1", "a-2"], f"{code} {out} {err}")
+        expect(posted(False) == ["h1"] and server.posted[-1][1]["reason"] == "burnt down", f"{server.posted}")
+        answers["/v1/hosts/h1/forget"] = (200, {"message": "ok", "executors": []})
+        code, out, err = skep(server.url, "forget", "h1")
+        expect(code == 0 and out.startswith("forgotten: h1\n"), f"nothing is given up, so no --yes is needed: {code} {out} {err}")
 
 
 def waiting_ends_with_its_limit_and_outlives_the_scheduler():
@@ -251,6 +274,6 @@ if __name__ == "__main__":
     sys.exit(checks.run([no_scheduler_is_said_with_the_address_and_what_to_do, help_is_complete, typos_get_the_nearest_name_and_exit_code_2,
                          names_that_do_not_exist_are_not_found, strange_answers_are_said_and_never_a_crash,
                          tables_fit_and_cannot_steer_the_terminal, what_destroys_much_needs_a_yes,
-                         waiting_ends_with_its_limit_and_outlives_the_scheduler, configuration_mistakes_come_all_at_once,
+                         a_host_is_forgotten_only_when_its_scheduler_agrees, waiting_ends_with_its_limit_and_outlives_the_scheduler, configuration_mistakes_come_all_at_once,
                          the_examples_are_good, completion_knows_every_command_and_parses, a_history_becomes_a_trace,
                          output_that_cannot_be_written_is_a_failure]))

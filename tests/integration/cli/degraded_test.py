@@ -76,6 +76,21 @@ def agentd_away(farm):
     shows(farm, f"! host {farm.tag}-host is not seen: ", "look at skep-agentd there")
     wait_for(lambda: {e["state"] for e in farm.api("v1/executors")} == {"unknown"}, "its executors are unknown, not gone", 30)
     submit(farm, "meanwhile", label="linux && !docker && x86")
+    host = f"{farm.tag}-host"
+    expect(f"if it is gone for good: skep forget {host}" in farm.status(), farm.status())
+    for arguments, wanted, said in [([host, "--yes"], 7, f"host {host} answered"), ([host, "--dry-run"], 7, "nothing was given up"),
+                                    (["hosst", "--yes"], 4, "no host is called hosst")]:
+        code, out, err = skep(farm.scheduler.url, "forget", *arguments)
+        expect(code == wanted and said in err and not out, f"{arguments}: {code} {out} {err}")
+    for target, body, wanted in [(host, {"dry_run": 1}, 400), (host, {"reason": "x" * 501}, 400), (host, {"yes": True}, 400), (host, {}, 409),
+                                 ("nobody", {}, 404)]:
+        try:
+            farm.api(f"v1/hosts/{target}/forget", "POST", body)
+            code = 200
+        except urllib.error.HTTPError as error:
+            code = error.code
+        expect(code == wanted, f"{target} {body}: {code}")
+    expect({e["state"] for e in farm.api("v1/executors")} == {"unknown"}, "a host was forgotten all the same")
     farm.start_agentd()
     is_well_again(farm)
     wait_for(lambda: farm.built("meanwhile"), "builds run again", 60)

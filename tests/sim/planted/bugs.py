@@ -362,6 +362,10 @@ CAPACITY = [
                     '      if (e.state() == ExecutorState::failed && SKEP_PLANTED("failed-ones-fill-the-maximum"))\n'
                     '        return;\n'
                     '      return advance_end(e);'),
+               Edit(S + "executors.cpp",
+                    'if (is_leaving || state == ExecutorState::gone) return false;',
+                    'const bool counts = is_leaving && SKEP_PLANTED("failed-ones-fill-the-maximum");\n'
+                    '  if ((is_leaving && !counts) || state == ExecutorState::gone) return false;'),
                Edit(S + "plan.cpp",
                     'const bool is_over = state == ExecutorState::gone || state == ExecutorState::failed ||\n'
                     '                       state == ExecutorState::destroying || state == ExecutorState::busy;',
