@@ -25,6 +25,7 @@ State::State(Options chosen, Instant now, WallTime wall)
   computer.name = built_in_name;
   computer.slots.resize(static_cast<std::size_t>(std::max(0, options.built_in_executors)));
   computers.emplace(built_in_name, std::move(computer));
+  maybe_free.insert(built_in_name);
   session_id = digest64(options.seed, "session", "0").substr(0, 8);
   at(now + Duration(random.between(1, std::max<std::int64_t>(1, options.queue_tick.count()))),
      {EventKind::tick});
@@ -147,6 +148,7 @@ void State::begin_restart(bool keep_queue, Duration down, Duration starting) {
       for (auto& slot : computers.at(occupation.computer).slots) {
         if (slot == id) slot.reset();
       }
+      maybe_free.insert(occupation.computer);
       occupations.erase(id);
     } else {
       finish(id, occupation.pipeline ? "SUCCESS" : "FAILURE");
