@@ -317,6 +317,15 @@ Offers State::offers_to(const Item& item) {
   return offers;
 }
 
+/// By a walk over all computers: that none was forgotten.
+bool State::is_consistent() const {
+  return std::all_of(computers.begin(), computers.end(), [this](const auto& each) {
+    const auto& slots = each.second.slots;
+    const bool has_free = std::find(slots.begin(), slots.end(), std::nullopt) != slots.end();
+    return !has_free || maybe_free.contains(each.first);
+  });
+}
+
 Offers& State::offers_for(const Item& item, OffersByLabel& offers) {
   const std::string_view asked = any_node_item(item) ? std::string_view() : item.label;
   const auto offered = offers.find(asked);

@@ -1,6 +1,7 @@
 // Time, and a restart of the controller: what is lost, what is kept, what is queued again.
 #include <algorithm>
 
+#include "core/check.h"
 #include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
@@ -59,6 +60,7 @@ void State::run_event(const Event& event) {
     case EventKind::trim_labels:
       at(clock + options.trim_labels_every, {EventKind::trim_labels});
       trim_all_labels();
+      SKEP_ASSERT(is_consistent());
       break;
     case EventKind::start_executable:
       start_executable(event.id);

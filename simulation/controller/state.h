@@ -285,6 +285,7 @@ struct ControllerModel::State {
   /// Every computer with a free slot is in it. Who frees a slot puts its computer in; offers_to() takes out
   /// what is full or gone by then.
   std::set<std::string> maybe_free;
+  bool is_consistent() const;
   std::map<std::string, CachedLabel> labels;
   std::uint64_t label_changes = 1;  // of any node: one that comes or goes, or has other labels
   std::map<std::uint64_t, Occupation> occupations;
