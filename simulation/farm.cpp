@@ -207,6 +207,9 @@ bool Farm::has_arrivals_left() const {
 std::uint64_t Farm::events() const {
   return world_->events;
 }
+std::uint64_t Farm::digest() const {
+  return world_->digest.value();
+}
 std::vector<ExecutorLife> Farm::living() const {
   std::vector<ExecutorLife> out;
   for (const auto& [id, life] : world_->lives) {

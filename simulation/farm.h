@@ -118,6 +118,8 @@ class Farm {
   bool has_arrivals_left() const;
   /// Things that happened: messages, timers, actions.
   std::uint64_t events() const;
+  /// Of the whole run so far: two runs of a plan are the same if theirs are.
+  std::uint64_t digest() const;
   /// Executors that exist now, in the order of their ids; `gone` is now.
   std::vector<ExecutorLife> living() const;
   /// Why it stands still for good; empty: it does not. Time passes no more after it.

@@ -53,6 +53,7 @@ void AgentdLogic::State::on(const Started& event) {
           "driver \"" + record.spec.driver + "\" is not configured, so nothing can be said or done about it";
     }
   }
+  touch_all();
 }
 
 void AgentdLogic::State::on(const DriverProbed& event) {
@@ -101,6 +102,7 @@ void AgentdLogic::State::on(const DriverListed& event) {
     const bool is_ours = executor.record.spec.driver == event.driver && executor.is_adopting;
     if (is_ours && listed.count(id) == 0) adopt_unlisted(executor);
   }
+  touch_all();
 }
 
 void AgentdLogic::State::adopt_listed(const std::string& driver, const DriverRow& row,
@@ -276,14 +278,15 @@ void AgentdLogic::State::on(const TicketDelivered& event) {
 }
 
 void AgentdLogic::State::on(const InstanceChanged& event) {
-  const auto found = executors.find(event.id);
-  if (found != executors.end() && !found->second.wants_gone) found->second.is_inspect_due = true;
+  Executor* executor = touch(event.id);
+  if (executor != nullptr && !executor->wants_gone) executor->is_inspect_due = true;
 }
 
 void AgentdLogic::State::on(const Tick&) {}
 
 void AgentdLogic::State::on(const StopRequested& event) {
   on_stop = event.on_stop;
+  touch_all();
   explain(Level::info,
           event.on_stop == OnStop::keep ? "ending; executors run on and are adopted at the next start"
                                         : "ending; executors are removed first",

@@ -1,5 +1,6 @@
 // One executor: what a driver's word makes of it, and how it ends.
 #include <algorithm>
+#include <utility>
 
 #include "agentd/core/state.h"
 
@@ -78,7 +79,7 @@ void AgentdLogic::State::become_gone(const ExecutorId& id) {
   add_tombstone(id, wall, config.tombstone_keep);
   ++counters.destroyed;
   explain(Level::info, "executor is gone", id);
-  executors.erase(found);
+  forget(found->second);
   out.emplace_back(RecordIntent{record});
   trim_tombstones();
 }
@@ -215,7 +216,32 @@ Executor* AgentdLogic::State::answered(CallId call, const ExecutorId& id) {
   const auto found = executors.find(id);
   if (found == executors.end() || found->second.call != call || call == 0) return nullptr;
   found->second.call = 0;
+  touch(found->second);
   return &found->second;
+}
+
+void AgentdLogic::State::touch(Executor& executor) {
+  if (std::exchange(executor.is_touched, true)) return;
+  touched.push_back(&executor);
+}
+
+Executor* AgentdLogic::State::touch(const ExecutorId& id) {
+  const auto found = executors.find(id);
+  if (found == executors.end()) return nullptr;
+  touch(found->second);
+  return &found->second;
+}
+
+void AgentdLogic::State::touch_all() {
+  for (auto& [id, executor] : executors) touch(executor);
+}
+
+void AgentdLogic::State::forget(Executor& executor) {
+  const ExecutorId id = executor.id();
+  if (executor.is_touched) std::erase(touched, &executor);
+  if (executor.indexed_due) by_due.erase(&executor);
+  executors.erase(id);
+  forgotten.push_back(id);
 }
 
 ExecutorReport AgentdLogic::State::report_of(const Executor& executor) const {

@@ -70,6 +70,7 @@ std::vector<Action> AgentdLogic::handle(const Event& event, Instant now, WallTim
   std::visit([&state](const auto& e) { state.on(e); }, event);
   state.advance_all();
   state.refresh_report();
+  state.end_event();
   return std::exchange(state.out, {});
 }
 
@@ -82,7 +83,7 @@ std::optional<Instant> AgentdLogic::next_deadline() const {
   if (state.is_epoch_due || state.is_drain_due) consider(state.state_retry_at);
   if (!state.tombstone_ends.empty()) consider(state.tombstone_ends.begin()->first);
   if (state.has_unrecorded_tombstone) consider(state.state_retry_at);
-  for (const auto& [id, executor] : state.executors) consider(state.due(executor));
+  if (!state.by_due.empty()) consider((*state.by_due.begin())->indexed_due);
   if (state.on_stop == OnStop::keep) return earliest;
   for (const auto& [name, row] : state.drivers) {
     if (row.probe_call == 0) consider(row.next_probe);
@@ -96,6 +97,10 @@ const HostReport& AgentdLogic::report() const {
 }
 const Counters& AgentdLogic::counters() const {
   return state_->counters;
+}
+
+bool AgentdLogic::is_consistent() const {
+  return state_->is_consistent();
 }
 
 bool AgentdLogic::is_ready_to_end() const {

@@ -46,6 +46,8 @@ class AgentdLogic {
   const Counters& counters() const;
   /// After StopRequested: nothing is left to do before the process may end.
   bool is_ready_to_end() const;
+  /// For tests: what is kept from event to event is what a walk over all executors gives. Costs such a walk.
+  bool is_consistent() const;
 
  private:
   struct State;

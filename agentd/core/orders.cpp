@@ -155,8 +155,7 @@ void AgentdLogic::State::on(const OrderArrived& event) {
     return refuse(event.request, *error, id);
   }
   see_epoch(event.order.epoch);
-  const auto found = executors.find(id);
-  if (found != executors.end()) return repeat(event, found->second);
+  if (Executor* known = touch(id)) return repeat(event, *known);
   if (auto refusal = refusal_of(event.order)) {
     ++counters.orders_refused;
     return refuse(event.request, *refusal, id);
@@ -168,6 +167,7 @@ void AgentdLogic::State::accept(const OrderArrived& event) {
   ++counters.orders_accepted;
   const ExecutorOrder& order = event.order;
   Executor& executor = executors[order.spec.id];
+  touch(executor);
   executor.record.spec = order.spec;
   executor.record.epoch = order.epoch;
   executor.record.lease = order.lease;
@@ -249,11 +249,10 @@ void AgentdLogic::State::on(const DestroyArrived& event) {
   if (!error) error = check_epoch(event.epoch);
   if (error) return refuse(event.request, *error, event.id);
   see_epoch(event.epoch);
-  const auto found = executors.find(event.id);
-  if (found != executors.end()) {
-    begin_destroy(found->second, "ordered by epoch " + std::to_string(event.epoch));
-    advance(found->second);
-    return reply_with_report(event.request, 202, found->second);
+  if (Executor* executor = touch(event.id)) {
+    begin_destroy(*executor, "ordered by epoch " + std::to_string(event.epoch));
+    advance(*executor);
+    return reply_with_report(event.request, 202, *executor);
   }
   const auto is_listed = [](const auto& entry) { return entry.second.is_listed; };
   if (tombstones.count(event.id) == 0 && !std::all_of(drivers.begin(), drivers.end(), is_listed)) {
@@ -292,17 +291,16 @@ void AgentdLogic::State::on(const LeasesArrived& event) {
   last_renewal = renewal;
   LeaseReply answer;
   for (const LeaseRenewal::Entry& entry : event.renewal.executors) {
-    const auto found = executors.find(entry.id);
-    if (found == executors.end()) {
+    Executor* executor = touch(entry.id);
+    if (executor == nullptr) {
       answer.not_here.push_back(entry.id);
       continue;
     }
-    Executor& executor = found->second;
-    executor.lease_until = now + event.renewal.lease;
-    executor.is_lease_expired = false;
-    if (executor.record.is_busy == entry.is_busy) continue;
-    executor.record.is_busy = entry.is_busy;
-    executor.is_record_due = true;
+    executor->lease_until = now + event.renewal.lease;
+    executor->is_lease_expired = false;
+    if (executor->record.is_busy == entry.is_busy) continue;
+    executor->record.is_busy = entry.is_busy;
+    executor->is_record_due = true;
   }
   advance_all();
   answer.epoch_seen = epoch_seen;

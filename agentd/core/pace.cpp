@@ -29,7 +29,7 @@ std::optional<Instant> may_resume_until(const Executor& executor, Duration windo
   return *executor.agent_ended_at + window;
 }
 
-/// Most hosts have one driver, and this is asked of every executor after every event.
+/// Most hosts have one driver, and this is asked of an executor at each event that touches it.
 bool has_driver(const std::map<std::string, DriverRow>& drivers, const Executor& executor) {
   const std::string& name = executor.record.spec.driver;
   return drivers.size() == 1 ? drivers.begin()->first == name : drivers.count(name) != 0;
@@ -175,7 +175,13 @@ void AgentdLogic::State::advance_all() {
     }
   }
   for (auto& [name, row] : drivers) advance(name, row);
-  for (auto& [id, executor] : executors) advance(executor);
+  for (Executor* executor : by_due) {
+    if (now < *executor->indexed_due) break;
+    touch(*executor);
+  }
+  std::sort(touched.begin(), touched.end(),
+            [](const Executor* a, const Executor* b) { return a->id() < b->id(); });
+  for (Executor* executor : touched) advance(*executor);
   trim_tombstones();
 }
 
@@ -189,7 +195,8 @@ std::optional<Instant> AgentdLogic::State::due(const Executor& executor) const {
     if (executor.deadline && !executor.deadline->is_over) consider(executor.deadline->at);
     consider(executor.is_lease_expired ? executor.lease_until + config.forever_limit : executor.lease_until);
     const auto resumes = may_resume_until(executor, config.resume_window);
-    if (executor.is_lease_expired && resumes && now < *resumes) consider(*resumes);
+    const bool waits = executor.is_lease_expired || on_stop == OnStop::drain;  // see check_lease
+    if (waits && resumes && now < *resumes) consider(*resumes);
   }
   if (executor.call != 0 || on_stop == OnStop::keep || !has_driver(drivers, executor)) return earliest;
   if (what_is_due(executor) != Due::nothing) {
@@ -200,10 +207,43 @@ std::optional<Instant> AgentdLogic::State::due(const Executor& executor) const {
   return earliest;
 }
 
+void AgentdLogic::State::index(Executor& executor) {
+  const std::optional<Instant> when = due(executor);
+  if (executor.indexed_due == when) return;
+  auto node = executor.indexed_due ? by_due.extract(&executor) : decltype(by_due)::node_type();
+  executor.indexed_due = when;
+  if (!when) return;
+  if (node.empty()) {
+    by_due.insert(&executor);
+  } else {
+    by_due.insert(std::move(node));
+  }
+}
+
+void AgentdLogic::State::end_event() {
+  for (Executor* executor : touched) {
+    executor->is_touched = false;
+    index(*executor);
+  }
+  touched.clear();
+  forgotten.clear();
+}
+
+bool AgentdLogic::State::is_consistent() const {
+  std::size_t indexed = 0;
+  auto shown = report.executors.begin();
+  for (const auto& [id, executor] : executors) {
+    if (executor.is_touched || executor.indexed_due != due(executor)) return false;
+    if (executor.indexed_due) ++indexed;
+    if (shown == report.executors.end() || shown->id != id || !is_shown(executor, *shown++)) return false;
+  }
+  return shown == report.executors.end() && indexed == by_due.size() && touched.empty();
+}
+
 void AgentdLogic::State::on(const IntentNotRecorded& event) {
   ++counters.record_failures;
-  const auto found = executors.find(event.id);
-  if (found == executors.end()) {
+  Executor* found = touch(event.id);
+  if (found == nullptr) {
     const auto stone = tombstones.find(event.id);
     if (stone != tombstones.end()) {
       stone->second.is_record_due = has_unrecorded_tombstone = true;
@@ -213,7 +253,7 @@ void AgentdLogic::State::on(const IntentNotRecorded& event) {
             "record failed");
     return;
   }
-  Executor& executor = found->second;
+  Executor& executor = *found;
   const bool has_dropped_reply = executor.reply_to != 0 && executor.reply_batch == executor.record_batch;
   if (executor.call != 0 && executor.call_batch == executor.record_batch) executor.call = 0;
   if (executor.records == 1 && executor.start_ticket) {
@@ -221,7 +261,7 @@ void AgentdLogic::State::on(const IntentNotRecorded& event) {
     explain(Level::error, "order refused, its intent could not be recorded: " + event.error.message,
             event.id);
     const RequestId request = executor.reply_to;
-    executors.erase(found);
+    forget(executor);
     return refuse(request,
                   Error::try_again(ErrorCode::out_of_resources,
                                    "executor " + event.id.text +
@@ -287,31 +327,33 @@ bool AgentdLogic::State::report_drivers() {
   return true;
 }
 
-/// Both are in the order of ids. Only what changed is made anew: most events change one executor or none.
 bool AgentdLogic::State::report_executors() {
-  std::vector<ExecutorReport>& shown = report.executors;
   bool is_changed = false;
-  std::size_t at = 0;
-  for (const auto& [id, executor] : executors) {
-    const auto is_over = [&id = id](const ExecutorReport& each) { return !(each.id < id); };
-    if (at < shown.size() && !(shown[at].id == id)) {
-      const auto first = shown.begin() + static_cast<std::ptrdiff_t>(at);
-      const auto end = std::find_if(first, shown.end(), is_over);
-      is_changed = is_changed || first != end;
-      shown.erase(first, end);
-    }
-    if (at == shown.size() || !(shown[at].id == id)) {
-      shown.insert(shown.begin() + static_cast<std::ptrdiff_t>(at), report_of(executor));
-      is_changed = true;
-    } else if (!is_shown(executor, shown[at])) {
-      shown[at] = report_of(executor);
-      is_changed = true;
-    }
-    ++at;
+  for (const ExecutorId& id : forgotten) {
+    if (executors.count(id) == 0) is_changed = report_executor(id, nullptr) || is_changed;
   }
-  is_changed = is_changed || at != shown.size();
-  shown.resize(at);
+  for (const Executor* executor : touched)
+    is_changed = report_executor(executor->id(), executor) || is_changed;
   return is_changed;
+}
+
+/// True: what the report says of it became another. nullptr: it is not there any more.
+bool AgentdLogic::State::report_executor(const ExecutorId& id, const Executor* executor) {
+  std::vector<ExecutorReport>& all = report.executors;  // in the order of ids
+  const auto place =
+      std::lower_bound(all.begin(), all.end(), id,
+                       [](const ExecutorReport& each, const ExecutorId& wanted) { return each.id < wanted; });
+  const bool is_there = place != all.end() && place->id == id;
+  if (executor == nullptr) {
+    if (is_there) all.erase(place);
+  } else if (!is_there) {
+    all.insert(place, report_of(*executor));
+  } else if (is_shown(*executor, *place)) {
+    return false;
+  } else {
+    *place = report_of(*executor);
+  }
+  return executor != nullptr || is_there;
 }
 
 }  // namespace skep::agentd

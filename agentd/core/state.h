@@ -4,10 +4,14 @@
 // Each event is handled in three steps: change facts and wishes, then advance() every executor and driver
 // that has none of our calls under way by at most one call, then compare the report. Wishes are only cleared
 // by answers, so a call that was never carried out is asked for again.
+//
+// "Every" costs only those that something can have happened to: who changes an executor touches it, and one
+// that is not touched stays as it is until its due() has come. is_consistent() walks over all and compares.
 #pragma once
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,7 +66,16 @@ struct Executor {
   RequestId reply_to = 0;          // answered in batch reply_batch
   std::uint64_t reply_batch = 0;
 
+  bool is_touched = false;             // in State::touched
+  std::optional<Instant> indexed_due;  // in State::by_due; as due() said after the last touch
+
   const ExecutorId& id() const { return record.spec.id; }
+};
+
+struct IsDueSooner {
+  bool operator()(const Executor* a, const Executor* b) const {
+    return *a->indexed_due != *b->indexed_due ? *a->indexed_due < *b->indexed_due : a->id() < b->id();
+  }
 };
 
 struct DriverRow {
@@ -91,6 +104,7 @@ struct AgentdLogic::State {
   HostReport report;
   Counters counters;
   std::map<ExecutorId, Executor> executors;
+  std::set<Executor*, IsDueSooner> by_due;  // those that have an indexed_due
   std::map<ExecutorId, Tombstone> tombstones;
   std::multimap<Instant, ExecutorId> tombstone_ends;
   std::map<std::string, DriverRow> drivers;
@@ -112,6 +126,8 @@ struct AgentdLogic::State {
   Instant now;
   WallTime wall;
   std::vector<Action> out;
+  std::vector<Executor*> touched;     // in the order of ids once advance_all() sorted them
+  std::vector<ExecutorId> forgotten;  // erased
 
   // One per kind of event: requests in orders.cpp, answers in answers.cpp, failed records in pace.cpp.
   void on(const Started& event);
@@ -160,6 +176,10 @@ struct AgentdLogic::State {
   void add_tombstone(const ExecutorId& id, WallTime gone_at, Duration keep);
   void trim_tombstones();
   Executor* answered(CallId call, const ExecutorId& id);
+  Executor* touch(const ExecutorId& id);  // null: there is none
+  void touch(Executor& executor);
+  void touch_all();
+  void forget(Executor& executor);
   ExecutorReport report_of(const Executor& executor) const;
   bool is_shown(const Executor& executor, const ExecutorReport& shown) const;
 
@@ -171,7 +191,7 @@ struct AgentdLogic::State {
   void advance_all();
   void advance(Executor& executor);
   void advance(const std::string& name, DriverRow& row);
-  /// A verb without what it is given: asked of every executor after every event.
+  /// A verb without what it is given: asked more often than a verb is due.
   enum class Due { nothing, inspect, stop, destroy, recover, start, deliver_ticket };
   Due what_is_due(const Executor& executor) const;
   std::optional<Verb> due_verb(const Executor& executor) const;
@@ -181,9 +201,13 @@ struct AgentdLogic::State {
   void call(Executor& executor, Verb verb);
   Duration backoff(int failures) const;
   std::optional<Instant> due(const Executor& executor) const;
+  void index(Executor& executor);
+  void end_event();
+  bool is_consistent() const;
   void refresh_report();
   bool report_drivers();
   bool report_executors();
+  bool report_executor(const ExecutorId& id, const Executor* executor);
   void explain(Level level, std::string message, const ExecutorId& id, std::string key = {});
 };
 

@@ -10,6 +10,15 @@ namespace {
 constexpr Duration delete_again_after = seconds(5);
 constexpr int sightings_before_sweep = 2;
 
+/// Of names asked for in their order: mostly it is the next one, and one comparison says so.
+const NodeFact* next_of(std::map<std::string, NodeFact>::const_iterator& next,
+                        const std::map<std::string, NodeFact>& nodes, const std::string& name) {
+  const bool is_next = next != nodes.cend() && next->first == name;
+  while (!is_next && next != nodes.cend() && next->first < name) ++next;
+  if (!is_next && (next == nodes.cend() || next->first != name)) return nullptr;
+  return &(next++)->second;
+}
+
 }  // namespace
 
 void LogicState::on_nodes_read(const NodesRead& event) {
@@ -28,9 +37,8 @@ void LogicState::on_nodes_read(const NodesRead& event) {
   keep_nodes(*c, event.nodes->nodes);
   auto node = c->nodes.cbegin();  // both are in the order of their names
   for (auto& [id, e] : executors) {
-    while (node != c->nodes.cend() && node->first < id.text) ++node;
+    const NodeFact* fact = next_of(node, c->nodes, id.text);
     if (e.of != c || e.state() == ExecutorState::gone) continue;
-    const NodeFact* fact = node != c->nodes.cend() && node->first == id.text ? &node->second : nullptr;
     if (fact == nullptr && doubts_absence(*c, e)) continue;
     is_reading_list_ = true;
     apply_node(e, fact, event.started);
@@ -241,8 +249,12 @@ void LogicState::sweep_orphans(Controller& c) {
   std::map<std::string, int> sightings;
   auto known = executors.cbegin();
   for (const auto& [name, node] : c.nodes) {
-    while (known != executors.cend() && known->first.text < name) ++known;
-    if (known != executors.cend() && known->first.text == name) continue;
+    const bool is_next = known != executors.cend() && known->first.text == name;  // mostly
+    while (!is_next && known != executors.cend() && known->first.text < name) ++known;
+    if (is_next || (known != executors.cend() && known->first.text == name)) {
+      ++known;
+      continue;
+    }
     const auto parsed = parse_node_name(config.farm, name);
     if (!parsed || parsed->epoch > epoch || name == c.config.sentinel_node) continue;
     const bool is_ours = std::any_of(templates.begin(), templates.end(), [&](const auto& t) {

@@ -15,6 +15,14 @@ bool is_equal(const std::optional<std::string>& known, const std::string* field)
   return field == nullptr ? !known : known && *known == *field;
 }
 
+/// As map.find(id), after `last` was found. A controller lists its newest items first, and neighbours next to
+/// each other.
+template <typename Map, typename Iterator>
+Iterator find_after(Map& map, Iterator last, std::int64_t id) {
+  if (last != map.begin()) --last;
+  return last != map.end() && last->first == id ? last : map.find(id);
+}
+
 }  // namespace
 
 NodeNames make_node_names(std::vector<std::string> names) {
@@ -90,22 +98,40 @@ void LabelMemory::note_nodes(NodeNames names, bool has_agents, std::uint64_t cre
 }
 
 bool LabelMemory::wants_script(const QueueItem& item) const {
-  const auto known = known_.find(item.id);
+  return wants_script(item, known_.find(item.id));
+}
+
+bool LabelMemory::wants_script(const QueueItem& item, Known::const_iterator known) const {
   return known == known_.end() || known->second.source != LabelSource::script ||
          !is_equal(known->second.label_field, exported_label(item));
+}
+
+std::vector<std::int64_t> LabelMemory::wanting_script(const std::vector<QueueItem>& items) const {
+  std::vector<std::int64_t> wanted;
+  Known::const_iterator known = known_.end();
+  for (const QueueItem& item : items) {
+    known = find_after(known_, known, item.id);
+    if (wants_script(item, known)) wanted.push_back(item.id);
+  }
+  return wanted;
 }
 
 void LabelMemory::settle(std::vector<QueueItem>& items, const ScriptLabels& scripted, const Before& before) {
   ++settlings_;
   const AnyNodeOf nodes({before.nodes, nodes_}, &created_names_);
-  for (QueueItem& item : items) settle_item(item, scripted, before.has_agents && has_agents_, nodes);
+  Known::iterator known = known_.end();
+  for (QueueItem& item : items) {
+    known = settle_item(item, find_after(known_, known, item.id), scripted, before.has_agents && has_agents_,
+                        nodes);
+  }
   std::erase_if(known_, [&](const auto& entry) { return entry.second.settled_in != settlings_; });
 }
 
-void LabelMemory::settle_item(QueueItem& item, const ScriptLabels& scripted, bool has_agents,
-                              const AnyNodeOf& nodes) {
+/// `found`: what is known of it, or the end; what is known of it then.
+LabelMemory::Known::iterator LabelMemory::settle_item(QueueItem& item, Known::iterator found,
+                                                      const ScriptLabels& scripted, bool has_agents,
+                                                      const AnyNodeOf& nodes) {
   const std::string* exported = exported_label(item);
-  const auto found = known_.find(item.id);
   KnownLabel* known =
       found == known_.end() || !is_equal(found->second.label_field, exported) ? nullptr : &found->second;
   if (known != nullptr && !known->is_certain && nodes.contains(known->label.value_or(""))) known = nullptr;
@@ -120,16 +146,16 @@ void LabelMemory::settle_item(QueueItem& item, const ScriptLabels& scripted, boo
     item.label_source = known->source;
     item.matching_node.clear();
     known->settled_in = settlings_;
-    return;
+    return found;
   }
   // "Any node" is not kept when it rests on agents being there, and what the job exports comes with every
   // reply.
   const bool is_worth_keeping =
       item.label_source == LabelSource::script ||
       (item.label_source == LabelSource::why && (is_certain || !item.label.value_or("").empty()));
-  if (!is_worth_keeping) return;
-  known_.insert_or_assign(
-      item.id, KnownLabel{item.label, item.label_source, std::move(label_field), is_certain, settlings_});
+  if (!is_worth_keeping) return found;
+  KnownLabel kept{item.label, item.label_source, std::move(label_field), is_certain, settlings_};
+  return known_.insert_or_assign(item.id, std::move(kept)).first;
 }
 
 }  // namespace skep::scheduler

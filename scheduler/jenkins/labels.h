@@ -70,6 +70,8 @@ class LabelMemory {
 
   /// Whether no script told this item's label yet, or its job exports another one since.
   bool wants_script(const QueueItem& item) const;
+  /// Those of a whole queue that do.
+  std::vector<std::int64_t> wanting_script(const std::vector<QueueItem>& items) const;
 
   /// Settles the labels of a whole queue; what is known of items that are not in it any more is forgotten.
   void settle(std::vector<QueueItem>& items, const ScriptLabels& scripted, const Before& before);
@@ -82,14 +84,17 @@ class LabelMemory {
     bool is_certain = true;                  // false: may be a node's name, see settle_label()
     std::uint64_t settled_in = 0;            // settling in which it was last worth keeping
   };
-  void settle_item(QueueItem& item, const ScriptLabels& scripted, bool has_agents, const AnyNodeOf& nodes);
+  using Known = std::map<std::int64_t, KnownLabel>;
+  bool wants_script(const QueueItem& item, Known::const_iterator known) const;
+  Known::iterator settle_item(QueueItem& item, Known::iterator found, const ScriptLabels& scripted,
+                              bool has_agents, const AnyNodeOf& nodes);
 
   NodeNames nodes_;
   bool has_agents_ = false;
   std::uint64_t creations_ = 0;
   std::vector<std::pair<std::uint64_t, std::string>> created_;  // since the last list of nodes was asked for
   std::multiset<std::string> created_names_;                    // the same, for lookup
-  std::map<std::int64_t, KnownLabel> known_;
+  Known known_;
   std::uint64_t settlings_ = 0;
 };
 

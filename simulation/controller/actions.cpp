@@ -304,6 +304,7 @@ void State::apply_config(Node& node, NodeConfig config) {
     const auto wanted = static_cast<std::size_t>(node.executors);
     while (slots.size() > wanted && !slots.back()) slots.pop_back();
     if (slots.size() < wanted) slots.resize(wanted);
+    maybe_free.insert(node.name);
   }
   touched.merge(touched_labels(node));
   trim_labels(touched);

@@ -87,6 +87,7 @@ void State::bounce(Occupation& occupation) {
     for (auto& slot : computer->second.slots) {
       if (slot == occupation.id) slot.reset();
     }
+    maybe_free.insert(computer_name);
   }
   occupations.erase(occupation.id);
   drop_if_done(computer_name);
@@ -185,6 +186,7 @@ void State::finish(std::uint64_t id, const std::string& result) {
     for (auto& slot : computer->second.slots) {
       if (slot == id) slot.reset();
     }
+    maybe_free.insert(occupation.computer);
   }
   occupations.erase(found);
   drop_if_done(occupation.computer);

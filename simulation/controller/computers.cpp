@@ -49,6 +49,7 @@ void State::add_node(Node node) {
     computer.name = name;
     if (!computer.doomed) {
       computer.slots.resize(static_cast<std::size_t>(executors));
+      maybe_free.insert(name);
       if (swarm) {
         computer.offline_reason =
             "This agent is offline because Jenkins failed to launch the agent process on it.";

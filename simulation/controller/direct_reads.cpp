@@ -30,30 +30,39 @@ bool is_offered(const QueueItem& item) {
   return item.stage == ItemStage::buildable || item.stage == ItemStage::pending;
 }
 
-QueueItem queue_fact(const Item& item, bool is_quieting_down) {
-  QueueItem fact;
+/// `fact` may hold what an earlier read said: texts are put where the old ones were.
+void tell_item(const Item& item, bool is_quieting_down, QueueItem& fact) {
   fact.id = item.id;
   fact.name = item.shown_name;
   fact.path = item.shown_path;
   fact.is_pipeline_block = item.is_block;
+  fact.is_flow = item.is_flow && !item.label_field;
   fact.stage = stage_of(item.state);
+  fact.label_source = item.label_field ? LabelSource::label_expression
+                      : item.is_flow   ? LabelSource::why
+                                       : LabelSource::unresolved;
   if (item.label_field) {
-    fact.label_source = LabelSource::label_expression;
     fact.label = item.label_field;
   } else if (item.is_flow) {
-    fact.label_source = LabelSource::why;
     fact.label = "built-in";
-    fact.is_flow = true;
+  } else {
+    fact.label.reset();
   }
+  fact.matching_node.clear();
   fact.is_stopping = is_quieting_down && is_offered(fact);
   fact.in_queue_since = WallTime{item.queued_ms};
+  fact.buildable_since.reset();
+  fact.quiet_until.reset();
   if (fact.stage == ItemStage::waiting) {
     fact.quiet_until = WallTime{item.due_ms};
   } else {
     fact.buildable_since = WallTime{item.buildable_ms};
   }
-  if (fact.stage == ItemStage::blocked) fact.why = item.block_reason;
-  return fact;
+  if (fact.stage == ItemStage::blocked) {
+    fact.why = item.block_reason;
+  } else {
+    fact.why.clear();
+  }
 }
 
 }  // namespace
@@ -77,18 +86,19 @@ Result<QueueSnapshot> DirectCalls::read_queue(Instant now) {
 }
 
 void DirectCalls::Memory::queue_facts(std::vector<QueueItem>& facts) {
-  facts.clear();
-  if (!may("Job/Read")) return;
+  if (!may("Job/Read")) return facts.clear();
   const std::vector<std::int64_t> ids = state().visible_items();
-  facts.reserve(ids.size());
+  facts.resize(ids.size());
+  QueueItem* fact = facts.data();
   const std::string* last_label = nullptr;
   auto each = state().items.cend();
   for (const std::int64_t id : ids) {  // most of them are next to each other, from the newest one on
     if (each != state().items.cbegin()) --each;
     if (each == state().items.cend() || each->first != id) each = state().items.find(id);
     const Item& item = each->second;
-    facts.push_back(queue_fact(item, state().quieting_down));
-    if (!is_offered(facts.back()) || (last_label != nullptr && *last_label == item.label)) continue;
+    tell_item(item, state().quieting_down, *fact);
+    const bool is_told = !is_offered(*fact++) || (last_label != nullptr && *last_label == item.label);
+    if (is_told) continue;
     last_label = &item.label;
     touch_label_cache(item);
   }
@@ -102,10 +112,7 @@ void DirectCalls::Memory::touch_label_cache(const Item& item) const {
 
 ScriptLabels DirectCalls::Memory::labels_by_script(const std::vector<QueueItem>& items, Instant now) {
   if (!can_script) return {};
-  std::vector<std::int64_t> wanted;
-  for (const QueueItem& item : items) {
-    if (labels.wants_script(item)) wanted.push_back(item.id);
-  }
+  const std::vector<std::int64_t> wanted = labels.wanting_script(items);
   if (wanted.empty() || !run_script(now)) return {};
   ScriptLabels told;
   for (const std::int64_t id : wanted) {
@@ -179,8 +186,9 @@ Result<NodesSnapshot> DirectCalls::read_nodes(Instant now) {
   bool has_agents = false;
   auto node = state.nodes.begin();  // both are in the order of their names
   for (const auto& [name, computer] : state.computers) {
-    while (node != state.nodes.end() && node->first < name) ++node;
-    const bool has_node = node != state.nodes.end() && node->first == name;
+    const bool is_next = node != state.nodes.end() && node->first == name;  // mostly
+    while (!is_next && node != state.nodes.end() && node->first < name) ++node;
+    const bool has_node = is_next || (node != state.nodes.end() && node->first == name);
     memory_->tell_node(computer, has_node ? &node->second : nullptr, may_connect, may_read, *fact);
     if (!has_node) {
       fact->labels.clear();
@@ -189,6 +197,7 @@ Result<NodesSnapshot> DirectCalls::read_nodes(Instant now) {
     }
     has_agents = has_agents || (name != built_in_name && fact->executor_count > 0);
     ++fact;
+    if (has_node) ++node;
   }
   memory_->labels.note_nodes(memory_->names_of(snapshot), has_agents, created_before);
   return snapshot;

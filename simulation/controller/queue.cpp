@@ -209,8 +209,22 @@ void State::maintain() {
   }
   if (quieting_down) return;
   OffersByLabel offers;
-  if (!maintain_unseen(offers)) maintain_all_buildable(offers);
+  const bool is_done = maintain_unseen(offers) || (maintain_first(offers) && maintain_unseen(offers));
+  if (!is_done) maintain_all_buildable(offers);
   unseen.clear();
+}
+
+/// What comes to the first items of the queue: nobody before them was told anything by this pass, so what is
+/// left of the pass may again be one that only looks at the unseen. True: somebody left the queue.
+bool State::maintain_first(OffersByLabel& offers) {
+  bool has_left = false;
+  while (!must_see_all && resume_items.empty() && !buildable.empty()) {
+    const std::size_t before = buildable.size();
+    maintain_buildable(items.at(buildable.front()), offers);
+    if (buildable.size() == before) break;
+    has_left = true;
+  }
+  return has_left;
 }
 
 /// In a long queue that waits for free executors most passes change nothing but what the items are told.
@@ -233,8 +247,9 @@ bool State::maintain_unseen(OffersByLabel& offers) {
   }
   for (auto& [label, told] : told_by_label) {
     if (told.empty()) continue;
-    const Offers& offered = offers.find(label)->second;
+    Offers& offered = offers.find(label)->second;
     for (const auto& each : told) each->refusals = offered.told->refusals;
+    offered.told = told.front();  // shared by the unseen, too: one list for each label, not one for each item
   }
   for (const std::int64_t id : unseen) {
     const auto item = items.find(id);
@@ -278,10 +293,19 @@ void State::block(Item& item, std::string reason) {
 Offers State::offers_to(const Item& item) {
   Offers offers;
   std::set<std::string> refusals;
-  for (auto& [name, computer] : computers) {
+  for (auto name = maybe_free.begin(); name != maybe_free.end();) {
+    const auto found = computers.find(*name);
+    const bool is_gone = found == computers.end();
+    const auto free = is_gone
+                          ? std::vector<std::optional<std::uint64_t>>::iterator()
+                          : std::find(found->second.slots.begin(), found->second.slots.end(), std::nullopt);
+    if (is_gone || free == found->second.slots.end()) {
+      name = maybe_free.erase(name);
+      continue;
+    }
+    ++name;
+    Computer& computer = found->second;
     if (computer.doomed) continue;
-    const auto free = std::find(computer.slots.begin(), computer.slots.end(), std::nullopt);
-    if (free == computer.slots.end()) continue;
     if (auto reason = refusal(item, computer, node_of(computer))) {
       refusals.insert(std::move(*reason));
     } else {
@@ -291,6 +315,15 @@ Offers State::offers_to(const Item& item) {
   offers.told = std::make_shared<Told>(
       Told{std::make_shared<const std::vector<std::string>>(refusals.begin(), refusals.end())});
   return offers;
+}
+
+/// By a walk over all computers: that none was forgotten.
+bool State::is_consistent() const {
+  return std::all_of(computers.begin(), computers.end(), [this](const auto& each) {
+    const auto& slots = each.second.slots;
+    const bool has_free = std::find(slots.begin(), slots.end(), std::nullopt) != slots.end();
+    return !has_free || maybe_free.contains(each.first);
+  });
 }
 
 Offers& State::offers_for(const Item& item, OffersByLabel& offers) {

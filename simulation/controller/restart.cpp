@@ -1,6 +1,7 @@
 // Time, and a restart of the controller: what is lost, what is kept, what is queued again.
 #include <algorithm>
 
+#include "core/check.h"
 #include "simulation/controller/state.h"
 
 namespace skep::controller_sim {
@@ -25,6 +26,7 @@ State::State(Options chosen, Instant now, WallTime wall)
   computer.name = built_in_name;
   computer.slots.resize(static_cast<std::size_t>(std::max(0, options.built_in_executors)));
   computers.emplace(built_in_name, std::move(computer));
+  maybe_free.insert(built_in_name);
   session_id = digest64(options.seed, "session", "0").substr(0, 8);
   at(now + Duration(random.between(1, std::max<std::int64_t>(1, options.queue_tick.count()))),
      {EventKind::tick});
@@ -58,6 +60,7 @@ void State::run_event(const Event& event) {
     case EventKind::trim_labels:
       at(clock + options.trim_labels_every, {EventKind::trim_labels});
       trim_all_labels();
+      SKEP_ASSERT(is_consistent());
       break;
     case EventKind::start_executable:
       start_executable(event.id);
@@ -147,6 +150,7 @@ void State::begin_restart(bool keep_queue, Duration down, Duration starting) {
       for (auto& slot : computers.at(occupation.computer).slots) {
         if (slot == id) slot.reset();
       }
+      maybe_free.insert(occupation.computer);
       occupations.erase(id);
     } else {
       finish(id, occupation.pipeline ? "SUCCESS" : "FAILURE");

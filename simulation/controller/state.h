@@ -282,6 +282,10 @@ struct ControllerModel::State {
 
   std::map<std::string, Node> nodes;
   std::map<std::string, Computer> computers;
+  /// Every computer with a free slot is in it. Who frees a slot puts its computer in; offers_to() takes out
+  /// what is full or gone by then.
+  std::set<std::string> maybe_free;
+  bool is_consistent() const;
   std::map<std::string, CachedLabel> labels;
   std::uint64_t label_changes = 1;  // of any node: one that comes or goes, or has other labels
   std::map<std::uint64_t, Occupation> occupations;
@@ -361,6 +365,7 @@ struct ControllerModel::State {
   void maintain();
   void maintain_all_buildable(OffersByLabel& offers);
   bool maintain_unseen(OffersByLabel& offers);
+  bool maintain_first(OffersByLabel& offers);
   void maintain_buildable(Item& item, OffersByLabel& offers);
   Offers& offers_for(const Item& item, OffersByLabel& offers);
   Offers offers_to(const Item& item);

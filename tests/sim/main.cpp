@@ -201,6 +201,12 @@ int enumerate_crash_points(const Options& options) {
   return totals.violations > 0 ? 1 : 0;
 }
 
+std::string hexadecimal(std::uint64_t number) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(number));
+  return text;
+}
+
 /// As JSON, for scripts/bench.
 int measure(int executors, double hours_long) {
   nlohmann::json result;
@@ -212,6 +218,7 @@ int measure(int executors, double hours_long) {
     const double took = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     result[is_day ? "day" : "saturated"] = {
         {"executors", executors},
+        {"digest", hexadecimal(measured.digest)},
         {"events", measured.events},
         {"events_per_second", static_cast<double>(measured.events) / took},
         {"times_real_time", static_cast<double>(to_ms(measured.simulated)) / 1000.0 / took},

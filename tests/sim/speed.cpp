@@ -118,6 +118,7 @@ Measured run(int executors, Duration length, std::uint64_t seed, int (*rate)(Dur
     measured.is_finished = farm.unfinished_jobs() == 0;
   }
   measured.simulated = farm.now() - simulation::start_of_time;
+  measured.digest = farm.digest();
   measured.events = farm.events();
   const double slots = static_cast<double>(executors);
   const double all = static_cast<double>((length - settled).count()) * slots;

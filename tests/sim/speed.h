@@ -9,7 +9,7 @@ namespace skep::sim {
 
 /// A farm of hosts with twenty executors each, jobs of ten minutes.
 struct Measured {
-  std::uint64_t events = 0, builds = 0, launches = 0, unused = 0;
+  std::uint64_t digest = 0, events = 0, builds = 0, launches = 0, unused = 0;
   Duration simulated{};
   double utilisation = 0;  // share of the executors' time in which a build ran
   double ideal = 0;        // D / (D + raw recycle + P/2): what one slot could do at best

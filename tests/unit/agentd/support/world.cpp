@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/check.h"
+
 namespace skep::agentd {
 
 LogicConfig World::default_config() {
@@ -74,7 +76,9 @@ bool World::step() {
 
 void World::send(const Event& event) {
   if (!is_up()) return;
-  perform(logic->handle(event, now, wall));
+  const std::vector<Action> asked = logic->handle(event, now, wall);
+  SKEP_ASSERT(logic->is_consistent());
+  perform(asked);
 }
 
 bool World::record(const Action& action) {
