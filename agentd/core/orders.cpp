@@ -285,9 +285,9 @@ void AgentdLogic::State::on(const LeasesArrived& event) {
   see_epoch(event.renewal.epoch);
   const std::pair renewal{event.renewal.epoch, event.renewal.number};
   if (renewal < last_renewal)
-    return refuse(event.request, Error::failed(ErrorCode::conflict,
-                                               "a later renewal than this one was taken already",
-                                               "nothing needs to be done: the later one counts"));
+    return refuse(event.request,
+                  Error::failed(ErrorCode::conflict, "a later renewal than this one was taken already",
+                                "nothing needs to be done: the later one counts"));
   last_renewal = renewal;
   LeaseReply answer;
   for (const LeaseRenewal::Entry& entry : event.renewal.executors) {

@@ -41,8 +41,8 @@ bool counts_for_maximum(const Executor& e) {
   if (state == ExecutorState::busy) return true;
   const bool is_leaving = state == ExecutorState::failed || state == ExecutorState::destroying;
   if (is_leaving || state == ExecutorState::gone) return false;
-  // One that joins again after a restart of its controller, or did in vain, was used already, and is there all
-  // the same.
+  // One that joins again after a restart of its controller, or did in vain, was used already, and is there
+  // all the same.
   return !e.record.was_used || is_coming(state) || state == ExecutorState::idle;
 }
 

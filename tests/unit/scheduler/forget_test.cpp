@@ -172,7 +172,7 @@ TEST_CASE("forget: what comes back with its host is destroyed, and the host take
     w.send(ForgetHost{h1, ""});
     w.run_for(away);
     w.come_back(h1);
-    REQUIRE(w.run_until([&] { return w.executors_on_hosts() == 0 && w.nodes.empty(); }, minutes(3)));
+    REQUIRE(w.run_until([&] { return w.executors_on_hosts() == 0 && w.nodes.empty(); }, minutes(8)));
     w.add_job("linux");
     REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, minutes(1)));
     CHECK(w.builds[1].first != w.builds[0].first);
