@@ -114,8 +114,8 @@ void LogicState::on_node_polled(const NodePolled& event) {
 void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) {
   if (e.create.is_pending()) return;
   if (started < e.create_answered) return;  // cannot know of the creation
-  if (e.is_node_known &&
-      started < e.node_read) {  // older than what is known, but a build that was seen was there
+  // Older than what is known; but a build that was seen has run.
+  if (e.is_node_known && started < e.node_read) {
     if (fact != nullptr) note_builds(e, *fact);
     return;
   }

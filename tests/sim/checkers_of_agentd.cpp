@@ -37,7 +37,11 @@ void Checkers::on_agentd_event(const World& world, const HostId& id, const agent
     note_stale(leases->request, leases->renewal.epoch);
   if (const auto* started = std::get_if<agentd::Started>(&event)) {
     if (!started->intents.empty()) probe("agentd starts with executors");
-    if (orders.lost_states.contains(id.text)) epochs_[id] = started->epoch_seen;
+    if (orders.lost_states.contains(id.text)) {
+      epochs_[id] = started->epoch_seen;
+      for (const agentd::IntentRecord& each : started->intents)
+        epochs_[id] = std::max(epochs_[id], each.epoch);
+    }
     // What it was told and did not write down, it does not know any more.
     for (auto& [executor, seen] : seen_) {
       if (seen.host == id) seen.destroy_asked.reset();

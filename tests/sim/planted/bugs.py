@@ -432,8 +432,8 @@ BUILDS_ARE_NOT_KILLED = [
         why="A build is over when looks that were sent after the close say so twice: here any look will do.",
         seen="an executor whose build has just begun is destroyed: the build is killed",
         edits=[Edit(S + "nodes.cpp",
-                    'if (e.is_node_known && started < e.node_read) return;',
-                    'if (e.is_node_known && started < e.node_read && !SKEP_PLANTED("retire-on-stale-idle")) return;'),
+                    'if (e.is_node_known && started < e.node_read) {',
+                    'if (e.is_node_known && started < e.node_read && !SKEP_PLANTED("retire-on-stale-idle")) {'),
                Edit(S + "busy.cpp",
                     'const bool is_decisive = e.gate == Gate::closed && started >= e.close_acked;',
                     'const bool is_decisive = SKEP_PLANTED("retire-on-stale-idle") ||\n'
