@@ -66,7 +66,7 @@ std::vector<std::string> option_names(const CLI::App& app) {
   return names;
 }
 
-std::string list_of(const std::vector<std::string>& words) {
+std::string listed(const std::vector<std::string>& words) {
   std::string out;
   for (const std::string& word : words) out += (out.empty() ? "" : " ") + word;
   return out;
@@ -120,10 +120,10 @@ int report_parse_error(CLI::App& app, const CLI::ParseError& error,
   if (!typed.unknown.empty())
     return report_usage("\"" + printable(typed.unknown) + "\" is no command of " + typed.path,
                         did_you_mean(typed.unknown, command_names(*typed.command)) +
-                            "commands: " + list_of(command_names(*typed.command)));
+                            "commands: " + listed(command_names(*typed.command)));
   if (!typed.command->get_subcommands({}).empty())
     return report_usage(typed.path + " needs a command",
-                        list_of(command_names(*typed.command)) + "\n  " + typed.path + " --help says more");
+                        listed(command_names(*typed.command)) + "\n  " + typed.path + " --help says more");
   std::vector<std::string> known = option_names(*typed.command);
   for (const std::string& name : option_names(app)) known.push_back(name);
   for (const std::string& argument : in_order) {
