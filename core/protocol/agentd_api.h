@@ -1,12 +1,16 @@
 // What scheduler and agentd say to each other, as values; the JSON form is in common/json/agentd_codec.h.
 // Protocol version 1. Append only: new fields get defaults, old ones keep their meaning.
 //
-//   PUT    /v1/executors/{id}               ExecutorOrder  -> 202 ExecutorReport; 409 stale_epoch|conflict;
-//   507 out_of_resources DELETE /v1/executors/{id}?epoch=E       -> 202 ExecutorReport (destroying) or 200
-//   (gone; also for ids never seen) GET    /v1/executors?index=N&wait=30s   -> HostReport, at once when its
-//   index != N, else when something changes or after wait GET    /v1/host                         ->
-//   HostReport without executors POST   /v1/leases                       LeaseRenewal -> LeaseReply POST
-//   /v1/drain, /v1/undrain           {"reason"} -> HostReport GET    /healthz, /metrics
+// - PUT /v1/executors/{id}: ExecutorOrder -> 202 ExecutorReport; 409 stale_epoch|conflict; 507
+// out_of_resources
+// - DELETE /v1/executors/{id}?epoch=E: 202 ExecutorReport (destroying) or 200 (gone; also for ids never seen)
+// - GET /v1/executors?index=N&wait=30s: HostReport, at once when its index != N, else at a change or after
+// wait
+// - GET /v1/host: HostReport without executors
+// - POST /v1/leases: LeaseRenewal -> LeaseReply; 409 stale_epoch, or conflict when a later one was taken
+// already
+// - POST /v1/drain, /v1/undrain: {"reason"} -> HostReport
+// - GET /healthz, /metrics
 // Errors: {"error":{"code","outcome","message","hint"},"epoch":highest seen}.
 #pragma once
 

@@ -22,6 +22,15 @@ struct Farm : World {
   }
 };
 
+/// The controller makes no node again as long as `is_refusing`.
+auto refuses_call_backs(const bool& is_refusing) {
+  return [&is_refusing](const Action& action) -> std::optional<Fault> {
+    const auto* create = std::get_if<CreateNode>(&action);
+    if (create == nullptr || !create->is_recreation || !is_refusing) return std::nullopt;
+    return Fault{Error::failed(ErrorCode::unavailable, "an extension failed")};
+  };
+}
+
 }  // namespace
 
 TEST_CASE("controller restart: a pipeline block resumes on its own executor, once, and the gate closes again",
@@ -153,11 +162,7 @@ TEST_CASE(
   REQUIRE(w.runs_one("linux", seconds(60)));
   w.run_for(seconds(5));
   bool is_refusing = true;
-  w.fault = [&](const Action& action) -> std::optional<Fault> {
-    const auto* create = std::get_if<CreateNode>(&action);
-    if (create == nullptr || !create->is_recreation || !is_refusing) return std::nullopt;
-    return Fault{Error::failed(ErrorCode::unavailable, "an extension failed")};
-  };
+  w.fault = refuses_call_backs(is_refusing);
   w.restart_controller();
   w.run_for(minutes(3));  // more than its template has to boot and to join
   CHECK(w.count<DestroyExecutor>() == 0);
@@ -200,11 +205,7 @@ TEST_CASE("a block that is cancelled while its node cannot be made is not called
   REQUIRE(w.runs_one("linux", seconds(60)));
   w.run_for(seconds(5));
   bool is_refusing = true;
-  w.fault = [&](const Action& action) -> std::optional<Fault> {
-    const auto* create = std::get_if<CreateNode>(&action);
-    if (create == nullptr || !create->is_recreation || !is_refusing) return std::nullopt;
-    return Fault{Error::failed(ErrorCode::unavailable, "an extension failed")};
-  };
+  w.fault = refuses_call_backs(is_refusing);
   w.restart_controller();
   w.run_for(seconds(60));
   w.jobs.clear();
