@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include <boost/asio/ssl/error.hpp>
 #include <cstdlib>
@@ -43,6 +44,16 @@ std::string system_bundle() {
                                     what);
 }
 
+/// OpenSSL fills in what it derives of a certificate at its first verification: here, before several threads
+/// share it.
+void derive_extensions(X509_STORE* store) {
+  STACK_OF(X509_OBJECT)* objects = X509_STORE_get0_objects(store);
+  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
+    X509* certificate = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
+    if (certificate != nullptr) X509_check_purpose(certificate, -1, 0);
+  }
+}
+
 Store read_store(const std::string& ca_file) {
   Store store(X509_STORE_new());
   if (!store) throw_last("X509_STORE_new");
@@ -51,6 +62,7 @@ Store read_store(const std::string& ca_file) {
   } else if (X509_STORE_load_locations(store.get(), ca_file.c_str(), nullptr) != 1) {
     throw_last(ca_file);
   }
+  derive_extensions(store.get());
   ERR_clear_error();  // an absent bundle is no error: then nobody is trusted
   return store;
 }
