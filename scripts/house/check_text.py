@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Text that must not be committed: paths of this machine, hosts of its package sources, work left open, CR and tabs.
+"""Text that must not be committed: paths of this machine, hosts of its package sources, work left open, CR and tabs;
+and test files without a test.
 
 Paths and hosts are derived when the check runs, so that none of them is written here. `--self-test` proves each rule.
 """
@@ -21,6 +22,17 @@ OPEN_WORK = re.compile(r"\b(" + "|".join(["TO" + "DO", "FIX" + "ME", "HA" + "CK"
 EXCUSE = re.compile(r"\b(not " + "implemented yet|" + "st" + r"ubbed out)\b", re.IGNORECASE)
 CONFLICT = re.compile(r"^(<{7} |>{7} |={7}$)")
 ISSUE_NUMBER = re.compile(r"(?<![\w#/-])issue #?\d{1,3}\b", re.IGNORECASE)
+
+
+def test_file_problems(name, text):
+    """Test files are compiled many as one, so what each defines is in a namespace named as the file."""
+    if not re.match(r"tests/(unit|contract|integration)/.*_test\.cpp$", name):
+        return []
+    problems = [] if "TEST_CASE(" in text else [f"{name}:1: no test is in it"]
+    stem = pathlib.PurePath(name).stem
+    if not re.search(rf"^namespace (\w+::)*{stem} {{$", text, re.MULTILINE):
+        problems.append(f"{name}:1: what it defines is not in a namespace '{stem}'")
+    return problems
 
 
 def machine_words(top, source_texts):
@@ -54,11 +66,11 @@ def package_source_texts():
 def check_bytes(name, data, words):
     if b"\0" in data[:8000] or name.endswith((".png", ".jar", ".zip")) or name.startswith("tests/fuzz/corpus/"):
         return []
-    problems = []
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         return [f"{name}:1: not UTF-8 ({error.reason} at byte {error.start})"]
+    problems = test_file_problems(name, text)
     is_code = name.endswith(CODE) or name.startswith(("scripts/", ".ci/"))
     if b"\r" in data:
         problems.append(f"{name}:1: has carriage returns")
@@ -102,6 +114,10 @@ def self_test():
         ("core/a.cpp", b"int x;", True),
         ("core/a.cpp", b"\tint x;\n", True),
         ("core/a.cpp", b"\xff\n", True),
+        ("tests/unit/core/a_test.cpp", b"#include <catch2/catch.hpp>\n", True),
+        ("tests/unit/core/a_test.cpp", b"namespace a_test {\nTEST_CASE(\"a\") {}\n}\n", False),
+        ("tests/unit/core/a_test.cpp", b"namespace skep::a_test {\nTEST_CASE(\"a\") {}\n}\n", False),
+        ("tests/unit/core/a_test.cpp", b"namespace skep {\nTEST_CASE(\"a\") {}\n}\n", True),
     ]
     problems = [f"self-test: {data!r} in {name} should {'fail' if wrong else 'pass'}"
                 for name, data, wrong in cases if bool(check_bytes(name, data, words)) != wrong]
