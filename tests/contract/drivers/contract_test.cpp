@@ -6,6 +6,8 @@
 
 #include "tests/contract/drivers/subject.h"
 
+namespace contract_test {
+
 using namespace skep;
 using namespace skep::test;
 using namespace skep::drivers;
@@ -321,3 +323,5 @@ TEST_CASE("driver: different executors from different threads", "[contract][driv
   CHECK(good == 6);
   f.expect_nothing_left({});
 }
+
+}  // namespace contract_test

@@ -18,6 +18,8 @@
 #include "linux/linux_process_launcher.h"
 #include "tests/contract/drivers/subject.h"
 
+namespace crash_test {
+
 using namespace skep;
 using namespace skep::test;
 using namespace skep::drivers;
@@ -234,3 +236,5 @@ TEST_CASE("process driver: killed before every change that start and destroy mak
   INFO(joined(our_residue(subject)));
   CHECK(our_residue(subject).empty());
 }
+
+}  // namespace crash_test

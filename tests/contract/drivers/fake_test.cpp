@@ -6,6 +6,8 @@
 #include "drivers/fake/fake_driver.h"
 #include "tests/contract/drivers/subject.h"
 
+namespace fake_test {
+
 using namespace skep;
 using namespace skep::test;
 using namespace skep::drivers;
@@ -198,3 +200,5 @@ TEST_CASE("fake driver: what happens by itself is told", "[contract][drivers][fa
   CHECK(wait_until([&] { return calls > before; }));
   CHECK(driver->inspect(ExecutorId("e1"))->exit_code == 3);
 }
+
+}  // namespace fake_test

@@ -6,6 +6,8 @@
 #include "drivers/process/process_driver.h"
 #include "tests/contract/drivers/subject.h"
 
+namespace process_limits_test {
+
 using namespace skep;
 using namespace skep::test;
 using namespace skep::drivers;
@@ -95,3 +97,5 @@ TEST_CASE("process driver: a processor share is a hard limit", "[contract][drive
   CHECK(driver->destroy(ExecutorId("e1")));
   CHECK(subject.residue().empty());
 }
+
+}  // namespace process_limits_test

@@ -16,6 +16,8 @@
 #include "linux/linux_process_launcher.h"
 #include "tests/contract/drivers/subject.h"
 
+namespace process_test {
+
 using namespace skep;
 using namespace skep::test;
 using namespace skep::drivers;
@@ -315,7 +317,7 @@ TEST_CASE("process driver: skep-join that is missing or no program makes start f
 TEST_CASE("process driver: with no descriptor left it says that it cannot see, never that there is nothing",
           "[contract][drivers][process]") {
   ProcessSubject subject(GENERATE(true, false));
-  const auto driver = subject.make_driver(owner);
+  const auto driver = subject.make_driver(owner, milliseconds(500));  // for so long it tries to look
   REQUIRE(driver->start(subject.request("steady")));
   REQUIRE(reaches(*driver, "steady", AgentPhase::connected));
   rlimit old_limit{};
@@ -382,3 +384,5 @@ TEST_CASE("process driver: a full disk makes start fail clean, and destroying ma
   }
   CHECK(::umount2(subject.root().c_str(), MNT_DETACH) == 0);
 }
+
+}  // namespace process_test

@@ -104,12 +104,18 @@ ProcessSubject::~ProcessSubject() {
 }
 
 std::unique_ptr<drivers::Driver> ProcessSubject::make_driver(const std::string& owner) {
+  return make_driver(owner, drivers::ProcessDriverOptions{}.kill_deadline);
+}
+
+std::unique_ptr<drivers::Driver> ProcessSubject::make_driver(const std::string& owner,
+                                                             Duration kill_deadline) {
   owners_.insert(owner);
   drivers::ProcessDriverOptions options;
   options.root = root();
   options.join_program = bin("skep-join");
   options.images = {{"base", folder.path("image")}};
   options.owner_tag = owner;
+  options.kill_deadline = kill_deadline;
   options.uses_cgroups = uses_cgroups_;
   return drivers::make_process_driver(options);
 }

@@ -42,6 +42,7 @@ class ProcessSubject final : public Subject {
   ProcessSubject(const ProcessSubject&) = delete;
   ProcessSubject& operator=(const ProcessSubject&) = delete;
   std::unique_ptr<drivers::Driver> make_driver(const std::string& owner) override;
+  std::unique_ptr<drivers::Driver> make_driver(const std::string& owner, Duration kill_deadline);
   drivers::StartRequest request(const std::string& id, Behaviour behaviour = Behaviour::connects) override;
   std::vector<std::string> residue() override;
   int times_made(const std::string& id) override;
