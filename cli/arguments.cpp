@@ -9,7 +9,7 @@
 namespace skep::cli {
 namespace {
 
-constexpr char mark = '\x01';  // no argument of ours begins with it
+constexpr char variadic_mark = '\x01';  // no argument of ours begins with it
 
 /// The command that was typed as far as it is known: the application, or one of its (sub)commands.
 struct Typed {
@@ -90,7 +90,7 @@ std::vector<std::string> marked_arguments(int argc, const char* const* argv) {
     }
     const bool is_list = argument.size() > 1 && argument.front() == '[' && argument.back() == ']';
     const bool needs_mark = is_list || is_after_mark || argument == "++";
-    arguments.push_back(needs_mark ? mark + argument : std::move(argument));
+    arguments.push_back(needs_mark ? variadic_mark + argument : std::move(argument));
   }
   std::reverse(arguments.begin(), arguments.end());
   return arguments;
@@ -99,7 +99,7 @@ std::vector<std::string> marked_arguments(int argc, const char* const* argv) {
 void take_marks_away(CLI::App& app) {
   const CLI::Validator unmark(
       [](std::string& text) {
-        if (!text.empty() && text.front() == mark) text.erase(0, 1);
+        if (!text.empty() && text.front() == variadic_mark) text.erase(0, 1);
         return std::string();
       },
       "", "");

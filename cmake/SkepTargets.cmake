@@ -50,6 +50,9 @@ function(skep_add_library name)
   add_library(${name} STATIC ${arg_SOURCES})
   target_include_directories(${name} PUBLIC "${PROJECT_SOURCE_DIR}")
   target_link_libraries(${name} PUBLIC ${arg_DEPS} PRIVATE skep_build_flags ${arg_PRIVATE_DEPS})
+  if(SKEP_FUZZ)  # what fuzz targets are guided by: the coverage of libraries
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
 endfunction()
 
 # skep_optimise(NAME...): what the simulator runs a million times is optimised in debug builds, too. Sanitizers see it as it is.

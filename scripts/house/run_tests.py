@@ -34,7 +34,7 @@ FUZZ_SECONDS = 6
 # A run of everything ends within this time on two cores, from a clean clone.
 BUDGET_S = 24 * 60
 LEAST_CLANG_TIDY_S = 60
-# All that the sanitizer stages of a run of everything take of these tiers; the rest runs in the debug build, and when the
+# All that the sanitizer stages of a run of everything take of these tiers; the rest runs in the build of the tiers, and when the
 # stage is named.
 SHORT = {"asan-ubsan": {"contract": {"contract_jenkins", "contract_controller_sim"},
                         "integration": {"http_test", "common_test", "agentd_shell_test"}},
@@ -53,6 +53,8 @@ SANITIZERS = {
     # Units of logic have one thread: what can race is in the shells, which the integration tests drive.
     "tsan": Sanitizer(("integration",), {"TSAN_OPTIONS": "second_deadlock_stack=1:halt_on_error=0:exitcode=66"}),
 }
+# What the tiers run in.
+TEST_PRESET = "test"
 # Clang builds the fuzz targets with the same sanitizers: one build serves both stages.
 FUZZ_PRESET = "asan-ubsan"
 CANARY = "canary_fuzz"
@@ -171,19 +173,19 @@ def sanitizer_env(preset):
         suppressions = tree.TOP / "scripts" / "house" / f"{kind}.supp"
         if suppressions.exists():
             env[name] += f":suppressions={suppressions}"
-    return {**env, "LSAN_OPTIONS": LEAKS_OF_OTHERS, "SKEP_STAND_INS_DIR": str(build.folder("debug") / "bin")}, reports
+    return {**env, "LSAN_OPTIONS": LEAKS_OF_OTHERS, "SKEP_STAND_INS_DIR": str(build.folder(TEST_PRESET) / "bin")}, reports
 
 
 def left_out(preset):
     """The tests that a run of everything has no time for under this sanitizer."""
-    return {test for test, labels in build.tests("debug").items()
+    return {test for test, labels in build.tests(TEST_PRESET).items()
             for tier, kept in SHORT[preset].items() if tier in labels and test not in kept}
 
 
 def sanitizer_stages(run, preset, exclude=()):
     tiers = SANITIZERS[preset].tiers
-    # What is examined is what is shipped. The stand-ins come from the debug build: with sanitizers they take minutes more.
-    stand_ins_built = build.configure("debug") and build.build("debug", build.STAND_INS)
+    # What is examined is what is shipped. The stand-ins come from the tiers' build: with sanitizers they take minutes more.
+    stand_ins_built = build.configure(TEST_PRESET) and build.build(TEST_PRESET, build.STAND_INS)
     if not build_stage(run, preset, tiers, exclude, others=build.STAND_INS if stand_ins_built else ()):
         return
     for tier in tiers:
@@ -193,9 +195,9 @@ def sanitizer_stages(run, preset, exclude=()):
 
 
 def digests_stage(run):
-    """A seed means the same run whatever compiler built the simulator: GCC's debug build against Clang's."""
+    """A seed means the same run whatever compiler built the simulator: GCC's build against Clang's."""
     started = time.monotonic()
-    presets = ("debug", FUZZ_PRESET)
+    presets = (TEST_PRESET, FUZZ_PRESET)
     if not all(build.configure(preset) and build.build(preset, [f"bin/{SIMULATOR}"]) for preset in presets):
         return run.add("digests", time.monotonic() - started, Count(failed=1), ["a simulator could not be built"])
     programs = [build.folder(preset) / "bin" / SIMULATOR for preset in presets]
@@ -272,17 +274,17 @@ def fuzz_stage(run):
 def clang_tidy_stage(run, budget_s=None):
     """With a budget, files that it had no time for are told as skipped."""
     env = {"SKEP_CLANG_TIDY_BUDGET_S": str(int(budget_s))} if budget_s is not None else None
-    ctest_stage(run, "clang-tidy", "debug", "tidy", LIMITS["tidy"], env, only="tidy_clang-tidy")
+    ctest_stage(run, "clang-tidy", TEST_PRESET, "tidy", LIMITS["tidy"], env, only="tidy_clang-tidy")
 
 
 def run_tiers(run, names, started):
     """The named tiers and stages, or everything when none is named."""
     tiers = tuple(tier for tier in TIERS if tier in names or not names)
     if tiers or "clang-tidy" in names:
-        build_stage(run, "debug", tiers if names else None)
+        build_stage(run, TEST_PRESET, tiers if names else None)
     for tier in tiers:
         # clang-tidy is by far the longest single check: a stage of its own.
-        ctest_stage(run, tier, "debug", tier, LIMITS[tier], exclude=("tidy_clang-tidy",) if tier == "tidy" else ())
+        ctest_stage(run, tier, TEST_PRESET, tier, LIMITS[tier], exclude=("tidy_clang-tidy",) if tier == "tidy" else ())
     for preset in SANITIZERS:
         if preset in names or not names:
             sanitizer_stages(run, preset, () if names else left_out(preset))

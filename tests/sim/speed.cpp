@@ -12,7 +12,7 @@ namespace {
 
 using simulation::Arrival;
 
-constexpr Duration job = minutes(10);
+constexpr Duration job_length = minutes(10);
 constexpr int executors_of_a_host = 20;
 constexpr Duration poll = seconds(2);
 constexpr Duration settled = minutes(30);  // after the first fill
@@ -61,7 +61,7 @@ class Jobs final : public simulation::Load {
     Arrival arrival;
     arrival.at = simulation::start_of_time + at_;
     arrival.label = "linux";
-    arrival.length = job;
+    arrival.length = job_length;
     return arrival;
   }
 
@@ -127,7 +127,8 @@ Measured run(int executors, Duration length, std::uint64_t seed, int (*rate)(Dur
   const simulation::HostPlan& host = plan.hosts.front();
   const Duration recycle =
       mean(host.takes.create) + mean(host.takes.boot) + mean(host.takes.join) + mean(host.takes.destroy);
-  measured.ideal = static_cast<double>(job.count()) / static_cast<double>((job + recycle + poll / 2).count());
+  measured.ideal = static_cast<double>(job_length.count()) /
+                   static_cast<double>((job_length + recycle + poll / 2).count());
   return measured;
 }
 

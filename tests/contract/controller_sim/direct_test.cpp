@@ -23,7 +23,7 @@
 #include "simulation/controller/direct.h"
 #include "tests/contract/support/base64.h"
 
-namespace skep::controller_sim {
+namespace skep::controller_sim::direct_test {
 namespace {
 
 using namespace scheduler;
@@ -495,4 +495,4 @@ TEST_CASE("a direct call tells what the adapter reads over HTTP", "[direct]") {
   CHECK(builds > 500);
 }
 
-}  // namespace skep::controller_sim
+}  // namespace skep::controller_sim::direct_test

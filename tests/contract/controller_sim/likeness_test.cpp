@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-namespace skep::controller_sim {
+namespace skep::controller_sim::likeness_test {
 namespace {
 
 using recordings::Exchange;
@@ -144,4 +144,4 @@ TEST_CASE("what is one thing in the recording is one thing here", "[contract]") 
   CHECK_FALSE(secrets.differences(created, other, wall_ms).empty());
 }
 
-}  // namespace skep::controller_sim
+}  // namespace skep::controller_sim::likeness_test

@@ -10,7 +10,7 @@
 #include "tests/contract/controller_sim/unsupported.h"
 #include "tests/contract/support/used_requests.h"
 
-namespace skep::controller_sim {
+namespace skep::controller_sim::replay_test {
 namespace {
 
 using recordings::Exchange;
@@ -135,4 +135,4 @@ TEST_CASE("nothing that Skep uses is on the list of what the stand-in does not s
   CHECK(listed == count_of_unsupported());
 }
 
-}  // namespace skep::controller_sim
+}  // namespace skep::controller_sim::replay_test

@@ -7,7 +7,7 @@
 
 #include "tests/contract/jenkins/clients.h"
 
-namespace skep::scheduler {
+namespace skep::scheduler::answers_test {
 namespace {
 
 using recordings::Exchange;
@@ -264,4 +264,4 @@ TEST_CASE("a node order is carried out when Jenkins leads to the node or to the 
   }
 }
 
-}  // namespace skep::scheduler
+}  // namespace skep::scheduler::answers_test

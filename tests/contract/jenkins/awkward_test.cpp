@@ -6,7 +6,7 @@
 
 #include "tests/contract/jenkins/clients.h"
 
-namespace skep::scheduler {
+namespace skep::scheduler::awkward_test {
 namespace {
 
 using controller_sim::FaultKind;
@@ -405,4 +405,4 @@ TEST_CASE("a node that is named like a label, and one that has just been made", 
   }
 }
 
-}  // namespace skep::scheduler
+}  // namespace skep::scheduler::awkward_test

@@ -6,7 +6,7 @@
 
 #include "tests/contract/jenkins/clients.h"
 
-namespace skep::scheduler {
+namespace skep::scheduler::gate_test {
 namespace {
 
 using controller_sim::JobSpec;
@@ -468,4 +468,4 @@ TEST_CASE("a deletion is done when Jenkins says so, not when a proxy does", "[co
   }
 }
 
-}  // namespace skep::scheduler
+}  // namespace skep::scheduler::gate_test

@@ -7,7 +7,7 @@
 #include "scheduler/jenkins/scripts.h"
 #include "tests/contract/jenkins/clients.h"
 
-namespace skep::scheduler {
+namespace skep::scheduler::profile_test {
 namespace {
 
 using recordings::Exchange;
@@ -177,4 +177,4 @@ TEST_CASE("who logs in as nobody, or not at all, is told so", "[contract]") {
   }
 }
 
-}  // namespace skep::scheduler
+}  // namespace skep::scheduler::profile_test

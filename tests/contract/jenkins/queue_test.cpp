@@ -6,7 +6,7 @@
 #include "scheduler/jenkins/replies.h"
 #include "tests/contract/jenkins/clients.h"
 
-namespace skep::scheduler {
+namespace skep::scheduler::queue_test {
 namespace {
 
 using json::Json;
@@ -375,4 +375,4 @@ TEST_CASE("agents do not outlive the session: what they made certain is asked ag
   CHECK(adapter.controller.read_queue()->items[0].label == "");
 }
 
-}  // namespace skep::scheduler
+}  // namespace skep::scheduler::queue_test

@@ -8,7 +8,7 @@
 #include "scheduler/jenkins/texts.h"
 #include "tests/contract/support/recordings.h"
 
-namespace skep::scheduler {
+namespace skep::scheduler::why_test {
 namespace {
 
 using Kind = WhyFacts::Kind;
@@ -214,4 +214,4 @@ TEST_CASE("composite texts of up to five clauses, and names that look like the t
   }
 }
 
-}  // namespace skep::scheduler
+}  // namespace skep::scheduler::why_test

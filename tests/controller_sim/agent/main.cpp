@@ -3,15 +3,14 @@
 // for a bad command line). Arguments of a JVM (-Xmx..., -D..., -jar FILE) are skipped, so that it can be put
 // in the place of java.
 #include <boost/asio/connect.hpp>
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
-#include <boost/beast/ssl.hpp>
 #include <boost/beast/websocket.hpp>
-#include <boost/beast/websocket/ssl.hpp>
 #include <cstdlib>
 #include <deque>
 #include <fstream>
@@ -19,6 +18,7 @@
 #include <thread>
 
 #include "tests/controller_sim/agent/build_runner.h"
+#include "tests/controller_sim/tls_tunnel.h"
 
 namespace skep::controller_sim {
 namespace {
@@ -26,6 +26,7 @@ namespace {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 using asio::ip::tcp;
+using Stream = beast::basic_stream<asio::generic::stream_protocol>;
 
 constexpr int exit_refused = 255;
 constexpr int exit_terminated = 143;
@@ -104,7 +105,6 @@ std::optional<Address> parse_url(const std::string& url) {
   return out;
 }
 
-template <typename Stream>
 class Channel {
  public:
   Channel(asio::io_context& io, Stream stream, BuildRunner& runner)
@@ -192,6 +192,21 @@ class Channel {
   bool writing_ = false, closed_ = false;
 };
 
+/// Runs tunnels, while the agent waits in blocking calls.
+struct Tunnels {
+  Tunnels() : thread([this] { context.run(); }) {}
+  ~Tunnels() {
+    context.stop();
+    thread.join();
+  }
+  Tunnels(const Tunnels&) = delete;
+  Tunnels& operator=(const Tunnels&) = delete;
+
+  asio::io_context context{1};
+  asio::executor_work_guard<asio::io_context::executor_type> stay = asio::make_work_guard(context);
+  std::thread thread;
+};
+
 class Agent {
  public:
   Agent(Arguments arguments, Address address)
@@ -228,27 +243,26 @@ class Agent {
       log("SEVERE: " + arguments_.url + "login is not ready");
       return false;
     }
-    if (!address_.tls) {
-      beast::tcp_stream stream(io_);
-      stream.connect(tcp::resolver(io_).resolve(address_.host, address_.port));
-      return serve(std::move(stream));
-    }
-    asio::ssl::context tls = tls_context();
-    beast::ssl_stream<beast::tcp_stream> stream(io_, tls);
-    beast::get_lowest_layer(stream).connect(tcp::resolver(io_).resolve(address_.host, address_.port));
-    stream.handshake(asio::ssl::stream_base::client);
-    return serve(std::move(stream));
-  }
-
-  template <typename Stream>
-  bool serve(Stream stream) {
-    Channel<Stream> channel(io_, std::move(stream), runner_);
+    Channel channel(io_, connect(), runner_);
     channel.open(arguments_, address_);
     log("INFO: WebSocket connection open");
     log("INFO: Connected");
     channel.serve();
     log("INFO: Terminated");
     return true;
+  }
+
+  Stream connect() {
+    const auto endpoints = tcp::resolver(io_).resolve(address_.host, address_.port);
+    if (!address_.tls) {
+      tcp::socket socket(io_);
+      asio::connect(socket, endpoints);
+      return Stream(std::move(socket));
+    }
+    tcp::socket socket(tunnels_.context);
+    asio::connect(socket, endpoints);
+    asio::ssl::context tls = tls_context();
+    return Stream(std::make_shared<TlsTunnel>(std::move(socket), tls)->connect(io_));
   }
 
   asio::ssl::context tls_context() const {
@@ -258,9 +272,9 @@ class Agent {
     return tls;
   }
 
-  template <typename Stream>
-  bool get_login(Stream& stream) {
+  bool login_answers() {
     namespace http = beast::http;
+    Stream stream = connect();
     http::request<http::empty_body> request(http::verb::get, address_.path + "login", 11);
     request.set(http::field::host, address_.host + ":" + address_.port);
     http::write(stream, request);
@@ -270,22 +284,9 @@ class Agent {
     return reply.result_int() == 200;
   }
 
-  bool login_answers() {
-    const auto endpoints = tcp::resolver(io_).resolve(address_.host, address_.port);
-    if (!address_.tls) {
-      beast::tcp_stream stream(io_);
-      stream.connect(endpoints);
-      return get_login(stream);
-    }
-    asio::ssl::context tls = tls_context();
-    beast::ssl_stream<beast::tcp_stream> stream(io_, tls);
-    beast::get_lowest_layer(stream).connect(endpoints);
-    stream.handshake(asio::ssl::stream_base::client);
-    return get_login(stream);
-  }
-
   Arguments arguments_;
   Address address_;
+  Tunnels tunnels_;
   asio::io_context io_{1};
   BuildRunner runner_;
   bool terminated_ = false;

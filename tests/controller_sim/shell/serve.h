@@ -1,5 +1,4 @@
-// Serves one accepted connection of skep-controller-sim. Apart from session.h, whose templates take the
-// compiler a minute for each kind of stream.
+// Serves one accepted connection of skep-controller-sim.
 #pragma once
 
 #include <boost/asio/ip/tcp.hpp>

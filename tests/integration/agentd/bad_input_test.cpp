@@ -3,6 +3,8 @@
 
 #include "tests/integration/agentd/fixture.h"
 
+namespace bad_input_test {
+
 using namespace skep;
 using namespace skep::agentd;
 using namespace skep::test;
@@ -193,3 +195,5 @@ TEST_CASE("agentd: a blocking query of another life of agentd is answered at onc
        {"?index=18446744073709551616&wait=1s", "?index=1.5", "?index=&wait=1s", "?index=1&wait=-1s"})
     CHECK(f.api->call("GET", "v1/executors" + std::string(bad)).status == 400);
 }
+
+}  // namespace bad_input_test

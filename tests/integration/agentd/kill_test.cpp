@@ -13,6 +13,8 @@
 #include "linux/linux_process_launcher.h"
 #include "tests/integration/agentd/support.h"
 
+namespace kill_test {
+
 using namespace skep;
 using namespace skep::test;
 
@@ -299,3 +301,5 @@ TEST_CASE("agentd says what is wrong with its configuration, and neither starts 
   CHECK(text.find("listen") != std::string::npos);
   CHECK_FALSE(std::filesystem::exists(host.folder.path("state")));
 }
+
+}  // namespace kill_test

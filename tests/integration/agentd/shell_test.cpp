@@ -8,6 +8,8 @@
 #include "common/http/http_server.h"
 #include "tests/integration/agentd/fixture.h"
 
+namespace shell_test {
+
 using namespace skep;
 using namespace skep::agentd;
 using namespace skep::test;
@@ -356,3 +358,5 @@ TEST_CASE("agentd: beyond loopback it needs a token, and with one it asks for it
   CHECK(Api((*made)->url(), "wrong").call("GET", "v1/executors").status == 401);
   CHECK(Api((*made)->url(), "correct-horse").call("GET", "v1/executors").status == 200);
 }
+
+}  // namespace shell_test

@@ -9,6 +9,8 @@
 #include "common/log/log.h"
 #include "tests/support/certificates.h"
 
+namespace log_output_test {
+
 using namespace skep;
 
 namespace {
@@ -69,3 +71,5 @@ TEST_CASE("as JSON every line is an object that strict readers take") {
   }
   CHECK(count == 2);
 }
+
+}  // namespace log_output_test

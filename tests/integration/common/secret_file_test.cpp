@@ -3,6 +3,8 @@
 #include "common/shell/files.h"
 #include "tests/support/certificates.h"
 
+namespace secret_file_test {
+
 using namespace skep;
 using shell::read_secret_file;
 
@@ -29,3 +31,5 @@ TEST_CASE("no secret: absent, empty, a folder, too large") {
   CHECK(read_secret_file(folder.write("large", std::string(70'000, 'x'))).error().code ==
         ErrorCode::too_large);
 }
+
+}  // namespace secret_file_test

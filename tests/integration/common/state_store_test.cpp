@@ -13,6 +13,8 @@
 #include "core/prng.h"
 #include "tests/support/certificates.h"
 
+namespace state_store_test {
+
 using namespace skep;
 using journal::StateStore;
 using test::TempFolder;
@@ -192,3 +194,5 @@ TEST_CASE("kill -9 in the middle of writes: what was durable is there, and no ba
     CHECK(std::stoul(a) <= told + 1);
   }
 }
+
+}  // namespace state_store_test

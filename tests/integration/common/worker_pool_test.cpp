@@ -6,6 +6,8 @@
 
 #include "common/shell/clock.h"
 
+namespace worker_pool_test {
+
 using namespace skep;
 using shell::Strand;
 using shell::WorkerPool;
@@ -168,3 +170,5 @@ TEST_CASE("the deadline is kept, also by a strand that always has work") {
   is_reached = true;
   strand.stop();
 }
+
+}  // namespace worker_pool_test

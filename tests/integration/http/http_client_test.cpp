@@ -11,6 +11,8 @@
 #include "common/shell/clock.h"
 #include "tests/support/raw_peer.h"
 
+namespace http_client_test {
+
 using namespace skep;
 using namespace skep::test;
 
@@ -382,3 +384,5 @@ TEST_CASE("an address that is none is refused when the client is made") {
     CHECK(made.error().code == ErrorCode::invalid_input);
   }
 }
+
+}  // namespace http_client_test

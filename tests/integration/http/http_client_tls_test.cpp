@@ -11,6 +11,8 @@
 #include "common/http/http_client.h"
 #include "tests/support/raw_peer.h"
 
+namespace http_client_tls_test {
+
 using namespace skep;
 using namespace skep::test;
 
@@ -155,3 +157,5 @@ TEST_CASE("cpprest reads no bundle of its own for a connection") {
   CHECK(sk_X509_OBJECT_num(X509_STORE_get0_objects(SSL_CTX_get_cert_store(context))) == 0);
   SSL_CTX_free(context);
 }
+
+}  // namespace http_client_tls_test

@@ -9,6 +9,8 @@
 #include "common/shell/clock.h"
 #include "tests/support/raw_peer.h"
 
+namespace http_server_test {
+
 using namespace skep;
 using namespace skep::test;
 
@@ -272,3 +274,5 @@ TEST_CASE("a port that is taken stops the start and is named") {
   REQUIRE_FALSE(started);
   CHECK(started.error().message.find(options.listen) != std::string::npos);
 }
+
+}  // namespace http_server_test

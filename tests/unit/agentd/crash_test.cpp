@@ -7,6 +7,8 @@
 
 #include "tests/unit/agentd/support/world.h"
 
+namespace crash_test {
+
 using namespace skep;
 using namespace skep::agentd;
 
@@ -154,3 +156,5 @@ TEST_CASE("crash: again and again in the course of recovery", "[unit][agentd][cr
     }
   }
 }
+
+}  // namespace crash_test

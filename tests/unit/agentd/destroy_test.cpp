@@ -2,6 +2,8 @@
 
 #include "tests/unit/agentd/support/world.h"
 
+namespace destroy_test {
+
 using namespace skep;
 using namespace skep::agentd;
 
@@ -142,3 +144,5 @@ TEST_CASE("destroy: goes on with a full disk, and is recorded when there is room
   world.advance(seconds(6));
   CHECK(world.intents.at("a1").state == IntentState::gone);
 }
+
+}  // namespace destroy_test

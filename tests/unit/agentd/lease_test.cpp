@@ -2,6 +2,8 @@
 
 #include "tests/unit/agentd/support/world.h"
 
+namespace lease_test {
+
 using namespace skep;
 using namespace skep::agentd;
 
@@ -163,3 +165,5 @@ TEST_CASE("leases: bad renewals are refused", "[unit][agentd]") {
   CHECK(world.renew({}, 0)->status == 400);
   CHECK(world.renew({}, 1, Duration::zero())->status == 400);
 }
+
+}  // namespace lease_test

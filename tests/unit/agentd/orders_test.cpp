@@ -2,6 +2,8 @@
 
 #include "tests/unit/agentd/support/world.h"
 
+namespace orders_test {
+
 using namespace skep;
 using namespace skep::agentd;
 
@@ -265,3 +267,5 @@ TEST_CASE("orders: a driver that cannot hand over tickets says so", "[unit][agen
   again.ticket.attempt = 2;
   CHECK(status(world.order(again)) == 422);
 }
+
+}  // namespace orders_test

@@ -8,6 +8,8 @@
 #include "core/prng.h"
 #include "tests/unit/agentd/support/world.h"
 
+namespace random_test {
+
 using namespace skep;
 using namespace skep::agentd;
 
@@ -134,3 +136,5 @@ TEST_CASE("random: any order of requests, faults and crashes keeps the promises"
     Weather weather(seed);
   }
 }
+
+}  // namespace random_test

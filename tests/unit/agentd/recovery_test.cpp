@@ -3,6 +3,8 @@
 
 #include "tests/unit/agentd/support/world.h"
 
+namespace recovery_test {
+
 using namespace skep;
 using namespace skep::agentd;
 
@@ -164,3 +166,5 @@ TEST_CASE("recovery: leases run again from the start, so a dead leader leaks not
   world.advance(seconds(2));
   CHECK(world.boxes.empty());
 }
+
+}  // namespace recovery_test

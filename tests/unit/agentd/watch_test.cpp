@@ -3,6 +3,8 @@
 
 #include "tests/unit/agentd/support/world.h"
 
+namespace watch_test {
+
 using namespace skep;
 using namespace skep::agentd;
 
@@ -201,3 +203,5 @@ TEST_CASE("watch: drain at stop destroys the unused and waits for the busy; remo
   CHECK(world.boxes.empty());
   CHECK(world.logic->is_ready_to_end());
 }
+
+}  // namespace watch_test

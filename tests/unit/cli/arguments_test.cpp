@@ -2,6 +2,8 @@
 
 #include "cli/arguments.h"
 
+namespace arguments_test {
+
 using namespace skep::cli;
 
 namespace {
@@ -32,3 +34,5 @@ TEST_CASE("arguments: texts arrive as they were typed", "[unit][cli][arguments]"
   CHECK(read({"--reason", "[why]", "a"}).reason == "[why]");
   CHECK(read({"--reason=[why]", "a"}).reason == "[why]");
 }
+
+}  // namespace arguments_test

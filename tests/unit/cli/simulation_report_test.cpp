@@ -7,6 +7,8 @@
 #include "core/prng.h"
 #include "tests/unit/whatif/fake_farm.h"
 
+namespace simulation_report_test {
+
 using namespace skep;
 using namespace skep::cli;
 using namespace skep::simulation::whatif;
@@ -146,3 +148,5 @@ TEST_CASE("fleet file: groups of hosts, and what is wrong with them", "[unit][cl
     CHECK_THAT(refused.error().message, Catch::Contains(wanted));
   }
 }
+
+}  // namespace simulation_report_test

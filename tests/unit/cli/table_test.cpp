@@ -3,6 +3,8 @@
 #include "cli/table.h"
 #include "core/prng.h"
 
+namespace table_test {
+
 using namespace skep;
 using namespace skep::cli;
 
@@ -105,3 +107,5 @@ TEST_CASE("globs: a star stands for any run of characters, nothing else is speci
   CHECK_FALSE(matches_glob("[a]*", "a"));
   CHECK_FALSE(matches_glob("", "a"));
 }
+
+}  // namespace table_test

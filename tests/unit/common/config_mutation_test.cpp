@@ -1,5 +1,5 @@
 // Thousands of broken configurations: each is refused with a line, or accepted and safe.
-// Replay: SKEP_SEED=N SKEP_CASE=M build/debug/bin/unit_common "mutated*"
+// Replay: SKEP_SEED=N SKEP_CASE=M build/test/bin/unit_common "mutated*"
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <ctime>
@@ -8,6 +8,8 @@
 #include "core/prng.h"
 #include "scheduler/shell/config_file.h"
 #include "tests/support/config_invariants.h"
+
+namespace config_mutation_test {
 
 using namespace skep;
 
@@ -210,3 +212,5 @@ TEST_CASE("mutated configurations of agentd are refused with a line, or safe") {
     return agentd::parse_config_text(text, name);
   });
 }
+
+}  // namespace config_mutation_test

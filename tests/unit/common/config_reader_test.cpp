@@ -7,6 +7,8 @@
 #include "scheduler/shell/config_file.h"
 #include "tests/support/config_invariants.h"
 
+namespace config_reader_test {
+
 using namespace skep;
 
 namespace {
@@ -177,3 +179,5 @@ TEST_CASE("agentd's own file") {
       problem("state_dir: /s\nregistry: {scheduler_url: 'http://skep.example', allow_http: true}\n").empty());
   CHECK(has(problem("state_dir: /s\nregistry: {type: none}\ntls: {key: /k}\n"), "a.yaml:3: tls.key"));
 }
+
+}  // namespace config_reader_test

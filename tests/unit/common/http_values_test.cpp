@@ -6,6 +6,8 @@
 #include "common/http/http_types.h"
 #include "core/url.h"
 
+namespace http_values_test {
+
 using namespace skep;
 
 TEST_CASE("only unreserved characters stay as they are") {
@@ -57,3 +59,5 @@ TEST_CASE("gunzip: whole bodies only, and no more than the limit") {
     CHECK(out.error().outcome == Outcome::unknown);
   }
 }
+
+}  // namespace http_values_test

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace json_test {
+
 using namespace skep;
 using json::parse_strict;
 
@@ -76,3 +78,5 @@ TEST_CASE("writing never throws") {
   const std::string text = json::dump(json::Json{{"a", "\xff\xfe"}, {"b", std::string("\0", 1)}});
   CHECK(parse_strict(text));
 }
+
+}  // namespace json_test

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace log_test {
+
 using namespace skep;
 
 TEST_CASE("once a minute for each cause, and what was held back is counted") {
@@ -27,3 +29,5 @@ TEST_CASE("causes without end do not fill the memory, and are still told") {
     told += limiter.allows(std::to_string(i), Instant{seconds(1)}, held_back) ? 1 : 0;
   CHECK(told == 50'000);
 }
+
+}  // namespace log_test

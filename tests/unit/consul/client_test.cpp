@@ -5,6 +5,8 @@
 #include "common/json/json.h"
 #include "tests/unit/consul/scripted_http.h"
 
+namespace client_test {
+
 using namespace skep;
 using consul::Health;
 using skep::test::HttpScript;
@@ -249,3 +251,5 @@ TEST_CASE("the token is in a header of each call and in no address or error", "[
     CHECK(asked.target.find("s3cret") == std::string::npos);
   }
 }
+
+}  // namespace client_test

@@ -5,6 +5,8 @@
 #include "core/url.h"
 #include "scheduler/shell/config_file.h"
 
+namespace config_test {
+
 using namespace skep;
 
 namespace {
@@ -117,3 +119,5 @@ TEST_CASE("a name that only begins like this machine is another machine", "[unit
       scheduler_with("registry: {type: consul, address: 'http://localhost.example:8500/'}\n").error().message,
       "allow_http"));
 }
+
+}  // namespace config_test

@@ -5,6 +5,8 @@
 #include "common/consul/consul_client.h"
 #include "scheduler/shell/consul_registry.h"
 
+namespace hosts_test {
+
 using namespace skep;
 using consul::Health;
 using consul::Instance;
@@ -76,3 +78,5 @@ TEST_CASE("a host's metadata has its capacity, with the unit in each key", "[uni
   written.meta = meta;
   CHECK(scheduler::read_hosts({written}).hosts.at(HostId("h1")).agentd_url == "https://h1.example:7071/");
 }
+
+}  // namespace hosts_test

@@ -5,6 +5,8 @@
 #include "common/json/json.h"
 #include "tests/unit/consul/scripted_http.h"
 
+namespace lock_test {
+
 using namespace skep;
 using skep::test::HttpScript;
 using skep::test::ScriptedHttp;
@@ -91,3 +93,5 @@ TEST_CASE("a session is bound to the service's check and its node's", "[unit][co
   CHECK(body["NodeChecks"][0] == "serfHealth");
   CHECK(body["LockDelay"] == "1000ms");
 }
+
+}  // namespace lock_test

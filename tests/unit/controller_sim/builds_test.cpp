@@ -1,7 +1,7 @@
 // Assignment, the gate, second builds, lost agents, the one-shot hook.
 #include "tests/unit/controller_sim/controller_fixture.h"
 
-namespace skep::controller_sim {
+namespace skep::controller_sim::builds_test {
 
 TEST_CASE("a connected node takes a matching item") {
   Farm farm;
@@ -233,4 +233,4 @@ TEST_CASE("the same seed gives the same history") {
   CHECK(history(7) != history(8));
 }
 
-}  // namespace skep::controller_sim
+}  // namespace skep::controller_sim::builds_test

@@ -1,7 +1,7 @@
 // What changed since the last look, what runs where, and a life that is longer than memory.
 #include "tests/unit/controller_sim/controller_fixture.h"
 
-namespace skep::controller_sim {
+namespace skep::controller_sim::history_test {
 namespace {
 
 using Indexes = std::vector<std::size_t>;
@@ -156,4 +156,4 @@ TEST_CASE("old runs are discarded, and numbers go on") {
   CHECK(farm.model.builds().size() == 5);
 }
 
-}  // namespace skep::controller_sim
+}  // namespace skep::controller_sim::history_test

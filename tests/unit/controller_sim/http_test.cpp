@@ -3,7 +3,7 @@
 
 #include "tests/unit/controller_sim/controller_fixture.h"
 
-namespace skep::controller_sim {
+namespace skep::controller_sim::http_test {
 namespace {
 
 std::string header(const HttpReply& reply, const std::string& name) {
@@ -185,4 +185,4 @@ TEST_CASE("joining is refused as recorded") {
   CHECK(second.message == "n1 is already connected to this controller. Rejecting this connection.");
 }
 
-}  // namespace skep::controller_sim
+}  // namespace skep::controller_sim::http_test

@@ -1,7 +1,7 @@
 // Folding, blocking, why texts, the label cache.
 #include "tests/unit/controller_sim/controller_fixture.h"
 
-namespace skep::controller_sim {
+namespace skep::controller_sim::queue_test {
 
 TEST_CASE("equal items fold, different ones do not") {
   Farm farm;
@@ -153,4 +153,4 @@ TEST_CASE("a node block shows no label; left items stay five minutes") {
   CHECK(farm.get("/queue/item/1/api/json").status == 404);
 }
 
-}  // namespace skep::controller_sim
+}  // namespace skep::controller_sim::queue_test

@@ -1,6 +1,6 @@
 #include "tests/unit/controller_sim/controller_fixture.h"
 
-namespace skep::controller_sim {
+namespace skep::controller_sim::restart_test {
 
 TEST_CASE("a restart keeps ids and permanent nodes, and loses swarm nodes and freestyle builds") {
   Farm farm;
@@ -82,4 +82,4 @@ TEST_CASE("a node block survives a restart when its node comes back") {
   }
 }
 
-}  // namespace skep::controller_sim
+}  // namespace skep::controller_sim::restart_test

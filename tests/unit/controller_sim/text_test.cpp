@@ -3,7 +3,7 @@
 #include "simulation/controller/exported.h"
 #include "simulation/controller/text.h"
 
-namespace skep::controller_sim {
+namespace skep::controller_sim::text_test {
 
 TEST_CASE("labels are shown in the order of a Java set") {
   using Words = std::vector<std::string>;
@@ -39,4 +39,4 @@ TEST_CASE("tree expressions") {
     CHECK(parse_tree(bad) == nullptr);
 }
 
-}  // namespace skep::controller_sim
+}  // namespace skep::controller_sim::text_test

@@ -7,6 +7,8 @@
 
 #include "core/bounds.h"
 
+namespace ids_test {
+
 using namespace skep;
 
 static_assert(!std::is_convertible_v<HostId, ExecutorId> && !std::is_constructible_v<HostId, ExecutorId>);
@@ -34,3 +36,5 @@ TEST_CASE("ids: order is that of the texts", "[unit][core][ids]") {
   CHECK(HostId().empty());
   CHECK_FALSE(HostId("a").empty());
 }
+
+}  // namespace ids_test

@@ -8,6 +8,8 @@
 #include "core/labels/label_tokens.h"
 #include "core/labels/quoted_text.h"
 
+namespace label_texts_test {
+
 using namespace skep;
 using Kind = LabelTokenKind;
 using Texts = std::vector<std::string>;
@@ -197,3 +199,5 @@ TEST_CASE("label texts: which labels are printed in quotes", "[unit][core][label
   for (const char* label : {"a", "a.b", "a-b", "a_b", "a\"b", "a'b", "a=b,c", "\xc3\xa9", "a\xc2\xa0"})
     CHECK_FALSE(needs_escape(label));
 }
+
+}  // namespace label_texts_test

@@ -6,6 +6,8 @@
 #include "core/labels/label_expression.h"
 #include "core/labels/quoted_text.h"
 
+namespace labels_test {
+
 using skep::LabelExpression;
 using skep::LabelSet;
 
@@ -48,3 +50,5 @@ TEST_CASE("labels: every recorded text is read as the controller read it", "[uni
     CHECK(used.is_atom() == controller["atom"].get<bool>());
   }
 }
+
+}  // namespace labels_test

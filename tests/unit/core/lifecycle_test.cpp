@@ -4,6 +4,8 @@
 #include <set>
 #include <string>
 
+namespace lifecycle_test {
+
 using S = skep::ExecutorState;
 
 namespace {
@@ -115,3 +117,5 @@ TEST_CASE("lifecycle: states, their texts and what they count for", "[unit][core
     CHECK_FALSE(skep::executor_state_from(text));
   }
 }
+
+}  // namespace lifecycle_test

@@ -2,6 +2,8 @@
 
 #include "core/nearest_name.h"
 
+namespace nearest_name_test {
+
 using skep::edit_distance;
 using skep::nearest_name;
 
@@ -24,3 +26,5 @@ TEST_CASE("nearest name: a typo finds what was meant, something else finds nothi
   CHECK(edit_distance("", "abc") == 3);
   CHECK(edit_distance("abc", "abc") == 0);
 }
+
+}  // namespace nearest_name_test

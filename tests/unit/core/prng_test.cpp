@@ -7,6 +7,8 @@
 #include <limits>
 #include <set>
 
+namespace prng_test {
+
 using skep::Prng;
 
 namespace {
@@ -94,3 +96,5 @@ TEST_CASE("prng: a chance is kept", "[unit][core][prng]") {
   CHECK(hits > 850);
   CHECK(hits < 1150);
 }
+
+}  // namespace prng_test

@@ -5,6 +5,8 @@
 
 #include "core/resources.h"
 
+namespace resource_texts_test {
+
 using namespace skep;
 
 namespace {
@@ -175,3 +177,5 @@ TEST_CASE("resource texts: what is written with a unit is read as that many", "[
     RC_ASSERT(*decimal == count);
   }));
 }
+
+}  // namespace resource_texts_test

@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+namespace resources_test {
+
 using skep::Resources;
 using skep::Shortage;
 
@@ -130,3 +132,5 @@ TEST_CASE("resources: sums and fits over random values", "[unit][core][resources
     if (a.fits_in(b)) RC_ASSERT(a.fits_in(b + more));
   }));
 }
+
+}  // namespace resources_test

@@ -10,6 +10,8 @@
 #include <set>
 #include <string_view>
 
+namespace result_test {
+
 using namespace skep;
 
 namespace {
@@ -150,3 +152,5 @@ TEST_CASE("result: the side that is not there is never read", "[unit][core][resu
   CHECK(is_refused([&] { static_cast<void>(error->size()); }));
   CHECK(is_refused([&] { static_cast<void>(success.error()); }));
 }
+
+}  // namespace result_test

@@ -7,6 +7,8 @@
 
 #include "core/resources.h"
 
+namespace time_test {
+
 using namespace skep;
 using std::chrono::microseconds;
 
@@ -120,3 +122,5 @@ TEST_CASE("time: a duration that is written in parts is their sum", "[unit][core
     RC_ASSERT(*read == hours(h) + minutes(m) + seconds(s) + milliseconds(ms));
   }));
 }
+
+}  // namespace time_test

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace url_test {
+
 using skep::is_loopback_host;
 using skep::split_url;
 
@@ -152,3 +154,5 @@ TEST_CASE("url: an address that only looks local is not", "[unit][core][url]") {
   for (const char* url : {"http://127.0.0.1/", "http://localhost:80/", "http://[::1]:80/"})
     CHECK(is_loopback_host(split_url(url).value().host));
 }
+
+}  // namespace url_test

@@ -4,6 +4,8 @@
 
 #include "common/json/json.h"
 
+namespace json_reader_test {
+
 using skep::scheduler::JsonReader;
 
 namespace {
@@ -163,3 +165,5 @@ TEST_CASE("an object with too many keys is refused instead of compared for ever"
   for (int i = 0; i < 1000; ++i) many += (i == 0 ? "\"k" : ",\"k") + std::to_string(i) + "\":0";
   CHECK_FALSE(accepts(many + "}"));
 }
+
+}  // namespace json_reader_test

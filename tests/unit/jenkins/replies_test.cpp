@@ -4,6 +4,8 @@
 
 #include "scheduler/jenkins/scripts.h"
 
+namespace replies_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 
@@ -206,3 +208,5 @@ TEST_CASE("a node is busy as soon as either of its two signs says so") {
   CHECK(assigned->builds.empty());
   CHECK_FALSE(parse_node_reply(node, "n2"));
 }
+
+}  // namespace replies_test

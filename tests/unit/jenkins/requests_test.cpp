@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace requests_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 
@@ -43,3 +45,5 @@ TEST_CASE("the offline flag is cut out of a node's configuration, and nothing el
   CHECK_FALSE(without_offline_cause("<a><temporaryOfflineCause class=\"x\"><m>q</m></a>"));
   CHECK_FALSE(without_offline_cause("<temporaryOfflineCause"));
 }
+
+}  // namespace requests_test

@@ -2,19 +2,21 @@
 
 #include <catch2/catch.hpp>
 
-using namespace skep::scheduler;
-using Kind = WhyFacts::Kind;
-
 namespace Catch {
 template <>
-struct StringMaker<Kind> {
-  static std::string convert(Kind kind) {
+struct StringMaker<skep::scheduler::WhyFacts::Kind> {
+  static std::string convert(skep::scheduler::WhyFacts::Kind kind) {
     constexpr const char* names[] = {"label",    "label_or_node", "node",   "any_node",
                                      "no_label", "stopping",      "nothing"};
     return names[static_cast<int>(kind)];
   }
 };
 }  // namespace Catch
+
+namespace texts_test {
+
+using namespace skep::scheduler;
+using Kind = WhyFacts::Kind;
 
 TEST_CASE("every text of the English bundle is read") {
   struct Row {
@@ -123,3 +125,5 @@ TEST_CASE("permissions are named as Jenkins' own pages name them") {
   CHECK(permission_name("hudson.model.Item.Read") == "Job/Read");
   CHECK(permission_name("org.example.Strange.Thing") == "org.example.Strange.Thing");
 }
+
+}  // namespace texts_test

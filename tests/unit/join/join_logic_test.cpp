@@ -5,6 +5,8 @@
 #include "core/prng.h"
 #include "join/core/join_logic.h"
 
+namespace join_logic_test {
+
 using namespace skep;
 using namespace skep::join;
 
@@ -410,3 +412,5 @@ TEST_CASE("join: in every course of events there is one agent at most, and an en
   CHECK(world.exit_code);
   CHECK(world.now - Instant{} < hours(1));
 }
+
+}  // namespace join_logic_test

@@ -2,6 +2,8 @@
 
 #include "join/ticket.h"
 
+namespace ticket_test {
+
 using namespace skep;
 using namespace skep::join;
 
@@ -92,3 +94,5 @@ TEST_CASE("ticket: text that is no object, is cut short or too long", "[unit][jo
     CHECK(ticket.error().message.find("s3cr3t") == std::string::npos);
   }
 }
+
+}  // namespace ticket_test

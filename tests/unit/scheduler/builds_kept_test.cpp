@@ -4,6 +4,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace builds_kept_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -170,3 +172,5 @@ TEST_CASE("audit: written before the record that ends an executor", "[unit][sche
       [](const RecordExecutor& each) { return each.record.state == ExecutorState::gone; });
   CHECK(w.first<Audit>([](const Audit&) { return true; }) < gone);
 }
+
+}  // namespace builds_kept_test

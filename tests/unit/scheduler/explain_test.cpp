@@ -5,6 +5,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace explain_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -289,3 +291,5 @@ TEST_CASE("explain: on its way, being offered, and a resume", "[unit][scheduler]
   CHECK(resume.reason == WaitReason::resume);
   CHECK(resume.executor == ExecutorId(name));
 }
+
+}  // namespace explain_test

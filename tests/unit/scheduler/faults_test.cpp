@@ -4,6 +4,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace faults_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -448,3 +450,5 @@ TEST_CASE("chaos: answers are lost at random, and in the end every build ran onc
   for (const auto& [node, build] : w.builds) distinct.insert(build);
   CHECK(distinct.size() == 20);
 }
+
+}  // namespace faults_test

@@ -4,6 +4,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace forget_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -292,3 +294,5 @@ TEST_CASE("forget: a template at its maximum says which hosts do not answer", "[
       "do not answer");
   CHECK(holds(w.explain(item).unblock, "say so: skep forget h1 h2 h3; otherwise"));
 }
+
+}  // namespace forget_test

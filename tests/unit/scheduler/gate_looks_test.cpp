@@ -3,7 +3,7 @@
 
 #include "scheduler/core/gate_looks.h"
 
-namespace skep::scheduler {
+namespace skep::scheduler::gate_looks_test {
 namespace {
 
 using Next = GateLooks::Next;
@@ -134,4 +134,4 @@ TEST_CASE("a scheduler that ends leaves no gate open") {
   CHECK(look(shut, 8, 10, node(false), true) == Next::end);
 }
 
-}  // namespace skep::scheduler
+}  // namespace skep::scheduler::gate_looks_test

@@ -4,6 +4,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace launch_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -275,3 +277,5 @@ TEST_CASE("launch: the same events give the same actions", "[unit][scheduler][la
   };
   CHECK(run() == run());
 }
+
+}  // namespace launch_test

@@ -5,6 +5,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace one_build_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -400,3 +402,5 @@ TEST_CASE("hook: a build that is over before its node was seen connected is no f
   CHECK(w.status().counters.launch_failures == 0);
   for (const Audit& audit : w.all<Audit>()) CHECK(audit.end.starts_with("used"));
 }
+
+}  // namespace one_build_test

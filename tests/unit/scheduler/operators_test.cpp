@@ -4,6 +4,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace operators_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -200,3 +202,5 @@ TEST_CASE("a build over its template's limit is ended, and said so", "[unit][sch
   REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
   CHECK(w.all<Audit>()[0].end.starts_with("retired: its build ran longer"));
 }
+
+}  // namespace operators_test

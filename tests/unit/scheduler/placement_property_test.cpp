@@ -5,7 +5,7 @@
 
 #include "scheduler/core/placement_queue.h"
 
-namespace skep::scheduler {
+namespace skep::scheduler::placement_property_test {
 namespace {
 
 constexpr int template_count = 3;
@@ -106,4 +106,4 @@ TEST_CASE("placement queues choose what decide_placement chooses, whatever chang
   CHECK(holds);
 }
 
-}  // namespace skep::scheduler
+}  // namespace skep::scheduler::placement_property_test

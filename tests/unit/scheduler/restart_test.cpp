@@ -4,6 +4,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace restart_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -333,3 +335,5 @@ TEST_CASE("scheduler killed at any action: every build runs once and nothing is 
   for (const auto& [node, count] : w.builds_per_node()) CHECK(count == 1);
   CHECK(w.builds.size() == 2);
 }
+
+}  // namespace restart_test

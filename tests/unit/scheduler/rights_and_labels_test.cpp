@@ -4,6 +4,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace rights_and_labels_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -113,3 +115,5 @@ TEST_CASE("rights: an order that is refused for want of a right makes us look at
   w.missing_permissions.clear();
   REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, minutes(3)));
 }
+
+}  // namespace rights_and_labels_test

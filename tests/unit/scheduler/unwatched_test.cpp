@@ -5,6 +5,8 @@
 
 #include "tests/unit/scheduler/support/world.h"
 
+namespace unwatched_test {
+
 using namespace skep;
 using namespace skep::scheduler;
 using namespace skep::scheduler::testing;
@@ -87,3 +89,5 @@ TEST_CASE("audit: with usual polls one build is proved", "[unit][scheduler][gate
   }
   CHECK(w.status().counters.unproven == 0);
 }
+
+}  // namespace unwatched_test

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace fleet_test {
+
 using namespace skep;
 using namespace skep::simulation;
 using namespace skep::simulation::whatif;
@@ -72,3 +74,5 @@ TEST_CASE("fleet: spans of time", "[unit][whatif][fleet]") {
     CHECK(!parse_span(bad));
   }
 }
+
+}  // namespace fleet_test

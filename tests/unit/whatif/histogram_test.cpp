@@ -6,6 +6,8 @@
 
 #include "core/prng.h"
 
+namespace histogram_test {
+
 using namespace skep;
 using simulation::whatif::LogHistogram;
 
@@ -76,3 +78,5 @@ TEST_CASE("histogram: an empty one says zero, a single value is exact", "[unit][
   histogram.add(milliseconds(1234));
   for (const int permille : {0, 500, 990, 1000}) CHECK(histogram.quantile(permille) == milliseconds(1234));
 }
+
+}  // namespace histogram_test

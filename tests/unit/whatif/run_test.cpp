@@ -5,6 +5,8 @@
 #include "simulation/whatif/fleet.h"
 #include "tests/unit/whatif/fake_farm.h"
 
+namespace run_test {
+
 using namespace skep;
 using namespace skep::simulation;
 using namespace skep::simulation::whatif;
@@ -124,3 +126,5 @@ TEST_CASE("run: the same input gives the same findings; progress is told", "[uni
   CHECK(a.utilisation() > 0.5);
   CHECK(a.utilisation() == b.utilisation());
 }
+
+}  // namespace run_test

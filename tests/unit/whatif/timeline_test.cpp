@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace timeline_test {
+
 using namespace skep;
 using namespace skep::simulation::whatif;
 
@@ -62,3 +64,5 @@ TEST_CASE("timeline: slots are of a round length for what is expected", "[unit][
   CHECK(Timeline(hours(24 * 7)).width() == hours(1));
   CHECK(Timeline(hours(24 * 3650)).width() == hours(24));
 }
+
+}  // namespace timeline_test

@@ -4,6 +4,8 @@
 #include "simulation/whatif/trace_reader.h"
 #include "tests/unit/whatif/fake_farm.h"
 
+namespace trace_test {
+
 using namespace skep;
 using namespace skep::simulation;
 using namespace skep::simulation::whatif;
@@ -198,3 +200,5 @@ TEST_CASE("trace: the examples are good traces, and the same for a seed", "[unit
     CHECK(summary->is_calendar());
   }
 }
+
+}  // namespace trace_test

@@ -2,6 +2,8 @@
 
 #include <catch2/catch.hpp>
 
+namespace trace_text_test {
+
 using namespace skep;
 using namespace skep::simulation::whatif;
 
@@ -89,3 +91,5 @@ TEST_CASE("trace text: times", "[unit][whatif][trace]") {
   CHECK(!parse_length("long"));
   CHECK(parse_count("1500.5", milliseconds(1)) == std::chrono::microseconds(1'500'500));
 }
+
+}  // namespace trace_text_test

@@ -1,30 +1,25 @@
-// One connection to skep-controller-sim: HTTP with keep-alive, which may become an agent's WebSocket. For
-// plain TCP and TLS streams. A 30 s idle connection is closed without a word, as Jenkins' Jetty does.
-#pragma once
+// One connection to skep-controller-sim: HTTP with keep-alive, which may become an agent's WebSocket. A 30 s
+// idle connection is closed without a word, as Jenkins' Jetty does.
+#include "tests/controller_sim/shell/serve.h"
 
-#include <boost/asio/ssl/stream.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
-#include <boost/beast/ssl.hpp>
 #include <boost/beast/websocket.hpp>
-#include <boost/beast/websocket/ssl.hpp>
 #include <deque>
 
 #include "simulation/controller/text.h"
 #include "tests/controller_sim/shell/control_api.h"
-#include "tests/controller_sim/shell/hub.h"
-#include "tests/controller_sim/shell/serve.h"
 #include "tests/controller_sim/shell/wire.h"
+#include "tests/controller_sim/tls_tunnel.h"
 
 namespace skep::controller_sim {
+namespace {
 
 namespace beast = boost::beast;
-using PlainStream = beast::tcp_stream;
-using TlsStream = beast::ssl_stream<beast::tcp_stream>;
+using Stream = beast::basic_stream<boost::asio::generic::stream_protocol>;
 
-template <typename Stream>
-class AgentSession : public AgentLink, public std::enable_shared_from_this<AgentSession<Stream>> {
+class AgentSession : public AgentLink, public std::enable_shared_from_this<AgentSession> {
  public:
   AgentSession(Hub& hub, Stream stream, std::string name, std::uint64_t connection)
       : hub_(hub), socket_(std::move(stream)), name_(std::move(name)), connection_(connection) {}
@@ -35,8 +30,8 @@ class AgentSession : public AgentLink, public std::enable_shared_from_this<Agent
       reply.set("X-Remoting-Minimum-Version", "3107.v665000b_51092");
       reply.set("Connection-Cookie", std::string(64, '0'));
     }));
-    hub_.add_agent(connection_, name_, this->weak_from_this());
-    socket_.async_accept(request, [self = this->shared_from_this()](beast::error_code error) {
+    hub_.add_agent(connection_, name_, weak_from_this());
+    socket_.async_accept(request, [self = shared_from_this()](beast::error_code error) {
       if (error) return self->gone();
       self->accepted_ = true;
       self->write_next();
@@ -58,7 +53,7 @@ class AgentSession : public AgentLink, public std::enable_shared_from_this<Agent
 
  private:
   void read() {
-    socket_.async_read(buffer_, [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+    socket_.async_read(buffer_, [self = shared_from_this()](beast::error_code error, std::size_t) {
       if (error) return self->gone();
       const std::string text = beast::buffers_to_string(self->buffer_.data());
       self->buffer_.consume(self->buffer_.size());
@@ -72,7 +67,7 @@ class AgentSession : public AgentLink, public std::enable_shared_from_this<Agent
     writing_ = true;
     socket_.text(true);
     socket_.async_write(boost::asio::buffer(outbox_.front()),
-                        [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                        [self = shared_from_this()](beast::error_code error, std::size_t) {
                           self->writing_ = false;
                           self->outbox_.pop_front();
                           if (error) return self->gone();
@@ -85,7 +80,7 @@ class AgentSession : public AgentLink, public std::enable_shared_from_this<Agent
     if (close_started_ || !accepted_) return cut();
     close_started_ = true;
     socket_.async_close(beast::websocket::close_code::normal,
-                        [self = this->shared_from_this()](beast::error_code) { self->cut(); });
+                        [self = shared_from_this()](beast::error_code) { self->cut(); });
   }
 
   void gone() { hub_.agent_gone(name_, connection_); }
@@ -99,8 +94,7 @@ class AgentSession : public AgentLink, public std::enable_shared_from_this<Agent
   bool accepted_ = false, writing_ = false, closing_ = false, close_started_ = false;
 };
 
-template <typename Stream>
-class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSession<Stream>> {
+class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSession> {
  public:
   HttpSession(Hub& hub, Stream stream, std::string path_prefix)
       : hub_(hub),
@@ -108,23 +102,14 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
         timer_(stream_.get_executor()),
         agent_path_(path_prefix + "/wsagents/") {}
 
-  void start() {
-    if constexpr (std::is_same_v<Stream, TlsStream>) {
-      stream_.async_handshake(boost::asio::ssl::stream_base::server,
-                              [self = this->shared_from_this()](beast::error_code error) {
-                                if (!error) self->read();
-                              });
-    } else {
-      read();
-    }
-  }
+  void start() { read(); }
 
   void deliver(HttpReply reply) override {
     reply_ = std::move(reply);
     const Duration delay = reply_.delivery.delay;
     if (delay <= Duration{}) return write();
     timer_.expires_after(std::chrono::duration_cast<std::chrono::steady_clock::duration>(delay));
-    timer_.async_wait([self = this->shared_from_this()](beast::error_code) { self->write(); });
+    timer_.async_wait([self = shared_from_this()](beast::error_code) { self->write(); });
   }
 
   void cut() { beast::get_lowest_layer(stream_).close(); }
@@ -138,7 +123,7 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
     parser_->body_limit(body_limit);
     beast::get_lowest_layer(stream_).expires_after(idle_limit);
     beast::http::async_read(stream_, buffer_, *parser_,
-                            [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                            [self = shared_from_this()](beast::error_code error, std::size_t) {
                               if (error) return self->cut();
                               self->handle();
                             });
@@ -162,8 +147,8 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
     const bool control = request.target.rfind(control_prefix, 0) == 0;
     HttpReply reply = control ? handle_control(hub_, request) : hub_.handle(request);
     if (reply.parked) {
-      hub_.park(*reply.parked, this->weak_from_this());
-      keeper_ = this->shared_from_this();
+      hub_.park(*reply.parked, weak_from_this());
+      keeper_ = shared_from_this();
     } else {
       deliver(std::move(reply));
     }
@@ -180,7 +165,7 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
       deliver({result.status, {{"Content-Type", "text/plain;charset=utf-8"}}, result.message});
       return hub_.pump();
     }
-    auto agent = std::make_shared<AgentSession<Stream>>(hub_, std::move(stream_), name, result.connection);
+    auto agent = std::make_shared<AgentSession>(hub_, std::move(stream_), name, result.connection);
     agent->start(parser_->get());
     hub_.pump();
   }
@@ -192,7 +177,7 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
     bytes_ = to_bytes(reply_, keep_alive_, is_head_);
     if (reply_.delivery.slow_loris) return drip(0);
     boost::asio::async_write(stream_, boost::asio::buffer(bytes_),
-                             [self = this->shared_from_this()](beast::error_code error, std::size_t) {
+                             [self = shared_from_this()](beast::error_code error, std::size_t) {
                                if (error || !self->keep_alive_ || self->reply_.delivery.cut_body_at)
                                  return self->cut();
                                self->read();
@@ -203,7 +188,7 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
     if (position >= bytes_.size()) return keep_alive_ ? read() : cut();
     boost::asio::async_write(
         stream_, boost::asio::buffer(&bytes_[position], 1),
-        [self = this->shared_from_this(), position](beast::error_code error, std::size_t) {
+        [self = shared_from_this(), position](beast::error_code error, std::size_t) {
           if (error) return self->cut();
           self->timer_.expires_after(std::chrono::milliseconds(50));
           self->timer_.async_wait([self, position](beast::error_code) { self->drip(position + 1); });
@@ -223,11 +208,25 @@ class HttpSession : public ReplySink, public std::enable_shared_from_this<HttpSe
   std::shared_ptr<HttpSession> keeper_;  // while the reply is parked nothing else holds the session
 };
 
-template <typename Stream>
-Cut start_session(Hub& hub, Stream stream, const std::string& path_prefix) {
-  const auto session = std::make_shared<HttpSession<Stream>>(hub, std::move(stream), path_prefix);
+Cut start_session(Hub& hub, Socket socket, const std::string& path_prefix) {
+  const auto session = std::make_shared<HttpSession>(hub, Stream(std::move(socket)), path_prefix);
   session->start();
   return [weak = std::weak_ptr(session)] {
+    if (const auto alive = weak.lock()) alive->cut();
+  };
+}
+
+}  // namespace
+
+Cut serve_plain(Hub& hub, boost::asio::ip::tcp::socket socket, const std::string& path_prefix) {
+  return start_session(hub, std::move(socket), path_prefix);
+}
+
+Cut serve_tls(Hub& hub, boost::asio::ip::tcp::socket socket, boost::asio::ssl::context& tls,
+              const std::string& path_prefix) {
+  const auto tunnel = std::make_shared<TlsTunnel>(std::move(socket), tls);
+  tunnel->accept([&hub, path_prefix](Socket plain) { start_session(hub, std::move(plain), path_prefix); });
+  return [weak = std::weak_ptr(tunnel)] {
     if (const auto alive = weak.lock()) alive->cut();
   };
 }
