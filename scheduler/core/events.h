@@ -112,7 +112,7 @@ struct GateClosed {
 struct GateOpened {
   CallId call;
   ExecutorId node;
-  Result<bool> result;
+  Result<Opening> result;
 };
 struct Kicked {
   ControllerId controller;

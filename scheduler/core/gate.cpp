@@ -101,10 +101,12 @@ void LogicState::on_gate_opened(const GateOpened& event) {
   e->open = {};
   e->open_answered = now;
   touch(*e);
+  // Lists that were older than they claimed to be kept silent about it, and about what ran there meanwhile.
+  if (event.result && event.result->was_open) note_opened_by_others(*e);
   if (e->gate != Gate::opening) return;
   if (event.result) {
     e->gate = Gate::open;
-    if (!*event.result) emit(Kick{e->record.controller});
+    if (!event.result->has_kicked) emit(Kick{e->record.controller});
     return;
   }
   doubt_profile(*e, event.result.error());

@@ -87,3 +87,19 @@ TEST_CASE("audit: with usual polls one build is proved", "[unit][scheduler][gate
   }
   CHECK(w.status().counters.unproven == 0);
 }
+
+TEST_CASE("audit: a gate that stood open before it was opened may hide a build", "[unit][scheduler][gate]") {
+  World w(make_config());
+  w.add_host("h1");
+  const bool was_open = GENERATE(false, true);
+  w.before_action = [&](const Action& action) {
+    const auto* opened = std::get_if<OpenGate>(&action);
+    if (opened != nullptr && was_open) w.nodes[opened->node.text].fact.is_temporarily_offline = false;
+    return true;
+  };
+  w.start();
+  w.add_job("linux", seconds(1));
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }));
+  CHECK(w.all<Audit>().front().may_hide_build == was_open);
+  CHECK_FALSE(w.all<Audit>().front().is_violation);
+}
