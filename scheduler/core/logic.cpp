@@ -142,6 +142,7 @@ void LogicState::find_deadline() {
 }
 
 std::vector<Action> LogicState::handle(const Event& event, Instant at, WallTime wall_at) {
+  if (epoch != 0) note_suspension(at, wall_at);
   now = std::max(now, at);
   wall = wall_at;
   extra_wake_.reset();

@@ -205,6 +205,7 @@ class LogicState {
   void advance_idle(Executor& e);
   void advance_gate(Executor& e);
   void note_watch(Executor& e, const NodePolled& event);
+  void note_suspension(Instant at, WallTime wall_at);
   void become_closed(Executor& e, Instant acked);
   void look_gate(Executor& e);
   void resolve_offer(Executor& e);

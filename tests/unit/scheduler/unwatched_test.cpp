@@ -103,3 +103,29 @@ TEST_CASE("audit: a gate that stood open before it was opened may hide a build",
   CHECK(w.all<Audit>().front().may_hide_build == was_open);
   CHECK_FALSE(w.all<Audit>().front().is_violation);
 }
+
+TEST_CASE("audit: nobody watches a gate while the scheduler's machine is suspended",
+          "[unit][scheduler][gate]") {
+  struct Row {
+    const char* what;
+    Duration after_opening, length;
+    bool may_hide;
+  };
+  const Row row = GENERATE(Row{"while it is open", milliseconds(1), minutes(1), true},
+                           Row{"its clock is set right a while later", seconds(20), minutes(1), true},
+                           Row{"its clock is set right after the build", minutes(2), minutes(1), false},
+                           Row{"for less than a build", milliseconds(1), milliseconds(20), false},
+                           Row{"its clock is set back", milliseconds(1), -minutes(1), false});
+  INFO(row.what);
+  World w(make_config());
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux", minutes(3));
+  REQUIRE(w.run_until([&] { return w.count<OpenGate>() == 1; }));
+  w.run_for(row.after_opening);
+  w.suspended += row.length;
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }));
+  const Audit audit = w.all<Audit>().front();
+  CHECK(audit.may_hide_build == row.may_hide);
+  CHECK(audit.gate_unwatched_ms >= (row.may_hide ? 60'000 : 0));
+}
