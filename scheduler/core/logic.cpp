@@ -181,6 +181,9 @@ int SchedulerLogic::executors_retired_by(const SchedulerConfig& next) const {
 bool SchedulerLogic::may_depart(const HostId& host) const {
   return state_->may_depart(host);
 }
+Result<void> SchedulerLogic::may_hold(const ExecutorId& executor) const {
+  return state_->may_hold(executor);
+}
 Result<std::vector<ExecutorId>> SchedulerLogic::given_up_with(const HostId& host, Instant now) const {
   return state_->given_up_with(host, now);
 }

@@ -310,6 +310,7 @@ class LogicState {
   void on_drain(const DrainHost& event);
   void on_undrain(const UndrainHost& event);
   void on_hold(const HoldExecutor& event);
+  Result<void> may_hold(const ExecutorId& id) const;
   void on_retire(const RetireExecutor& event);
   void load_config();
   int retired_by(const SchedulerConfig& next) const;
