@@ -29,6 +29,10 @@ void LogicState::advance_held(Executor& e) {
   e.record.held_until.reset();
   if (e.end.empty()) e.end = "unused: held until its time was over";
   const bool is_seen_absent = e.is_node_known && !e.node;
+  if (c == nullptr && e.gate != Gate::closed && !is_seen_absent && e.agent != AgentPhase::none) {
+    mark_used(e);  // a build may have come, and nobody will tell
+    return become_busy(e);
+  }
   if (c != nullptr && !is_gated(e) && !is_seen_absent) {
     set_state(e, ExecutorState::idle);  // its node may be open: closed and looked at first
     e.retiring = e.end;

@@ -170,3 +170,20 @@ TEST_CASE("audit: written before the record that ends an executor", "[unit][sche
       [](const RecordExecutor& each) { return each.record.state == ExecutorState::gone; });
   CHECK(w.first<Audit>([](const Audit&) { return true; }) < gone);
 }
+
+TEST_CASE("hold: without a gate its end takes no build away that nobody can see", "[unit][scheduler]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  World w(config, OneBuildMeans::hook);
+  w.add_host("h1");
+  w.start();
+  REQUIRE(w.run_until([&] { return w.count<CreateNode>() == 1 && w.executors_on_hosts() == 1; }, minutes(1)));
+  w.run_for(seconds(10));
+  const ExecutorId id = w.all<CreateNode>()[0].node;
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 60'000}, minutes(1), "look"});
+  w.config.controllers.front().name = ControllerId("other");
+  w.send(ConfigChanged{w.config});
+  w.run_for(minutes(5));
+  CHECK(w.records.at(id).was_used);
+  CHECK(w.count<DestroyExecutor>() == 0);
+}
