@@ -69,8 +69,9 @@ void LogicState::on_host_reported(const HostReported& event) {
     if (e->is_gone_on_host || e->reported_in == reports_) continue;
     // An order may still be on its way; what was there once, or what an earlier leader ordered, is gone.
     if (event.started < e->seen_on_host_at) continue;
-    const bool is_decisive =
-        e->was_seen_on_host || (e->is_adopted && e->record.epoch < epoch) || e->destroy_acked;
+    // As long as it has not heard of us, it takes an older leader's order that is still on its way.
+    const bool is_orders_end = e->is_adopted && e->record.epoch < epoch && report.epoch_seen >= epoch;
+    const bool is_decisive = e->was_seen_on_host || is_orders_end || e->destroy_acked;
     if (is_decisive) missing_on_host(*e, "its host no longer has it");
   }
   replan();

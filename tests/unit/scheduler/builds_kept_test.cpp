@@ -187,3 +187,28 @@ TEST_CASE("hold: without a gate its end takes no build away that nobody can see"
   CHECK(w.records.at(id).was_used);
   CHECK(w.count<DestroyExecutor>() == 0);
 }
+
+TEST_CASE("an order of an older leader may come as long as its host has not heard of a newer one",
+          "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  ExecutorRecord record;
+  record.id = ExecutorId("t-linux-1-1abc");
+  record.template_name = TemplateName("linux");
+  record.controller = ControllerId("main");
+  record.host = HostId("h1");
+  record.epoch = 1;
+  record.state = ExecutorState::ordered;
+  record.node_created = true;
+  w.records[record.id] = record;
+  w.nodes[record.id.text].fact.name = record.id.text;
+  HostReport& report = w.hosts.at(HostId("h1")).report;
+  report.epoch_seen = 1;
+  w.start(2);
+  w.run_for(seconds(5));
+  CHECK(w.records.at(record.id).state == ExecutorState::ordered);
+  report.epoch_seen = 2;
+  w.report(HostId("h1"));
+  w.run_for(milliseconds(100));
+  CHECK(w.records.at(record.id).state >= ExecutorState::destroying);
+}
