@@ -65,6 +65,11 @@ void LogicState::on_host_reported(const HostReported& event) {
     host.foreign_use += entry.resources;
     ++host.foreign_count;
   }
+  std::erase_if(host.strays_met, [&report](const auto& met) {
+    return std::none_of(report.executors.begin(), report.executors.end(), [&met](const auto& entry) {
+      return entry.id == met.first && entry.state != ExecutorState::gone;
+    });
+  });
   for (const auto& [id, e] : place.executors) {
     if (e->is_gone_on_host || e->reported_in == reports_) continue;
     // An order may still be on its way; what was there once, or what an earlier leader ordered, is gone.
@@ -167,16 +172,15 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
   if (report.epoch > epoch) return fence(report.epoch, "host " + host.report.host.text);
   const Executor* elsewhere = find(report.id);
   if (elsewhere != nullptr) return;  // the same name on two hosts cannot be ours to decide
-  for (const auto& [id, c] : controllers) {
-    if (!c.nodes_poll.ok_started) {
-      replan();
-      return;  // whether it is busy cannot be known yet; its host reports again
-    }
+  const Instant met = host.strays_met.try_emplace(report.id, now).first->second;
+  for (auto& [id, c] : controllers) {
+    // Another leader may have made it meanwhile: a list from before tells nothing. Its host reports again.
+    if (!c.nodes_poll.ok_started || *c.nodes_poll.ok_started < met) return read_soon(c.nodes_poll);
     const auto node = c.nodes.find(report.id.text);
     const bool is_busy = node != c.nodes.end() && (!node->second.is_idle || !node->second.builds.empty());
     // The host's word on the agent is a hint, the controller's decides.
     if (is_busy && report.agent != AgentPhase::ended) return adopt(host.report.host, report, id);
-    if (!c.queue_poll.ok_started) return replan();
+    if (!c.queue_poll.ok_started || *c.queue_poll.ok_started < met) return read_soon(c.queue_poll);
     if (c.demand.item_for_node(report.id.text)) return adopt(host.report.host, report, id);
     // Its node may stand open, by an earlier leader's doing or because it has no gate: closed and looked at
     // first.
@@ -186,7 +190,6 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
     if (is_there) return adopt_idle(host.report.host, report, id);
   }
   // A block waits for its node so long, and it takes a while to ask for it by name.
-  const Instant met = host.strays_met.try_emplace(report.id, now).first->second;
   if (report.agent == AgentPhase::ended && now - met < config.resume_window) return;
   destroy_stray(host, report);
 }
