@@ -58,7 +58,7 @@ void LogicState::on_host_reported(const HostReported& event) {
       continue;
     }
     if (entry.state == ExecutorState::gone) continue;
-    meet_stray(host, entry);
+    meet_stray(host, entry, true);
     Executor* e = find(entry.id);
     if (e != nullptr && e->at == &place) e->reported_in = reports_;  // adopted
     if (e != nullptr) continue;
@@ -168,7 +168,18 @@ void LogicState::missing_on_host(Executor& e, const std::string& why) {
   }
 }
 
-void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
+/// A new list has come. A lease may end before the next report does, so what a build runs on is adopted now.
+void LogicState::meet_strays() {
+  for (auto& [id, host] : hosts) {
+    if (host.strays_met.empty() || !host.is_known) continue;
+    for (const ExecutorReport& entry : host.report.executors) {
+      if (host.strays_met.contains(entry.id)) meet_stray(host, entry, false);
+    }
+  }
+}
+
+/// `is_new`: the report is. An older one is no reason to destroy anything.
+void LogicState::meet_stray(Host& host, const ExecutorReport& report, bool is_new) {
   if (report.epoch > epoch) return fence(report.epoch, "host " + host.report.host.text);
   const Executor* elsewhere = find(report.id);
   if (elsewhere != nullptr) return;  // the same name on two hosts cannot be ours to decide
@@ -191,7 +202,7 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
   }
   // A block waits for its node so long, and it takes a while to ask for it by name.
   if (report.agent == AgentPhase::ended && now - met < config.resume_window) return;
-  destroy_stray(host, report);
+  if (is_new) destroy_stray(host, report);
 }
 
 void LogicState::destroy_stray(Host& host, const ExecutorReport& report) {
@@ -238,6 +249,7 @@ Executor LogicState::adopted(const HostId& host, const ExecutorReport& report, c
   e.attempt = report.ticket_attempt;
   e.planned_at = e.state_since = e.busy_since = now;
   e.gate = Gate::unknown;
+  hosts.at(host).is_lease_due = is_any_lease_due_ = true;
   return e;
 }
 

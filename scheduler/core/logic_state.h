@@ -285,7 +285,8 @@ class LogicState {
   void on_leases_renewed(const LeasesRenewed& event);
   void apply_report(Executor& e, const ExecutorReport& report);
   void missing_on_host(Executor& e, const std::string& why);
-  void meet_stray(Host& host, const ExecutorReport& report);
+  void meet_strays();
+  void meet_stray(Host& host, const ExecutorReport& report, bool is_new);
   void destroy_stray(Host& host, const ExecutorReport& report);
   void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   void adopt_idle(const HostId& host, const ExecutorReport& report, const ControllerId& of);

@@ -44,6 +44,7 @@ void LogicState::on_nodes_read(const NodesRead& event) {
     apply_node(e, fact, event.started);
     is_reading_list_ = false;
   }
+  meet_strays();
   advance_sentinel(*c);
   sweep_orphans(*c);
   replan();

@@ -231,6 +231,11 @@ TEST_CASE("a stranger on a host: a list that is older than it does not show its 
   fact.is_idle = false;
   fact.builds = {"job/x/1/"};
   w.report(HostId("h1"));
+  w.run_for(seconds(2));
+  // Adopted, and its lease renewed, long before its host reports again.
+  const auto renewals = w.all<RenewLeases>();
+  REQUIRE(renewals.size() == 1);
+  CHECK(renewals[0].renewal.executors.front().is_busy);
   w.run_for(minutes(2));
   CHECK(w.executors_on_hosts() == 1);
 }
