@@ -208,6 +208,7 @@ void LogicState::note_builds(Executor& e, const NodeFact& node) {
 
 void LogicState::node_present(Executor& e) {
   const NodeFact& node = *e.node;
+  e.was_left_alone = false;
   // Nobody of ours watched it while it stood open.
   if (e.is_adopted && e.gate == Gate::unknown && !node.is_temporarily_offline)
     e.was_found_open = e.was_found_open || node.is_connected || !node.is_idle;

@@ -97,6 +97,7 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
     e.record = given;
     e.is_adopted = true;
     e.is_told_idle = true;  // by whoever led before, perhaps
+    e.was_left_alone = given.state >= ExecutorState::ordered && given.state <= ExecutorState::busy;
     e.planned_at = e.state_since = e.deadline_from = e.busy_since = now;
     e.creation = Executor::Creation::done;
     e.gate = Gate::unknown;

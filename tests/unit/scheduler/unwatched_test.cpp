@@ -129,3 +129,24 @@ TEST_CASE("audit: nobody watches a gate while the scheduler's machine is suspend
   CHECK(audit.may_hide_build == row.may_hide);
   CHECK(audit.gate_unwatched_ms >= (row.may_hide ? 60'000 : 0));
 }
+
+TEST_CASE("audit: what came and went while nobody led cannot be ruled out", "[unit][scheduler][gate]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  World w(config);
+  w.add_host("h1");
+  w.start();
+  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }));
+  w.run_for(seconds(5));
+  const bool is_gone = GENERATE(true, false);
+  if (is_gone) {
+    w.nodes.clear();
+    w.hosts.at(HostId("h1")).executors.clear();
+  }
+  w.hosts.at(HostId("h1")).report.epoch_seen = 2;
+  w.restart_scheduler();
+  w.run_for(seconds(5));
+  if (!is_gone) w.send(RetireExecutor{w.status().executors[0].record.id, "done", false});
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  CHECK(w.all<Audit>().front().may_hide_build == is_gone);
+}
