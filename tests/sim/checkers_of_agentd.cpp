@@ -37,6 +37,7 @@ void Checkers::on_agentd_event(const World& world, const HostId& id, const agent
     note_stale(leases->request, leases->renewal.epoch);
   if (const auto* started = std::get_if<agentd::Started>(&event)) {
     if (!started->intents.empty()) probe("agentd starts with executors");
+    up_since_.erase(id);  // it may have been down between two rounds only
     if (orders.lost_states.contains(id.text)) {
       epochs_[id] = started->epoch_seen;
       for (const agentd::IntentRecord& each : started->intents)
@@ -173,7 +174,8 @@ void Checkers::check_hold(const World& world, const Host& host, const ExecutorId
       orders.retired.contains(id))
     return;
   // Schedulers do not share their records (docs/how-to/consul.md): the next leader knows of no hold.
-  if (!held->second.of->is_leading()) return;
+  // It leads already when the one before has not noticed yet that its lock is lost.
+  if (!held->second.of->is_leading() || held->second.of->epoch < highest_leader_) return;
   const bool runs = host.model.look_at(id, world.now) &&
                     host.model.look_at(id, world.now)->state == drivers::InstanceState::running;
   if (!runs || orders.nodes_touched_by_hand.contains(id.text) || orders.lost_states.contains(host.id().text))
