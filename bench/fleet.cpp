@@ -203,7 +203,7 @@ void Rig::answer(const std::vector<Action>& actions) {
     } else if (const auto* open = std::get_if<OpenGate>(&action)) {
       NodeFact& fact = node(open->node);
       fact.is_temporarily_offline = fact.is_offline = false;
-      handle(GateOpened{open->call, open->node, true});
+      handle(GateOpened{open->call, open->node, Opening{true, false}});
     } else if (const auto* order = std::get_if<OrderExecutor>(&action)) {
       ExecutorReport report;
       report.id = order->order.spec.id;

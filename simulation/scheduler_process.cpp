@@ -370,9 +370,9 @@ bool SchedulerProcess::run_node_action(const Action& action) {
           return Event(GateClosed{order.call, order.node, result});
         });
   } else if (const auto* open = std::get_if<OpenGate>(&action)) {
-    order_controller<bool>(
+    order_controller<Opening>(
         [order = *open](Calls& calls, Instant now) { return calls.open_gate(order.node.text, now); },
-        [order = *open](const Result<bool>& result, Instant) {
+        [order = *open](const Result<Opening>& result, Instant) {
           return Event(GateOpened{order.call, order.node, result});
         });
   } else if (const auto* remove = std::get_if<DeleteNode>(&action)) {

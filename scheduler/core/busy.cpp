@@ -217,9 +217,12 @@ bool LogicState::may_still_resume(const Controller& c, const Executor& e) const 
   return !is_known(c) || (e.node && e.node->is_connected && is_awaited(c, e));
 }
 
-/// Before its node was made again: it waits for its item as before.
+/// It waits for its item as before.
 void LogicState::abandon_resume(Executor& e) {
   e.is_resuming = false;
+  e.create = {};  // that its node could not be made comes too late to fail it
+  e.creation = Executor::Creation::done;
+  forget_secret(e);
   set_state(e, ExecutorState::busy);
   lose_node(e);
 }

@@ -292,6 +292,7 @@ void LogicState::on_queue_read(const QueueRead& event) {
     }
     if (e.offer) touch(e);
   }
+  meet_strays();
   replan();
 }
 

@@ -40,6 +40,7 @@ struct ExecutorRecord {
   std::vector<std::string> builds_seen;  // all distinct ones: more than one is a violation
   std::optional<ServedItem> served;      // of the first build; nothing when its item or label was not known
   std::optional<WallTime> held_until;
+  Duration held_for{};  // as an operator said; zero: not known
   std::string hold_reason;
   std::string given_up;  // not empty: an operator gave up its host, for this reason
   WallTime planned_at;
@@ -108,11 +109,10 @@ struct GateClosed {
   ExecutorId node;
   Result<void> result;
 };
-/// The value: whether opening it made the queue look, too.
 struct GateOpened {
   CallId call;
   ExecutorId node;
-  Result<bool> result;
+  Result<Opening> result;
 };
 struct Kicked {
   ControllerId controller;

@@ -73,6 +73,13 @@ struct NodesSnapshot {
   std::vector<NodeFact> nodes;  // all of the controller, not only ours
 };
 
+/// What became of an opening.
+struct Opening {
+  bool has_kicked = false;  // the queue looks at once, too
+  bool was_open = false;    // before we came: by nobody's leave of ours
+  friend bool operator==(const Opening&, const Opening&) = default;
+};
+
 /// How one build per executor is kept on a controller, strongest first.
 enum class OneBuildMeans { hook, gate };
 std::string_view to_string(OneBuildMeans means);

@@ -17,7 +17,8 @@ constexpr Duration assignment_grace = seconds(1);       // idle:false before the
 constexpr Duration blind_limit = milliseconds(500);     // no answer for so long: an open gate is closed
 constexpr Duration closely_watched = milliseconds(30);  // leaves room to the shortest build
 constexpr Duration close_resend = seconds(10);
-constexpr Duration telling_limit = seconds(10);  // as a call to a host
+constexpr Duration clock_set_within = minutes(1);  // of a machine that goes on
+constexpr Duration telling_limit = seconds(10);    // as a call to a host
 const std::string reason_prefix = std::string(our_offline_prefix) + " ";
 
 bool is_open_or_opening(const Executor& e) {
@@ -101,10 +102,12 @@ void LogicState::on_gate_opened(const GateOpened& event) {
   e->open = {};
   e->open_answered = now;
   touch(*e);
+  // Lists that were older than they claimed to be kept silent about it, and about what ran there meanwhile.
+  if (event.result && event.result->was_open) note_opened_by_others(*e);
   if (e->gate != Gate::opening) return;
   if (event.result) {
     e->gate = Gate::open;
-    if (!*event.result) emit(Kick{e->record.controller});
+    if (!event.result->has_kicked) emit(Kick{e->record.controller});
     return;
   }
   doubt_profile(*e, event.result.error());
@@ -288,6 +291,19 @@ void LogicState::note_watch(Executor& e, const NodePolled& event) {
   if (!watch.closed || !is_ours_to_close) return;
   e.close = {};
   become_closed(e, *watch.closed);
+}
+
+/// The clock of a machine that was suspended stood still meanwhile, and only the wall's tells, once it is set
+/// right: nobody watched for so long.
+void LogicState::note_suspension(Instant at, WallTime wall_at) {
+  const Duration gained = milliseconds(wall_at.ms_since_epoch - wall.ms_since_epoch) - (at - now);
+  if (gained <= shortest_build) return;
+  for (auto& [id, e] : executors) {
+    const bool was_just_open = e.record.was_opened && now - e.close_acked < clock_set_within;
+    if (!e.opened_at && !was_just_open) continue;
+    e.gate_unwatched = std::max(e.gate_unwatched, gained);
+    if (e.offer) e.offer->longest_gap = std::max(e.offer->longest_gap, gained);
+  }
 }
 
 // What a read of an idle executor's node means.

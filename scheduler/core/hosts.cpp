@@ -58,19 +58,25 @@ void LogicState::on_host_reported(const HostReported& event) {
       continue;
     }
     if (entry.state == ExecutorState::gone) continue;
-    meet_stray(host, entry);
+    meet_stray(host, entry, true);
     Executor* e = find(entry.id);
     if (e != nullptr && e->at == &place) e->reported_in = reports_;  // adopted
     if (e != nullptr) continue;
     host.foreign_use += entry.resources;
     ++host.foreign_count;
   }
+  std::erase_if(host.strays_met, [&report](const auto& met) {
+    return std::none_of(report.executors.begin(), report.executors.end(), [&met](const auto& entry) {
+      return entry.id == met.first && entry.state != ExecutorState::gone;
+    });
+  });
   for (const auto& [id, e] : place.executors) {
     if (e->is_gone_on_host || e->reported_in == reports_) continue;
     // An order may still be on its way; what was there once, or what an earlier leader ordered, is gone.
     if (event.started < e->seen_on_host_at) continue;
-    const bool is_decisive =
-        e->was_seen_on_host || (e->is_adopted && e->record.epoch < epoch) || e->destroy_acked;
+    // As long as it has not heard of us, it takes an older leader's order that is still on its way.
+    const bool is_orders_end = e->is_adopted && e->record.epoch < epoch && report.epoch_seen >= epoch;
+    const bool is_decisive = e->was_seen_on_host || is_orders_end || e->destroy_acked;
     if (is_decisive) missing_on_host(*e, "its host no longer has it");
   }
   replan();
@@ -162,20 +168,30 @@ void LogicState::missing_on_host(Executor& e, const std::string& why) {
   }
 }
 
-void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
+/// A new list has come. A lease may end before the next report does, so what a build runs on is adopted now.
+void LogicState::meet_strays() {
+  for (auto& [id, host] : hosts) {
+    if (host.strays_met.empty() || !host.is_known) continue;
+    for (const ExecutorReport& entry : host.report.executors) {
+      if (host.strays_met.contains(entry.id)) meet_stray(host, entry, false);
+    }
+  }
+}
+
+/// `is_new`: the report is. An older one is no reason to destroy anything.
+void LogicState::meet_stray(Host& host, const ExecutorReport& report, bool is_new) {
   if (report.epoch > epoch) return fence(report.epoch, "host " + host.report.host.text);
   const Executor* elsewhere = find(report.id);
   if (elsewhere != nullptr) return;  // the same name on two hosts cannot be ours to decide
-  for (const auto& [id, c] : controllers) {
-    if (!c.nodes_poll.ok_started) {
-      replan();
-      return;  // whether it is busy cannot be known yet; its host reports again
-    }
+  const Instant met = host.strays_met.try_emplace(report.id, now).first->second;
+  for (auto& [id, c] : controllers) {
+    // Another leader may have made it meanwhile: a list from before tells nothing. Its host reports again.
+    if (!c.nodes_poll.ok_started || *c.nodes_poll.ok_started < met) return read_soon(c.nodes_poll);
     const auto node = c.nodes.find(report.id.text);
     const bool is_busy = node != c.nodes.end() && (!node->second.is_idle || !node->second.builds.empty());
     // The host's word on the agent is a hint, the controller's decides.
     if (is_busy && report.agent != AgentPhase::ended) return adopt(host.report.host, report, id);
-    if (!c.queue_poll.ok_started) return replan();
+    if (!c.queue_poll.ok_started || *c.queue_poll.ok_started < met) return read_soon(c.queue_poll);
     if (c.demand.item_for_node(report.id.text)) return adopt(host.report.host, report, id);
     // Its node may stand open, by an earlier leader's doing or because it has no gate: closed and looked at
     // first.
@@ -185,9 +201,8 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report) {
     if (is_there) return adopt_idle(host.report.host, report, id);
   }
   // A block waits for its node so long, and it takes a while to ask for it by name.
-  const Instant met = host.strays_met.try_emplace(report.id, now).first->second;
   if (report.agent == AgentPhase::ended && now - met < config.resume_window) return;
-  destroy_stray(host, report);
+  if (is_new) destroy_stray(host, report);
 }
 
 void LogicState::destroy_stray(Host& host, const ExecutorReport& report) {
@@ -234,6 +249,7 @@ Executor LogicState::adopted(const HostId& host, const ExecutorReport& report, c
   e.attempt = report.ticket_attempt;
   e.planned_at = e.state_since = e.busy_since = now;
   e.gate = Gate::unknown;
+  hosts.at(host).is_lease_due = is_any_lease_due_ = true;
   return e;
 }
 

@@ -188,6 +188,7 @@ void LogicState::look_soon(Executor& e, Duration pace) {
 
 void LogicState::advance_coming(Executor& e) {
   const Controller* c = controller_of(e);
+  if (c == nullptr && e.is_resuming) return abandon_resume(e);  // its block waits there all the same
   if (c == nullptr && e.gate != Gate::closed) {
     if (e.is_adopted && e.was_ordered && !e.was_seen_on_host)
       return;  // whether it has an agent its host tells

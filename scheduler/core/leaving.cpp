@@ -29,6 +29,10 @@ void LogicState::advance_held(Executor& e) {
   e.record.held_until.reset();
   if (e.end.empty()) e.end = "unused: held until its time was over";
   const bool is_seen_absent = e.is_node_known && !e.node;
+  if (c == nullptr && e.gate != Gate::closed && !is_seen_absent && e.agent != AgentPhase::none) {
+    mark_used(e);  // a build may have come, and nobody will tell
+    return become_busy(e);
+  }
   if (c != nullptr && !is_gated(e) && !is_seen_absent) {
     set_state(e, ExecutorState::idle);  // its node may be open: closed and looked at first
     e.retiring = e.end;
@@ -144,9 +148,9 @@ void LogicState::become_gone(Executor& e) {
   audit.is_violation = e.record.builds_seen.size() > 1;
   audit.gate_unwatched_ms = to_ms(e.gate_unwatched);
   // What an earlier leader opened was not watched by us, and a node that vanished was never seen closed.
-  const bool was_unwatched = e.gate_unwatched > shortest_build || e.opened_at || e.was_reopened ||
-                             e.was_unreached ||
-                             (e.is_adopted && (e.record.was_opened || e.was_found_open) && is_gated(e));
+  const bool was_unwatched =
+      e.gate_unwatched > shortest_build || e.opened_at || e.was_reopened || e.was_unreached ||
+      (e.is_adopted && is_gated(e) && (e.record.was_opened || e.was_found_open || e.was_left_alone));
   audit.may_hide_build = !audit.is_violation && was_unwatched;
   if (audit.may_hide_build) ++counters.unproven;
   emit(std::move(audit));

@@ -142,6 +142,7 @@ void LogicState::find_deadline() {
 }
 
 std::vector<Action> LogicState::handle(const Event& event, Instant at, WallTime wall_at) {
+  if (epoch != 0) note_suspension(at, wall_at);
   now = std::max(now, at);
   wall = wall_at;
   extra_wake_.reset();
@@ -179,6 +180,9 @@ int SchedulerLogic::executors_retired_by(const SchedulerConfig& next) const {
 }
 bool SchedulerLogic::may_depart(const HostId& host) const {
   return state_->may_depart(host);
+}
+Result<void> SchedulerLogic::may_hold(const ExecutorId& executor) const {
+  return state_->may_hold(executor);
 }
 Result<std::vector<ExecutorId>> SchedulerLogic::given_up_with(const HostId& host, Instant now) const {
   return state_->given_up_with(host, now);

@@ -85,6 +85,8 @@ class SchedulerLogic {
   int executors_retired_by(const SchedulerConfig& next) const;
   /// True: the host cannot be seen and nothing of ours can be there, so HostDeparted takes nothing away.
   bool may_depart(const HostId& host) const;
+  /// Whether HoldExecutor would be carried out; or why not, and what happens instead: conflict, or not_found.
+  Result<void> may_hold(const ExecutorId& executor) const;
   /// The executors that ForgetHost gives up, by id; or why it is refused, and what to do instead: conflict,
   /// or not_found.
   Result<std::vector<ExecutorId>> given_up_with(const HostId& host, Instant now) const;

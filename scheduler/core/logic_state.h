@@ -205,6 +205,7 @@ class LogicState {
   void advance_idle(Executor& e);
   void advance_gate(Executor& e);
   void note_watch(Executor& e, const NodePolled& event);
+  void note_suspension(Instant at, WallTime wall_at);
   void become_closed(Executor& e, Instant acked);
   void look_gate(Executor& e);
   void resolve_offer(Executor& e);
@@ -284,7 +285,8 @@ class LogicState {
   void on_leases_renewed(const LeasesRenewed& event);
   void apply_report(Executor& e, const ExecutorReport& report);
   void missing_on_host(Executor& e, const std::string& why);
-  void meet_stray(Host& host, const ExecutorReport& report);
+  void meet_strays();
+  void meet_stray(Host& host, const ExecutorReport& report, bool is_new);
   void destroy_stray(Host& host, const ExecutorReport& report);
   void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   void adopt_idle(const HostId& host, const ExecutorReport& report, const ControllerId& of);
@@ -309,6 +311,7 @@ class LogicState {
   void on_drain(const DrainHost& event);
   void on_undrain(const UndrainHost& event);
   void on_hold(const HoldExecutor& event);
+  Result<void> may_hold(const ExecutorId& id) const;
   void on_retire(const RetireExecutor& event);
   void load_config();
   int retired_by(const SchedulerConfig& next) const;

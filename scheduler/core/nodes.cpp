@@ -44,6 +44,7 @@ void LogicState::on_nodes_read(const NodesRead& event) {
     apply_node(e, fact, event.started);
     is_reading_list_ = false;
   }
+  meet_strays();
   advance_sentinel(*c);
   sweep_orphans(*c);
   replan();
@@ -207,6 +208,7 @@ void LogicState::note_builds(Executor& e, const NodeFact& node) {
 
 void LogicState::node_present(Executor& e) {
   const NodeFact& node = *e.node;
+  e.was_left_alone = false;
   // Nobody of ours watched it while it stood open.
   if (e.is_adopted && e.gate == Gate::unknown && !node.is_temporarily_offline)
     e.was_found_open = e.was_found_open || node.is_connected || !node.is_idle;
@@ -263,6 +265,11 @@ void LogicState::sweep_orphans(Controller& c) {
     });
     const bool is_free = node.is_idle && node.builds.empty();
     if (!is_ours || !is_free) continue;
+    // With a sandbox it is closed and looked at before it goes: hosts.cpp.
+    const bool is_met = std::any_of(hosts.begin(), hosts.end(), [&name = name](const auto& pair) {
+      return pair.second.strays_met.contains(ExecutorId(name));
+    });
+    if (is_met) continue;
     const int seen = c.orphan_sightings[name] + 1;
     sightings[name] = seen;
     Call& call = c.orphan_deletes[name];

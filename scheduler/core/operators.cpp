@@ -8,6 +8,8 @@
 namespace skep::scheduler {
 namespace {
 
+constexpr Duration longest_hold = hours(24 * 30);  // that an operator may ask for
+
 // The parts of a template that an existing executor was made from.
 bool makes_the_same(const Template& a, const Template& b) {
   return a.labels == b.labels && a.labels_text == b.labels_text && a.takes_unlabelled == b.takes_unlabelled &&
@@ -95,6 +97,7 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
     e.record = given;
     e.is_adopted = true;
     e.is_told_idle = true;  // by whoever led before, perhaps
+    e.was_left_alone = given.state >= ExecutorState::ordered && given.state <= ExecutorState::busy;
     e.planned_at = e.state_since = e.deadline_from = e.busy_since = now;
     e.creation = Executor::Creation::done;
     e.gate = Gate::unknown;
@@ -106,8 +109,10 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
     e.is_obsolete = e.spec == nullptr || !has_controller(config, given.controller);
     if (e.spec) e.resources = e.spec->resources;
     if (given.held_until) {
-      const std::int64_t left = std::clamp<std::int64_t>(
-          given.held_until->ms_since_epoch - wall.ms_since_epoch, 0, to_ms(hours(24 * 365)));
+      // A clock that was set back meanwhile does not make it longer than it was meant to be.
+      const Duration longest = given.held_for > Duration::zero() ? given.held_for : longest_hold;
+      const std::int64_t left =
+          std::clamp<std::int64_t>(given.held_until->ms_since_epoch - wall.ms_since_epoch, 0, to_ms(longest));
       e.held_until = now + milliseconds(left);
     }
     if (given.state == ExecutorState::gone) e.gone_at = now;
@@ -137,10 +142,27 @@ void LogicState::on_undrain(const UndrainHost& event) {
   replan();
 }
 
+Result<void> LogicState::may_hold(const ExecutorId& id) const {
+  const Executor* e = find(id);
+  const auto refused = [&id](const char* why) {
+    return Error::failed(ErrorCode::conflict, "executor " + id.text + " is not held: " + why,
+                         "skep executors shows what is left to hold");
+  };
+  if (e == nullptr)
+    return Error::failed(ErrorCode::not_found, "no executor is called " + id.text, "see skep executors");
+  if (e->state() == ExecutorState::gone) return refused("it is gone");
+  if (e->state() == ExecutorState::destroying)
+    return refused("it is being destroyed already, and its slot is free once it was seen gone");
+  if (e->is_gone_on_host)
+    return refused("its sandbox is gone already, and its node is removed from the controller next");
+  return {};
+}
+
 void LogicState::on_hold(const HoldExecutor& event) {
   Executor* e = find(event.executor);
-  if (e == nullptr || e->state() == ExecutorState::gone || e->state() == ExecutorState::destroying) return;
+  if (e == nullptr || !may_hold(event.executor)) return;
   e->held_until = now + event.for_time;
+  e->record.held_for = event.for_time;
   e->record.held_until = event.until;
   e->record.hold_reason = event.reason;
   record(*e);

@@ -194,7 +194,7 @@ Result<void> JenkinsController::close_gate(const std::string& node, const std::s
   return check_node_order(*reply, what);
 }
 
-Result<bool> JenkinsController::open_gate(const std::string& node) {
+Result<Opening> JenkinsController::open_gate(const std::string& node) {
   const std::string what = "opening the gate of node " + node;
   auto fact = poll_node(node);
   if (!fact) return fact.error();
@@ -204,16 +204,17 @@ Result<bool> JenkinsController::open_gate(const std::string& node) {
     const std::lock_guard<std::mutex> guard(lock_);
     means = kick_;
   }
-  if ((*fact)->is_temporarily_offline) {
+  const bool was_open = !(*fact)->is_temporarily_offline;
+  if (!was_open) {
     if (!(*fact)->offline_reason.starts_with(our_offline_prefix)) return left_alone(what, **fact);
     if (means == KickMeans::config_xml) {
       const auto opened = open_by_config(node, (*fact)->offline_reason, what);
       if (!opened) return opened.error();
-      if (*opened) return true;
+      if (*opened) return Opening{true, false};
     }
     if (auto opened = toggle_open(node, what); !opened) return opened.error();
   }
-  return means == KickMeans::config_xml && kick_by_config(node);
+  return Opening{means == KickMeans::config_xml && kick_by_config(node), was_open};
 }
 
 /// toggleOffline flips: it is never sent again before the node was looked at.

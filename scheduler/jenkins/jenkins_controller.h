@@ -46,8 +46,8 @@ class JenkinsController {
   /// Idempotent. Success also for a node that is gone and only lingers: it takes no work any more.
   Result<void> close_gate(const std::string& node, const std::string& reason);
   /// Reads the node first and never flips what is open already. Refuses (conflict) a node that somebody else
-  /// set offline. True: the queue looks at once, too; false: it wants a kick(), or looks within 5 s.
-  Result<bool> open_gate(const std::string& node);
+  /// set offline. Without a kick the queue looks within 5 s.
+  Result<Opening> open_gate(const std::string& node);
   /// Makes the queue look at once; never by ending a quiet-down.
   Result<void> kick();
   /// Success when Jenkins says that it is not there.

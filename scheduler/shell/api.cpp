@@ -89,21 +89,27 @@ Result<bool> flag_of(const Json& body, const std::string& key) {
   return body[key].get<bool>();
 }
 
-bool is_known_executor(const SchedulerLogic& logic, const std::string& id) {
-  const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
-  return std::any_of(status.executors.begin(), status.executors.end(),
-                     [&](const ExecutorStatus& e) { return e.record.id.text == id; });
-}
-
-bool is_known_host(const SchedulerLogic& logic, const std::string& host) {
-  const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
-  return std::any_of(status.hosts.begin(), status.hosts.end(),
-                     [&](const HostStatus& h) { return h.report.host.text == host; });
-}
-
 Error no_such(const char* noun, const std::string& name) {
   return Error::failed(ErrorCode::not_found, std::string("no ") + noun + " is called " + name,
                        std::string("see skep ") + noun + "s");
+}
+
+Result<void> is_known_executor(const SchedulerLogic& logic, const std::string& id) {
+  const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
+  const bool is_known = std::any_of(status.executors.begin(), status.executors.end(),
+                                    [&](const ExecutorStatus& e) { return e.record.id.text == id; });
+  return is_known ? Result<void>() : no_such("executor", id);
+}
+
+Result<void> may_hold(const SchedulerLogic& logic, const std::string& id) {
+  return logic.may_hold(ExecutorId(id));
+}
+
+Result<void> is_known_host(const SchedulerLogic& logic, const std::string& host) {
+  const StatusSnapshot status = logic.status(shell::now(), shell::wall_now());
+  const bool is_known = std::any_of(status.hosts.begin(), status.hosts.end(),
+                                    [&](const HostStatus& h) { return h.report.host.text == host; });
+  return is_known ? Result<void>() : no_such("host", host);
 }
 
 /// Numbers of items are a controller's own: two controllers may use the same one.
@@ -231,8 +237,7 @@ void Daemon::add_read_routes() {
 void Daemon::add_order_routes() {
   using Make = std::function<Result<std::pair<Event, std::string>>(const ServerRequest&, const Json& body)>;
   const auto route = [this](const char* path, std::vector<std::string> keys,
-                            bool (*is_known)(const SchedulerLogic&, const std::string&), const char* noun,
-                            Make make) {
+                            Result<void> (*check)(const SchedulerLogic&, const std::string&), Make make) {
     server_->route("POST", path, [=, this](const ServerRequest& request, const Responder& responder) {
       const auto body = body_of(request);
       if (!body) return responder(error_reply(body.error()));
@@ -241,26 +246,28 @@ void Daemon::add_order_routes() {
       if (!made) return responder(error_reply(made.error()));
       const std::string name = request.captures.empty() ? "" : request.captures.begin()->second;
       ask(responder, [=, this, made = std::move(*made)](SchedulerLogic& logic) {
-        if (is_known != nullptr && !is_known(logic, name)) return error_reply(no_such(noun, name));
+        if (check != nullptr) {
+          if (auto checked = check(logic, name); !checked) return error_reply(checked.error());
+        }
         handle(made.first);
         return json_reply({{"message", made.second}});
       });
     });
   };
   using Made = Result<std::pair<Event, std::string>>;
-  route("/v1/hosts/{host}/drain", {"reason"}, is_known_host, "host",
+  route("/v1/hosts/{host}/drain", {"reason"}, is_known_host,
         [](const ServerRequest& request, const Json& body) -> Made {
           auto reason = reason_of(body);
           if (!reason) return reason.error();
           return std::pair{Event(DrainHost{HostId(request.captures.at("host")), *reason}),
                            "draining " + request.captures.at("host")};
         });
-  route("/v1/hosts/{host}/undrain", {"reason"}, is_known_host, "host",
+  route("/v1/hosts/{host}/undrain", {"reason"}, is_known_host,
         [](const ServerRequest& request, const Json&) -> Made {
           return std::pair{Event(UndrainHost{HostId(request.captures.at("host"))}),
                            request.captures.at("host") + " takes work again"};
         });
-  route("/v1/executors/{id}/hold", {"reason", "for_ms"}, is_known_executor, "executor",
+  route("/v1/executors/{id}/hold", {"reason", "for_ms"}, may_hold,
         [](const ServerRequest& request, const Json& body) -> Made {
           auto reason = reason_of(body);
           if (!reason) return reason.error();
@@ -273,7 +280,7 @@ void Daemon::add_order_routes() {
                                               milliseconds(*for_ms), *reason}),
                            "held: " + id.text};
         });
-  route("/v1/executors/{id}/retire", {"reason", "even_if_busy"}, is_known_executor, "executor",
+  route("/v1/executors/{id}/retire", {"reason", "even_if_busy"}, is_known_executor,
         [](const ServerRequest& request, const Json& body) -> Made {
           auto reason = reason_of(body);
           if (!reason) return reason.error();
@@ -282,12 +289,12 @@ void Daemon::add_order_routes() {
           const ExecutorId id(request.captures.at("id"));
           return std::pair{Event(RetireExecutor{id, *reason, *even_if_busy}), "retired: " + id.text};
         });
-  route("/v1/pause", {"reason"}, nullptr, "", [](const ServerRequest&, const Json& body) -> Made {
+  route("/v1/pause", {"reason"}, nullptr, [](const ServerRequest&, const Json& body) -> Made {
     auto reason = reason_of(body);
     if (!reason) return reason.error();
     return std::pair{Event(PauseLaunching{*reason}), std::string("launching is paused")};
   });
-  route("/v1/resume", {"reason"}, nullptr, "", [](const ServerRequest&, const Json&) -> Made {
+  route("/v1/resume", {"reason"}, nullptr, [](const ServerRequest&, const Json&) -> Made {
     return std::pair{Event(ResumeLaunching{}), std::string("launching goes on")};
   });
 

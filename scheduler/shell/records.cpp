@@ -29,6 +29,7 @@ Json record_to_json(const ExecutorRecord& record) {
   }
   if (!record.given_up.empty()) out["given_up"] = record.given_up;
   if (record.held_until) out["held_until_ms"] = record.held_until->ms_since_epoch;
+  if (record.held_until) out["held_for_ms"] = to_ms(record.held_for);
   return out;
 }
 
@@ -68,6 +69,7 @@ Result<ExecutorRecord> decode_record(const std::string& text) {
                      in.value("kind", std::string()) == "pipeline"};
     if (in.contains("held_until_ms"))
       record.held_until = WallTime{in.at("held_until_ms").get<std::int64_t>()};
+    record.held_for = milliseconds(in.value("held_for_ms", std::int64_t{0}));
     return record;
   } catch (const std::exception& e) {
     return Error::failed(ErrorCode::malformed_reply,

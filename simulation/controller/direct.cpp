@@ -157,12 +157,13 @@ Result<void> DirectCalls::close_gate(const std::string& node, const std::string&
   return closed;
 }
 
-Result<bool> DirectCalls::open_gate(const std::string& node, Instant now) {
+Result<Opening> DirectCalls::open_gate(const std::string& node, Instant now) {
   const auto fact = poll_node(node, now);
   if (!fact) return fact.error();
   if (!*fact) return direct_error(ErrorCode::not_found, Outcome::failed, "opening the gate", "no such node");
   const bool uses_config = memory_->kick_means == KickMeans::config_xml;
-  if ((*fact)->is_temporarily_offline) {
+  const bool was_open = !(*fact)->is_temporarily_offline;
+  if (!was_open) {
     const std::string& closed_as = (*fact)->offline_reason;
     if (!closed_as.starts_with(our_offline_prefix))
       return direct_error(ErrorCode::conflict, Outcome::failed, "opening the gate",
@@ -170,11 +171,11 @@ Result<bool> DirectCalls::open_gate(const std::string& node, Instant now) {
     if (uses_config) {
       const auto opened = memory_->open_by_config(*this, node, closed_as, now);
       if (!opened) return opened.error();
-      if (*opened) return true;
+      if (*opened) return Opening{true, false};
     }
     if (auto opened = memory_->toggle(node, false, "", now); !opened) return opened.error();
   }
-  return uses_config && memory_->kick_by_config(node, now);
+  return Opening{uses_config && memory_->kick_by_config(node, now), was_open};
 }
 
 Result<bool> DirectCalls::Memory::open_by_config(DirectCalls& calls, const std::string& node,

@@ -33,7 +33,7 @@ class DirectCalls {
   Result<std::optional<scheduler::NodeFact>> poll_node(const std::string& node, Instant now);
   Result<std::string> create_node(const scheduler::CreateNode& order, Instant now);
   Result<void> close_gate(const std::string& node, const std::string& reason, Instant now);
-  Result<bool> open_gate(const std::string& node, Instant now);
+  Result<scheduler::Opening> open_gate(const std::string& node, Instant now);
   Result<void> kick(Instant now);
   Result<void> delete_node(const std::string& node, Instant now);
   /// A list that nobody reads any more: the next one is made in its place.

@@ -296,6 +296,13 @@ std::optional<std::string> Checkers::unfinished_business(const World& world) con
 void Checkers::check_end(const World& world) {
   for (const auto& [id, seen] : seen_) {
     if (seen.builds < 2 || seen.is_audited_as_doubtful) continue;
+    // A leader that saw it and was replaced has it on record, and audits it when it leads again.
+    const bool is_on_record =
+        std::any_of(world.schedulers.begin(), world.schedulers.end(), [&id = id](const auto& process) {
+          const scheduler::ExecutorRecord* record = process->records.find(id.text);
+          return !process->is_leading() && record != nullptr && record->builds_seen.size() > 1;
+        });
+    if (is_on_record) continue;
     report(world, "a second build is always reported",
            id.text + " served " + std::to_string(seen.builds) + " builds, " +
                (seen.is_audited ? "and its audit is silent" : "and has no audit"));

@@ -74,9 +74,9 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
     std::optional<Instant> called_back, opened;
     std::optional<Instant> open_since;     // open in truth, and without a build
     std::optional<Instant> destroy_asked;  // of its host, which has not begun
-    bool has_end_begun = false;
-    bool is_unreached = false;  // its controller left the configuration
-    bool was_used = false;      // as recorded
+    std::optional<Instant> end_begun;      // by its host
+    bool is_unreached = false;             // its controller left the configuration
+    bool was_used = false;                 // as recorded
     HostId host;
     TemplateName template_name;
   };

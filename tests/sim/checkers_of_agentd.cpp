@@ -31,12 +31,13 @@ void Checkers::on_agentd_event(const World& world, const HostId& id, const agent
   if (const auto* destroy = std::get_if<agentd::DestroyArrived>(&event)) {
     note_stale(destroy->request, destroy->epoch);
     Seen& seen = seen_[destroy->id];
-    if (destroy->epoch >= known && !seen.has_end_begun && !seen.destroy_asked) seen.destroy_asked = world.now;
+    if (destroy->epoch >= known && !seen.end_begun && !seen.destroy_asked) seen.destroy_asked = world.now;
   }
   if (const auto* leases = std::get_if<agentd::LeasesArrived>(&event))
     note_stale(leases->request, leases->renewal.epoch);
   if (const auto* started = std::get_if<agentd::Started>(&event)) {
     if (!started->intents.empty()) probe("agentd starts with executors");
+    up_since_.erase(id);  // it may have been down between two rounds only
     if (orders.lost_states.contains(id.text)) {
       epochs_[id] = started->epoch_seen;
       for (const agentd::IntentRecord& each : started->intents)
@@ -105,13 +106,13 @@ void Checkers::before_driver_call(const World& world, const HostId& id, const ag
     return check_start(world, host, call, *start);
   if (std::holds_alternative<agentd::Stop>(call.verb)) {
     seen_[call.id].destroy_asked.reset();
-    seen_[call.id].has_end_begun = true;
+    if (!seen_[call.id].end_begun) seen_[call.id].end_begun = world.now;
     check_kill(world, host, call.id, "stopped");
     check_hold(world, host, call.id);
   }
   if (std::holds_alternative<agentd::Destroy>(call.verb)) {
     seen_[call.id].destroy_asked.reset();
-    seen_[call.id].has_end_begun = true;
+    if (!seen_[call.id].end_begun) seen_[call.id].end_begun = world.now;
     check_kill(world, host, call.id, "destroyed");
     check_hold(world, host, call.id);
     if (call.id.text.starts_with("foreign-"))
@@ -159,6 +160,9 @@ bool Checkers::may_be_killed(const World& world, const ExecutorId& id, const See
       world.now - *seen.called_back >= made_of->boot_deadline + made_of->join_deadline)
     return true;
   if (is_left_alone(world, id)) return true;
+  // Without an agent when its end began, on a node of a controller that left the configuration, which nobody
+  // can close: what the agent got in the last moment is known to nobody.
+  if (seen.is_unreached && seen.end_begun && *seen.end_begun < seen.build_started) return true;
   // agentd's own last resort: busy, but no leader for a day after its lease.
   return world.now - seen.build_started > hours(24);
 }
@@ -170,7 +174,8 @@ void Checkers::check_hold(const World& world, const Host& host, const ExecutorId
       orders.retired.contains(id))
     return;
   // Schedulers do not share their records (docs/how-to/consul.md): the next leader knows of no hold.
-  if (!held->second.of->is_leading()) return;
+  // It leads already when the one before has not noticed yet that its lock is lost.
+  if (!held->second.of->is_leading() || held->second.of->epoch < highest_leader_) return;
   const bool runs = host.model.look_at(id, world.now) &&
                     host.model.look_at(id, world.now)->state == drivers::InstanceState::running;
   if (!runs || orders.nodes_touched_by_hand.contains(id.text) || orders.lost_states.contains(host.id().text))

@@ -254,6 +254,8 @@ void Checkers::check_used(const World& world, const scheduler::ExecutorRecord& r
   if (seen.was_used || !record.was_used) return;
   seen.was_used = true;
   if (!record.builds_seen.empty() || seen.builds > 0 || !seen.opened || weather_.schedulers > 1) return;
+  // A controller that left the configuration while the gate was open tells no more what came through it.
+  if (seen.is_unreached) return;
   // Of a node that is gone while the answer to its opening is under way, nobody can say that it served
   // nothing.
   const auto nodes = world.controller.node_names();

@@ -140,18 +140,10 @@ void change_config(World& world, const Fault& fault) {
   process.reload(std::move(next));
 }
 
-/// What the leader's status shows: an order about anything else is refused.
-bool is_known(const World& world, const SchedulerProcess& leader, const ExecutorId& id) {
-  const auto status = leader.logic->status(world.now, world.wall(leader.wall_offset));
-  return std::any_of(status.executors.begin(), status.executors.end(), [&](const auto& e) {
-    return e.record.id == id && e.state != ExecutorState::destroying && e.state != ExecutorState::gone;
-  });
-}
-
 /// The operator is told "held" when the order was carried out, and nothing by a leader that is stopped or
 /// killed.
 void hold(World& world, Orders& orders, const Fault& fault, SchedulerProcess& leader, const ExecutorId& id) {
-  if (leader.is_stalled() || !is_known(world, leader, id)) return;
+  if (leader.is_stalled() || !leader.logic->may_hold(id)) return;
   leader.handle(scheduler::HoldExecutor{
       id, WallTime{world.wall(leader.wall_offset).ms_since_epoch + to_ms(fault.length)}, fault.length,
       "simulated"});

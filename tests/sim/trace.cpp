@@ -78,7 +78,8 @@ struct EventText {
     return "gate closed " + e.node.text + outcome_of(e.result);
   }
   std::string operator()(const scheduler::GateOpened& e) const {
-    return "gate opened " + e.node.text + outcome_of(e.result);
+    return "gate opened " + e.node.text + outcome_of(e.result) +
+           (e.result && e.result->was_open ? ", it was open" : "");
   }
   std::string operator()(const scheduler::Kicked& e) const { return "kicked" + outcome_of(e.result); }
   std::string operator()(const scheduler::NodeDeleted& e) const {

@@ -130,8 +130,8 @@ std::string told(const ControllerProfile& profile) {
 std::string told(const std::string& text) {
   return text;
 }
-std::string told(bool is_true) {
-  return is_true ? "true" : "false";
+std::string told(const Opening& opening) {
+  return std::string(opening.has_kicked ? "kicked" : "not kicked") + (opening.was_open ? ", was open" : "");
 }
 
 template <typename T>

@@ -160,7 +160,7 @@ void open_for_one_build(JenkinsController& controller, ModelClient& client) {
   const Instant opened_at = client.now();
   const auto opened = controller.open_gate("farm-a");
   REQUIRE(opened);
-  if (!*opened) REQUIRE(controller.kick());
+  if (!opened->has_kicked) REQUIRE(controller.kick());
   NodeFact seen;
   while (true) {  // what the gate's poll does
     const auto polled = controller.poll_node("farm-a");
@@ -265,8 +265,11 @@ TEST_CASE("an open gate is never flipped, and one that somebody else closed is l
       REQUIRE(adapter.controller.profile());
       REQUIRE(adapter.controller.create_node(creation("farm-a", "g1")));
       client.connect("farm-a");
-      for (int i = 0; i < 2; ++i) {
-        REQUIRE(adapter.controller.open_gate("farm-a"));
+      for (const bool was_closed : {false, true, false}) {
+        if (was_closed) REQUIRE(adapter.controller.close_gate("farm-a", "skep: gate"));
+        const auto opened = adapter.controller.open_gate("farm-a");
+        REQUIRE(opened);
+        CHECK(opened->was_open == !was_closed);
         CHECK_FALSE((*adapter.controller.poll_node("farm-a"))->is_temporarily_offline);
       }
       const auto order = [&](const std::string& body) {

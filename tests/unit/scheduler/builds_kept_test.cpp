@@ -173,4 +173,73 @@ TEST_CASE("audit: written before the record that ends an executor", "[unit][sche
   CHECK(w.first<Audit>([](const Audit&) { return true; }) < gone);
 }
 
+TEST_CASE("hold: without a gate its end takes no build away that nobody can see", "[unit][scheduler]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  World w(config, OneBuildMeans::hook);
+  w.add_host("h1");
+  w.start();
+  REQUIRE(w.run_until([&] { return w.count<CreateNode>() == 1 && w.executors_on_hosts() == 1; }, minutes(1)));
+  w.run_for(seconds(10));
+  const ExecutorId id = w.all<CreateNode>()[0].node;
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 60'000}, minutes(1), "look"});
+  w.config.controllers.front().name = ControllerId("other");
+  w.send(ConfigChanged{w.config});
+  w.run_for(minutes(5));
+  CHECK(w.records.at(id).was_used);
+  CHECK(w.count<DestroyExecutor>() == 0);
+}
+
+TEST_CASE("an order of an older leader may come as long as its host has not heard of a newer one",
+          "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  ExecutorRecord record;
+  record.id = ExecutorId("t-linux-1-1abc");
+  record.template_name = TemplateName("linux");
+  record.controller = ControllerId("main");
+  record.host = HostId("h1");
+  record.epoch = 1;
+  record.state = ExecutorState::ordered;
+  record.node_created = true;
+  w.records[record.id] = record;
+  w.nodes[record.id.text].fact.name = record.id.text;
+  HostReport& report = w.hosts.at(HostId("h1")).report;
+  report.epoch_seen = 1;
+  w.start(2);
+  w.run_for(seconds(5));
+  CHECK(w.records.at(record.id).state == ExecutorState::ordered);
+  report.epoch_seen = 2;
+  w.report(HostId("h1"));
+  w.run_for(milliseconds(100));
+  CHECK(w.records.at(record.id).state >= ExecutorState::destroying);
+}
+
+TEST_CASE("a stranger on a host: a list that is older than it does not show its build", "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  w.start(2);
+  w.run_for(seconds(3));
+  HostExecutor there;
+  there.report.id = ExecutorId("t-linux-1-1abc");
+  there.report.template_name = TemplateName("linux");
+  there.report.state = ExecutorState::idle;
+  there.report.agent = AgentPhase::connected;
+  there.report.epoch = 1;
+  w.hosts.at(HostId("h1")).executors[there.report.id] = there;
+  NodeFact& fact = w.nodes[there.report.id.text].fact;
+  fact.name = there.report.id.text;
+  fact.is_connected = true;
+  fact.is_idle = false;
+  fact.builds = {"job/x/1/"};
+  w.report(HostId("h1"));
+  w.run_for(seconds(2));
+  // Adopted, and its lease renewed, long before its host reports again.
+  const auto renewals = w.all<RenewLeases>();
+  REQUIRE(renewals.size() == 1);
+  CHECK(renewals[0].renewal.executors.front().is_busy);
+  w.run_for(minutes(2));
+  CHECK(w.executors_on_hosts() == 1);
+}
+
 }  // namespace builds_kept_test

@@ -90,6 +90,51 @@ TEST_CASE("hold: an idle executor is never opened while held, and retire ends th
   REQUIRE(w.run_until([&] { return !w.nodes.contains(id.text); }, seconds(30)));
 }
 
+TEST_CASE("hold: read back on a clock that was set back it is not longer than it was meant to be",
+          "[unit][scheduler][operators]") {
+  Farm w(warm_config(1));
+  REQUIRE(w.has_idle(1));
+  const ExecutorId id = w.status().executors[0].record.id;
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 600'000}, minutes(10), "debugging"});
+  w.suspended -= hours(24 * 365 * 8);
+  w.restart_scheduler();
+  w.run_for(minutes(9));
+  CHECK(w.nodes.contains(id.text));
+  CHECK(w.run_until([&] { return !w.nodes.contains(id.text); }, minutes(3)));
+}
+
+TEST_CASE("hold: what is on its way out is not held, and the answer says what happens next",
+          "[unit][scheduler][operators]") {
+  Farm w(warm_config(1));
+  REQUIRE(w.has_idle(1));
+  const ExecutorId id = w.status().executors[0].record.id;
+  CHECK(w.logic->may_hold(id));
+  w.fault = [](const Action& action) -> std::optional<Fault> {
+    if (!std::holds_alternative<DestroyExecutor>(action)) return std::nullopt;
+    return Fault{Error::try_again(ErrorCode::unavailable, "busy")};
+  };
+  w.send(RetireExecutor{id, "done", false});
+  const auto state_of = [&] {
+    for (const ExecutorStatus& e : w.status().executors) {
+      if (e.record.id == id) return e.state;
+    }
+    return ExecutorState::unknown;
+  };
+  REQUIRE(w.run_until([&] { return state_of() == ExecutorState::destroying; }, seconds(30)));
+  const auto refused = w.logic->may_hold(id);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == ErrorCode::conflict);
+  CHECK(refused.error().message == "executor " + id.text +
+                                       " is not held: it is being destroyed already, and its slot is free "
+                                       "once it was seen gone");
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 3'600'000}, hours(1), "look"});
+  CHECK_FALSE(w.records.at(id).held_until);
+  w.fault = [](const Action&) { return std::nullopt; };
+  REQUIRE(w.run_until([&] { return state_of() == ExecutorState::gone; }, minutes(2)));
+  CHECK(w.logic->may_hold(id).error().message == "executor " + id.text + " is not held: it is gone");
+  CHECK(w.logic->may_hold(ExecutorId("nobody")).error().code == ErrorCode::not_found);
+}
+
 TEST_CASE("retire: idle now, busy at the end of its build, busy at once only when told so",
           "[unit][scheduler][operators]") {
   Farm w;

@@ -336,4 +336,19 @@ TEST_CASE("scheduler killed at any action: every build runs once and nothing is 
   CHECK(w.builds.size() == 2);
 }
 
+TEST_CASE("a controller that is renamed while an executor is called back costs no build",
+          "[unit][scheduler][restart]") {
+  const bool is_refusing = GENERATE(true, false);
+  Farm w;
+  REQUIRE(w.runs_one("linux", minutes(30)));
+  w.run_for(seconds(5));
+  w.fault = refuses_call_backs(is_refusing);
+  w.restart_controller();
+  REQUIRE(w.run_until([&] { return w.count<CreateNode>() == 2; }, seconds(60)));
+  w.config.controllers.front().name = ControllerId("other");
+  w.send(ConfigChanged{w.config});
+  w.run_for(minutes(5));
+  CHECK(w.count<DestroyExecutor>() == 0);
+}
+
 }  // namespace restart_test

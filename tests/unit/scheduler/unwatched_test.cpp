@@ -90,4 +90,67 @@ TEST_CASE("audit: with usual polls one build is proved", "[unit][scheduler][gate
   CHECK(w.status().counters.unproven == 0);
 }
 
+TEST_CASE("audit: a gate that stood open before it was opened may hide a build", "[unit][scheduler][gate]") {
+  World w(make_config());
+  w.add_host("h1");
+  const bool was_open = GENERATE(false, true);
+  w.before_action = [&](const Action& action) {
+    const auto* opened = std::get_if<OpenGate>(&action);
+    if (opened != nullptr && was_open) w.nodes[opened->node.text].fact.is_temporarily_offline = false;
+    return true;
+  };
+  w.start();
+  w.add_job("linux", seconds(1));
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }));
+  CHECK(w.all<Audit>().front().may_hide_build == was_open);
+  CHECK_FALSE(w.all<Audit>().front().is_violation);
+}
+
+TEST_CASE("audit: nobody watches a gate while the scheduler's machine is suspended",
+          "[unit][scheduler][gate]") {
+  struct Row {
+    const char* what;
+    Duration after_opening, length;
+    bool may_hide;
+  };
+  const Row row = GENERATE(Row{"while it is open", milliseconds(1), minutes(1), true},
+                           Row{"its clock is set right a while later", seconds(20), minutes(1), true},
+                           Row{"its clock is set right after the build", minutes(2), minutes(1), false},
+                           Row{"for less than a build", milliseconds(1), milliseconds(20), false},
+                           Row{"its clock is set back", milliseconds(1), -minutes(1), false});
+  INFO(row.what);
+  World w(make_config());
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux", minutes(3));
+  REQUIRE(w.run_until([&] { return w.count<OpenGate>() == 1; }));
+  w.run_for(row.after_opening);
+  w.suspended += row.length;
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }));
+  const Audit audit = w.all<Audit>().front();
+  CHECK(audit.may_hide_build == row.may_hide);
+  CHECK(audit.gate_unwatched_ms >= (row.may_hide ? 60'000 : 0));
+}
+
+TEST_CASE("audit: what came and went while nobody led cannot be ruled out", "[unit][scheduler][gate]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  World w(config);
+  w.add_host("h1");
+  w.start();
+  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }));
+  w.run_for(seconds(5));
+  const bool is_gone = GENERATE(true, false);
+  if (is_gone) {
+    w.nodes.clear();
+    w.hosts.at(HostId("h1")).executors.clear();
+  }
+  w.hosts.at(HostId("h1")).report.epoch_seen = 2;
+  w.restart_scheduler();
+  w.run_for(seconds(5));
+  if (!is_gone) w.send(RetireExecutor{w.status().executors[0].record.id, "done", false});
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  CHECK(w.all<Audit>().front().may_hide_build == is_gone);
+}
+
 }  // namespace unwatched_test

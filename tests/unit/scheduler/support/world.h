@@ -72,7 +72,7 @@ class World {
   bool run_until(const std::function<bool()>& condition, Duration limit = minutes(5));
   StatusSnapshot status() const { return logic->status(now, wall()); }
   Explanation explain(std::int64_t item) const;
-  WallTime wall() const { return WallTime{1'790'000'000'000 + to_ms(now.time_since_epoch())}; }
+  WallTime wall() const { return WallTime{1'790'000'000'000 + to_ms(now.time_since_epoch() + suspended)}; }
 
   // What happened
   template <typename T>
@@ -121,6 +121,7 @@ class World {
   Duration round_trip = milliseconds(2);
   Duration boot_time = milliseconds(300);
   bool agents_connect = true;
+  Duration suspended{};  // the scheduler's machine was, altogether: its own clock stood still
   int restarts = 0;
   std::vector<std::string> missing_permissions;
   /// False: the scheduler is killed before this action; the world does nothing for it any more.

@@ -70,6 +70,7 @@ void World::play(const OpenGate& a) {
   if (node == nodes.end())
     return answer(round_trip,
                   GateOpened{a.call, a.node, Error::failed(ErrorCode::not_found, "no such node")});
+  const Opening opening{opening_kicks, !node->second.fact.is_temporarily_offline};
   if (!broken || broken->is_done) {
     later(milliseconds(2), [this, name = a.node.text, generation = node->second.generation] {
       const auto found = nodes.find(name);
@@ -81,7 +82,7 @@ void World::play(const OpenGate& a) {
     if (opening_kicks) later(milliseconds(3), [this] { maintain(); });
   }
   answer(milliseconds(4),
-         GateOpened{a.call, a.node, broken ? Result<bool>(broken->error) : Result<bool>(opening_kicks)});
+         GateOpened{a.call, a.node, broken ? Result<Opening>(broken->error) : Result<Opening>(opening)});
 }
 
 void World::play(const Kick& a) {
