@@ -27,7 +27,7 @@ def started_farm(**more):
     farm = Farm(registry="consul", one_build="gate", **more)
     try:
         farm.start()
-        wait_for(lambda: host(farm) and host(farm)["is_known"], "the host is known", 30)
+        wait_for(lambda: (host(farm) or {}).get("is_known"), "the host is known", 30)
         yield farm
     except BaseException:
         for program in (farm.scheduler, farm.agentd):
@@ -163,7 +163,7 @@ def a_host_that_left_with_a_build_running_is_unseen_until_it_is_back():
         farm.agentd.end()
         farm.write("agentd.yaml", farm.agentd_config().replace("on_stop: remove", "on_stop: keep"))
         farm.start_agentd()
-        wait_for(lambda: host(farm) and host(farm)["is_known"], "the host is known again", 60)
+        wait_for(lambda: (host(farm) or {}).get("is_known"), "the host is known again", 60)
         farm.sim("jobs", "POST", {"path": "long", "label": "linux", "duration_ms": 12000})
         farm.sim("schedule", "POST", {"path": "long"})
         wait_for(lambda: [e for e in farm.api("v1/executors") if e["state"] == "busy"], "the build runs", 60)
@@ -230,7 +230,7 @@ def tokens_are_needed_used_and_kept_out_of_logs():
             restart()
         wait_for(lambda: not problem(farm), "the scheduler reads hosts with its own rights", 20)
         wait_for(lambda: status_in_consul(farm) == "passing", "agentd registers with its own rights", 20)
-        wait_for(lambda: host(farm) and host(farm)["is_known"], "the host is known", 20)
+        wait_for(lambda: (host(farm) or {}).get("is_known"), "the host is known", 20)
         farm.write("consul-token", wrong + "\n")
         farm.agentd.kill()
         farm.start_agentd()
