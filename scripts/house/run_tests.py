@@ -30,7 +30,7 @@ TIERS = tuple(LIMITS)
 ALONE = {"e2e"}
 # Sanitized programs are slower: their tiers get this many times as long.
 SANITIZER_FACTOR = 3
-FUZZ_SECONDS = 6
+FUZZ_SECONDS = 4
 # A run of everything ends within this time on two cores, from a clean clone.
 BUDGET_S = 24 * 60
 LEAST_CLANG_TIDY_S = 60
@@ -120,6 +120,12 @@ def build_stage(run, preset, tiers=None, exclude=(), others=()):
     return configured
 
 
+def jobs_for(tier):
+    cores = os.cpu_count() or 2
+    # Whole farms mostly wait for one another; those whose times matter are RUN_SERIAL.
+    return 1 if tier in ALONE else cores + 1 if tier == "integration" else cores
+
+
 def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=(), only=None, reports=None):
     """`reports`: a folder in which every file is the report of a sanitizer, also of a program that a test started."""
     labels = build.tests(preset)
@@ -133,7 +139,7 @@ def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=
     junit.unlink(missing_ok=True)
     argv = [*wrapper, "ctest", "--test-dir", str(build.folder(preset)), "-L", f"^{tier}$", "--output-on-failure",
             "--output-junit", str(junit), "--test-output-size-passed", "4000000", "--test-output-size-failed",
-            "4000000", "-j", "1" if tier in ALONE else str(os.cpu_count() or 2)]
+            "4000000", "-j", str(jobs_for(tier))]
     argv += ["-E", f"^({'|'.join(sorted(exclude))})$"] if exclude else []
     argv += ["-R", f"^{only}$"] if only else []
     status, timed_out = processes.run(argv, limit_s, env={**build.environment(), **(env or {})})
