@@ -54,6 +54,12 @@ def configure(preset):
     return _run(["cmake", "--preset", preset], CONFIGURE_LIMIT_S, log, f"configure {preset}")
 
 
+def build_ahead(preset, targets):
+    """At the least priority and without a word: build() is called again when the result is needed."""
+    processes.run(["ninja", "-C", str(folder(preset)), "-k", "0", *targets], BUILD_LIMIT_S, cwd=tree.TOP,
+                  env=environment(), log=log_of(f"build-ahead-{preset}"), is_background=True)
+
+
 def build(preset, targets=()):
     log = log_of(f"build-{preset}")
     log.unlink(missing_ok=True)

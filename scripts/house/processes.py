@@ -17,6 +17,7 @@ HEARTBEAT_S = 30
 
 _live = {}
 _lock = threading.Lock()
+_is_over = False
 
 
 def adopt_orphans():
@@ -45,7 +46,10 @@ def _end(process, patience_s=10):
 
 
 def end_all():
+    """Ends what runs; nothing is started any more."""
+    global _is_over
     with _lock:
+        _is_over = True
         processes = list(_live.values())
     for process in processes:
         _signal_group(process, signal.SIGTERM)
@@ -53,8 +57,20 @@ def end_all():
         _end(process, 5)
 
 
-def run(argv, limit_s, cwd=None, env=None, log=None, name=None):
-    """(exit status, whether the limit ended it). With `log` the output goes there and a heartbeat to stderr."""
+def _leave_room_for_others(pid):
+    """Where sessions share the processor, the nice value of one of their processes says nothing to the others."""
+    try:
+        pathlib.Path(f"/proc/{pid}/autogroup").write_text("19", encoding="ascii")
+    except OSError:
+        pass
+
+
+def run(argv, limit_s, cwd=None, env=None, log=None, name=None, is_background=False):
+    """(exit status, whether the limit ended it). With `log` the output goes there, with `name` a heartbeat to stderr.
+    In the background it takes what others leave of the processor."""
+    if _is_over:
+        return 130, False
+    argv = ["nice", "-n", "19", *argv] if is_background else argv
     stream = open(log, "ab") if log else None
     try:
         process = subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stream or None,
@@ -67,6 +83,8 @@ def run(argv, limit_s, cwd=None, env=None, log=None, name=None):
             stream.close()
     with _lock:
         _live[process.pid] = process
+    if is_background:
+        _leave_room_for_others(process.pid)
     deadline = time.monotonic() + limit_s
     try:
         while True:

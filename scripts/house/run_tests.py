@@ -6,7 +6,8 @@
     scripts/test STAGE...       some of: asan-ubsan digests fuzz tsan clang-tidy
 
 A run of everything has a time budget: its sanitizer stages take only what is SHORT, and clang-tidy looks first at what
-changed last and says what it had no time for. A stage that is named does all of its work.
+changed last and says what it had no time for. Builds of later stages go on in the background while tests run. A stage
+that is named does all of its work.
 """
 import concurrent.futures
 import os
@@ -14,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import NamedTuple
 
@@ -58,6 +60,7 @@ TEST_PRESET = "test"
 # Clang builds the fuzz targets with the same sanitizers: one build serves both stages.
 FUZZ_PRESET = "asan-ubsan"
 CANARY = "canary_fuzz"
+REAPER = tree.TOP / "scripts" / "house" / "reaper.py"
 SIMULATOR = "skep-sim"
 LEAKS_OF_OTHERS = f"suppressions={tree.TOP / 'scripts' / 'house' / 'lsan.supp'}:print_suppressions=0"
 
@@ -70,6 +73,7 @@ class Run:
         self.stages = []
         self.skips = []
         self.failures = []
+        self.ahead = Ahead({})
 
     def add(self, name, seconds, count, failures=(), skips=()):
         self.total += count
@@ -93,6 +97,27 @@ class Run:
         return 1 if self.total.failed else 0
 
 
+class Ahead:
+    """Builds for stages to come while tests run: they mostly wait for one another."""
+
+    def __init__(self, targets_of):
+        self._done = {preset: threading.Event() for preset in targets_of}
+        threading.Thread(target=self._work, args=(targets_of,), daemon=True).start()
+
+    def _work(self, targets_of):
+        try:
+            for preset, targets in targets_of.items():
+                build.build_ahead(preset, targets)
+                self._done[preset].set()
+        finally:
+            for event in self._done.values():
+                event.set()
+
+    def wait_for(self, preset):
+        if preset in self._done:
+            self._done[preset].wait()
+
+
 def without_address_randomisation():
     """Sanitizers of these compilers lose their memory map on kernels with much address randomisation."""
     probe = ["setarch", os.uname().machine, "-R"]
@@ -110,6 +135,7 @@ def build_stage(run, preset, tiers=None, exclude=(), others=()):
     """
     started = time.monotonic()
     print(f"== build {preset}", flush=True)
+    run.ahead.wait_for(preset)
     configured = built = build.configure(preset)
     if built and tiers != ("tidy",):
         targets = build.targets_for(preset, tiers, exclude, others) if tiers else ()
@@ -137,7 +163,7 @@ def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=
     started = time.monotonic()
     junit = build.folder(preset) / f"junit-{tier}.xml"
     junit.unlink(missing_ok=True)
-    argv = [*wrapper, "ctest", "--test-dir", str(build.folder(preset)), "-L", f"^{tier}$", "--output-on-failure",
+    argv = [*wrapper, sys.executable, str(REAPER), "ctest", "--test-dir", str(build.folder(preset)), "-L", f"^{tier}$", "--output-on-failure",
             "--output-junit", str(junit), "--test-output-size-passed", "4000000", "--test-output-size-failed",
             "4000000", "-j", str(jobs_for(tier))]
     argv += ["-E", f"^({'|'.join(sorted(exclude))})$"] if exclude else []
@@ -186,6 +212,18 @@ def left_out(preset):
     """The tests that a run of everything has no time for under this sanitizer."""
     return {test for test, labels in build.tests(TEST_PRESET).items()
             for tier, kept in SHORT[preset].items() if tier in labels and test not in kept}
+
+
+def start_ahead(run):
+    """Nothing is waited for here but the configuring."""
+    targets_of = {}
+    for preset, its in SANITIZERS.items():
+        if not build.configure(preset):
+            continue
+        targets_of[preset] = build.targets_for(preset, its.tiers, left_out(preset), build.STAND_INS)
+        if preset == FUZZ_PRESET:
+            targets_of[preset] += [*build.fuzzers(preset), f"bin/{SIMULATOR}"]
+    run.ahead = Ahead(targets_of)
 
 
 def sanitizer_stages(run, preset, exclude=()):
@@ -288,6 +326,8 @@ def run_tiers(run, names, started):
     tiers = tuple(tier for tier in TIERS if tier in names or not names)
     if tiers or "clang-tidy" in names:
         build_stage(run, TEST_PRESET, tiers if names else None)
+    if not names:
+        start_ahead(run)
     for tier in tiers:
         # clang-tidy is by far the longest single check: a stage of its own.
         ctest_stage(run, tier, TEST_PRESET, tier, LIMITS[tier], exclude=("tidy_clang-tidy",) if tier == "tidy" else ())
