@@ -54,10 +54,15 @@ def configure(preset):
     return _run(["cmake", "--preset", preset], CONFIGURE_LIMIT_S, log, f"configure {preset}")
 
 
+def ahead_log_of(preset):
+    return log_of(f"build-ahead-{preset}")
+
+
 def build_ahead(preset, targets):
     """At the least priority and without a word: build() is called again when the result is needed."""
+    ahead_log_of(preset).unlink(missing_ok=True)
     processes.run(["ninja", "-C", str(folder(preset)), "-k", "0", *targets], BUILD_LIMIT_S, cwd=tree.TOP,
-                  env=environment(), log=log_of(f"build-ahead-{preset}"), is_background=True)
+                  env=environment(), log=ahead_log_of(preset), is_background=True)
 
 
 def build(preset, targets=()):

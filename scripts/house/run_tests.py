@@ -114,8 +114,8 @@ class Ahead:
                 event.set()
 
     def wait_for(self, preset):
-        if preset in self._done:
-            self._done[preset].wait()
+        while preset in self._done and not self._done[preset].wait(processes.HEARTBEAT_S):
+            print(f"   build {preset}: {processes.last_line(build.ahead_log_of(preset))}", file=sys.stderr, flush=True)
 
 
 def without_address_randomisation():
