@@ -68,21 +68,21 @@ def _leave_room_for_others(pid):
 def run(argv, limit_s, cwd=None, env=None, log=None, name=None, is_background=False):
     """(exit status, whether the limit ended it). With `log` the output goes there, with `name` a heartbeat to stderr.
     In the background it takes what others leave of the processor."""
-    if _is_over:
-        return 130, False
     argv = ["nice", "-n", "19", *argv] if is_background else argv
     stream = open(log, "ab") if log else None
     try:
-        process = subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stream or None,
-                                   stderr=subprocess.STDOUT if stream else None, start_new_session=True)
+        with _lock:  # so that end_all misses nothing
+            if _is_over:
+                return 130, False
+            process = subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=stream or None,
+                                       stderr=subprocess.STDOUT if stream else None, start_new_session=True)
+            _live[process.pid] = process
     except OSError as error:
         print(f"{argv[0]} could not be started: {error}", file=sys.stderr)
         return 127, False
     finally:
         if stream:
             stream.close()
-    with _lock:
-        _live[process.pid] = process
     if is_background:
         _leave_room_for_others(process.pid)
     deadline = time.monotonic() + limit_s

@@ -28,16 +28,17 @@ from counting import Count
 # How long a tier may take, in seconds.
 LIMITS = {"tidy": 1200, "unit": 180, "contract": 300, "sim": 300, "integration": 600, "e2e": 600}
 TIERS = tuple(LIMITS)
-# Tests of this tier run one at a time, so that they have the machine to themselves (others say so by RUN_SERIAL).
+# Tests of this tier run one at a time, so that they have the machine to themselves (others say so by RUN_SERIAL),
+# but for builds ahead, which give way.
 ALONE = {"e2e"}
 # Sanitized programs are slower: their tiers get this many times as long.
 SANITIZER_FACTOR = 3
 FUZZ_SECONDS = 4
-# A run of everything ends within this time on two cores, from a clean clone.
+# clang-tidy gets what the other stages leave of this time.
 BUDGET_S = 24 * 60
 LEAST_CLANG_TIDY_S = 60
-# All that the sanitizer stages of a run of everything take of these tiers; the rest runs in the build of the tiers, and when the
-# stage is named.
+# All that the sanitizer stages of a run of everything take of these tiers; the rest runs in the build of the tiers, and
+# when the stage is named.
 SHORT = {"asan-ubsan": {"contract": {"contract_jenkins", "contract_controller_sim"},
                         "integration": {"http_test", "common_test", "agentd_shell_test"}},
          "tsan": {"integration": {"http_test", "common_test", "agentd_shell_test", "integration_tls_farm"}}}
@@ -163,8 +164,8 @@ def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=
     started = time.monotonic()
     junit = build.folder(preset) / f"junit-{tier}.xml"
     junit.unlink(missing_ok=True)
-    argv = [*wrapper, sys.executable, str(REAPER), "ctest", "--test-dir", str(build.folder(preset)), "-L", f"^{tier}$", "--output-on-failure",
-            "--output-junit", str(junit), "--test-output-size-passed", "4000000", "--test-output-size-failed",
+    argv = [*wrapper, sys.executable, str(REAPER), "ctest", "--test-dir", str(build.folder(preset)), "-L", f"^{tier}$",
+            "--output-on-failure", "--output-junit", str(junit), "--test-output-size-passed", "4000000", "--test-output-size-failed",
             "4000000", "-j", str(jobs_for(tier))]
     argv += ["-E", f"^({'|'.join(sorted(exclude))})$"] if exclude else []
     argv += ["-R", f"^{only}$"] if only else []
@@ -228,7 +229,7 @@ def start_ahead(run):
 
 def sanitizer_stages(run, preset, exclude=()):
     tiers = SANITIZERS[preset].tiers
-    # What is examined is what is shipped. The stand-ins come from the tiers' build: with sanitizers they take minutes more.
+    # What is examined is what is shipped. The stand-ins come from the tiers' build.
     stand_ins_built = build.configure(TEST_PRESET) and build.build(TEST_PRESET, build.STAND_INS)
     if not build_stage(run, preset, tiers, exclude, others=build.STAND_INS if stand_ins_built else ()):
         return

@@ -220,18 +220,7 @@ TEST_CASE("a stranger on a host: a list that is older than it does not show its 
   w.add_host("h1");
   w.start(2);
   w.run_for(seconds(3));
-  HostExecutor there;
-  there.report.id = ExecutorId("t-linux-1-1abc");
-  there.report.template_name = TemplateName("linux");
-  there.report.state = ExecutorState::idle;
-  there.report.agent = AgentPhase::connected;
-  there.report.epoch = 1;
-  w.hosts.at(HostId("h1")).executors[there.report.id] = there;
-  NodeFact& fact = w.nodes[there.report.id.text].fact;
-  fact.name = there.report.id.text;
-  fact.is_connected = true;
-  fact.is_idle = false;
-  fact.builds = {"job/x/1/"};
+  w.add_stranger("h1", true);
   w.report(HostId("h1"));
   w.run_for(seconds(2));
   // Adopted, and its lease renewed, long before its host reports again.

@@ -351,27 +351,15 @@ TEST_CASE("a stranger on a host: destroyed, unless it is busy", "[unit][schedule
   const bool is_busy = GENERATE(false, true);
   World w(make_config());
   w.add_host("h1");
-  HostExecutor there;
-  there.report.id = ExecutorId("t-linux-1-1abc");
-  there.report.template_name = TemplateName("linux");
-  there.report.state = ExecutorState::idle;
-  there.report.agent = AgentPhase::connected;
-  there.report.epoch = 1;
-  w.hosts.at(HostId("h1")).executors[there.report.id] = there;
-  Node node;
-  node.fact.name = "t-linux-1-1abc";
-  node.fact.is_connected = true;
-  node.fact.is_idle = !is_busy;
-  if (is_busy) node.fact.builds = {"job/x/1/"};
-  w.nodes[node.fact.name] = node;
+  NodeFact& node = w.add_stranger("h1", is_busy);
   w.start(2);
   w.run_for(minutes(2));
   CHECK(w.executors_on_hosts() == (is_busy ? 1 : 0));
   if (!is_busy) return;
   REQUIRE(w.status().executors.size() == 1);
   CHECK(w.status().executors[0].state == ExecutorState::busy);
-  w.nodes.at("t-linux-1-1abc").fact.is_idle = true;
-  w.nodes.at("t-linux-1-1abc").fact.builds.clear();
+  node.is_idle = true;
+  node.builds.clear();
   REQUIRE(w.run_until([&] { return w.is_clean(); }, minutes(2)));
 }
 

@@ -152,6 +152,22 @@ std::int64_t World::add_item(QueueItem item, Duration length) {
   return id;
 }
 
+NodeFact& World::add_stranger(const std::string& host, bool is_busy) {
+  HostExecutor there;
+  there.report.id = ExecutorId("t-linux-1-1abc");
+  there.report.template_name = TemplateName("linux");
+  there.report.state = ExecutorState::idle;
+  there.report.agent = AgentPhase::connected;
+  there.report.epoch = 1;
+  hosts.at(HostId(host)).executors[there.report.id] = there;
+  NodeFact& fact = nodes[there.report.id.text].fact;
+  fact.name = there.report.id.text;
+  fact.is_connected = true;
+  fact.is_idle = !is_busy;
+  if (is_busy) fact.builds = {"job/x/1/"};
+  return fact;
+}
+
 TestHost& World::add_host(const std::string& name, std::int64_t cpu_millis, std::int64_t max_executors) {
   TestHost host;
   host.report.host = HostId(name);

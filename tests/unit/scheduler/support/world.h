@@ -60,6 +60,8 @@ class World {
   void maintain();
 
   // Hosts
+  /// An executor of an earlier leader, connected, and its node, on which a build runs or none does.
+  NodeFact& add_stranger(const std::string& host, bool is_busy);
   TestHost& add_host(const std::string& name, std::int64_t cpu_millis = 8000, std::int64_t max_executors = 8);
   void report(const HostId& host);
 
