@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <future>
 #include <mutex>
 #include <optional>
@@ -127,9 +128,11 @@ struct Shared {
   std::vector<Route> routes;
   std::string token;
   std::size_t max_body_bytes = 0;
-  std::mutex lock;  // guards pending and is_stopping
+  std::mutex lock;  // guards pending, is_stopping and handlers_running
+  std::condition_variable idle;
   std::set<std::shared_ptr<Pending>> pending;
   bool is_stopping = false;
+  int handlers_running = 0;
 
   bool add(const std::shared_ptr<Pending>& request) {
     const std::lock_guard<std::mutex> guard(lock);
@@ -140,6 +143,27 @@ struct Shared {
   void remove(const std::shared_ptr<Pending>& request) {
     const std::lock_guard<std::mutex> guard(lock);
     pending.erase(request);
+  }
+
+  /// Not once the server stops: a body may arrive after that, and what the handler works on is then gone.
+  void run(const Handler& handler, ServerRequest request, Responder responder) {
+    {
+      const std::lock_guard<std::mutex> guard(lock);
+      if (is_stopping) return;
+      ++handlers_running;
+    }
+    const struct Leaving {
+      Shared& shared;
+      ~Leaving() {
+        const std::lock_guard<std::mutex> guard(shared.lock);
+        if (--shared.handlers_running == 0) shared.idle.notify_all();
+      }
+    } leaving{*this};
+    handler(std::move(request), std::move(responder));
+  }
+  void wait_for_handlers() {
+    std::unique_lock<std::mutex> guard(lock);
+    idle.wait(guard, [this] { return handlers_running == 0; });
   }
 };
 
@@ -173,7 +197,7 @@ void dispatch(const std::shared_ptr<Shared>& shared, const std::shared_ptr<Pendi
       guard->pending->answer(reply);
       guard->shared->remove(guard->pending);
     };
-    route.handler(std::move(request), std::move(responder));
+    shared->run(route.handler, std::move(request), std::move(responder));
     return;
   }
   ServerReply reply = allowed.empty() ? error_reply(404, "not_found", "nothing is at " + request.path)
@@ -345,6 +369,7 @@ class CpprestServer : public Server {
     const auto end = std::chrono::steady_clock::now() + answers_may_take;
     for (const auto& request : pending) request->wait_until_sent(end);
     pending.clear();
+    shared_->wait_for_handlers();
     if (!listener_) return;
     try {
       listener_->close().wait();

@@ -49,7 +49,9 @@ class Server {
   virtual void route(std::string method, std::string pattern, Handler handler) = 0;
   virtual Result<void> start() = 0;
   virtual std::string url() const = 0;  // "http://127.0.0.1:41234/", after start()
-  virtual void stop() = 0;              // answers what is pending with 503, then returns
+  /// Answers what is pending with 503. When it returns no handler runs, and none will: what they work on may
+  /// go. Never from a handler.
+  virtual void stop() = 0;
 };
 
 Result<std::unique_ptr<Server>> make_server(ServerOptions options);

@@ -23,7 +23,7 @@ int port_of(const http::Server& server) {
 
 /// "/v1/echo" answers with the body, "/v1/late" keeps its responder, "/v1/drop" loses it.
 struct Subject {
-  explicit Subject(http::ServerOptions options = {}) {
+  explicit Subject(http::ServerOptions options = {}, http::Handler slow = {}) {
     auto made = http::make_server(std::move(options));
     REQUIRE(made);
     server = std::move(*made);
@@ -36,6 +36,7 @@ struct Subject {
       late.push_back(responder);
       is_late.notify_all();
     });
+    if (slow) server->route("GET", "/v1/slow", std::move(slow));
     server->route("GET", "/v1/drop", [](const http::ServerRequest&, const http::Responder&) {});
     const auto started = server->start();
     INFO((started ? "" : started.error().message));
@@ -221,6 +222,33 @@ TEST_CASE("a stop answers what waits, does not wait for slow clients, and ends i
   CHECK(has_status(waiting->read_message(), "503"));
   subject.late.front()({200, "too late", "text/plain", {}});  // ignored, not a crash
   CHECK_FALSE(connect_raw(subject.port));
+}
+
+/// Stays a moment longer than the caller asks, so that a stop that does not wait for it is seen to be over.
+struct SlowHandler {
+  http::Handler handler() {
+    return [this](const http::ServerRequest&, const http::Responder& responder) {
+      responder({200, "early", "text/plain", {}});
+      entered.set_value();
+      may_go.get_future().wait_for(seconds(20));
+      is_stopped_while_running.set_value(stopped.get_future().wait_for(std::chrono::milliseconds(200)) ==
+                                         std::future_status::ready);
+    };
+  }
+  std::promise<void> entered, may_go, stopped;
+  std::promise<bool> is_stopped_while_running;
+};
+
+TEST_CASE("a stop is over when no handler runs any more, also one that has answered") {
+  SlowHandler slow;
+  Subject subject({}, slow.handler());
+  const auto peer = connect_raw(subject.port);
+  peer->write("GET /v1/slow HTTP/1.1\r\nHost: x\r\n\r\n");
+  REQUIRE(slow.entered.get_future().wait_for(seconds(20)) == std::future_status::ready);
+  slow.may_go.set_value();
+  subject.server->stop();
+  slow.stopped.set_value();
+  CHECK_FALSE(slow.is_stopped_while_running.get_future().get());
 }
 
 TEST_CASE("TLS: served to who speaks it, from 1.2 on; nothing is said in plain") {
