@@ -5,9 +5,9 @@
     scripts/test TIER...        some of: tidy unit contract sim integration e2e
     scripts/test STAGE...       some of: asan-ubsan digests fuzz tsan clang-tidy
 
-A run of everything has a time budget: its sanitizer stages take only what is SHORT, and clang-tidy looks first at what
-changed last and says what it had no time for. Builds of later stages go on in the background while tests run. A stage
-that is named does all of its work.
+A run of everything has a time budget: its sanitizer stages take only what is SHORT, a test that asan-ubsan runs is run
+there only, and clang-tidy looks first at what changed last and says what it had no time for. Builds of later stages go on
+in the background while tests run. A tier or stage that is named does all of its work.
 """
 import concurrent.futures
 import os
@@ -129,8 +129,8 @@ def without_address_randomisation():
     return probe if works else []
 
 
-def build_stage(run, preset, tiers=None, exclude=(), others=()):
-    """False when there is nothing to run. `tiers`: only what they need; None: all.
+def build_stage(run, preset, tiers, exclude=(), others=(), with_benchmarks=False):
+    """False when there is nothing to run.
 
     After a build that broke in places, the tests that could be built run all the same.
     """
@@ -138,10 +138,11 @@ def build_stage(run, preset, tiers=None, exclude=(), others=()):
     print(f"== build {preset}", flush=True)
     run.ahead.wait_for(preset)
     configured = built = build.configure(preset)
-    if built and tiers != ("tidy",):
-        targets = build.targets_for(preset, tiers, exclude, others) if tiers else ()
+    if built:
+        targets = build.targets_for(preset, tiers, exclude, others)
+        targets += build.benchmarks(preset) if with_benchmarks else []
         # Tiers without a test yet need nothing; an empty list would mean everything.
-        built = True if tiers and not targets else build.build(preset, targets)
+        built = not targets or build.build(preset, targets)
     seconds = time.monotonic() - started
     run.add(f"build {preset}", seconds, Count(failed=0 if built else 1), [] if built else ["see the log above"])
     return configured
@@ -213,6 +214,15 @@ def left_out(preset):
     """The tests that a run of everything has no time for under this sanitizer."""
     return {test for test, labels in build.tests(TEST_PRESET).items()
             for tier, kept in SHORT[preset].items() if tier in labels and test not in kept}
+
+
+def left_to_asan():
+    """The tests that a run of everything runs under asan-ubsan only: more strictly, and built once."""
+    preset = "asan-ubsan"
+    if not (build.configure(TEST_PRESET) and build.configure(preset)):
+        return set()
+    tiers = set(SANITIZERS[preset].tiers)
+    return {test for test, labels in build.tests(preset).items() if tiers & set(labels)} - left_out(preset)
 
 
 def start_ahead(run):
@@ -325,13 +335,14 @@ def clang_tidy_stage(run, budget_s=None):
 def run_tiers(run, names, started):
     """The named tiers and stages, or everything when none is named."""
     tiers = tuple(tier for tier in TIERS if tier in names or not names)
+    elsewhere = set() if names else left_to_asan()
     if tiers or "clang-tidy" in names:
-        build_stage(run, TEST_PRESET, tiers if names else None)
+        build_stage(run, TEST_PRESET, tiers, elsewhere, with_benchmarks=not names)  # nothing else compiles those
     if not names:
         start_ahead(run)
     for tier in tiers:
         # clang-tidy is by far the longest single check: a stage of its own.
-        ctest_stage(run, tier, TEST_PRESET, tier, LIMITS[tier], exclude=("tidy_clang-tidy",) if tier == "tidy" else ())
+        ctest_stage(run, tier, TEST_PRESET, tier, LIMITS[tier], exclude={*elsewhere, "tidy_clang-tidy"})
     for preset in SANITIZERS:
         if preset in names or not names:
             sanitizer_stages(run, preset, () if names else left_out(preset))
