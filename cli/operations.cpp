@@ -105,10 +105,12 @@ Outcome post_to_each(ApiClient& client, const Kind& kind, const Operation& op,
   return out;
 }
 
-void print_names(const Operation& op, const std::vector<std::string>& names) {
+/// `names`: those of the selected ones that something was done to, or would be.
+void print_names(const Operation& op, const std::vector<std::string>& selected,
+                 const std::vector<std::string>& names) {
+  if (selected.empty()) std::cout << "nothing is selected\n";
   for (const std::string& name : names)
     std::cout << (op.is_dry ? std::string("would ") + op.verb : op.done) << ": " << name << "\n";
-  if (names.empty()) std::cout << "nothing is selected\n";
   if (!names.empty() && !op.is_dry && !op.next.empty()) std::cout << op.next << "\n";
   std::cout << std::flush;
 }
@@ -130,10 +132,12 @@ int run_on(const Context& context, ApiClient& client, const Kind& kind, const Op
            const std::vector<std::string>& names, const Json& body, const WhatIsLeft& what_is_left) {
   const bool is_waiting = op.waits && !op.is_dry && !names.empty();
   const Outcome outcome = op.is_dry ? Outcome{} : post_to_each(client, kind, op, names, body);
-  if (!context.wants_json()) print_names(op, op.is_dry ? names : outcome.changed);
+  if (!context.wants_json()) print_names(op, names, op.is_dry ? names : outcome.changed);
   int code = exit_ok;
-  for (const auto& [name, error] : outcome.failed)
-    code = report({error.code, error.outcome, name + ": " + error.message, error.hint});
+  for (const auto& [name, error] : outcome.failed) {
+    const bool is_named = error.message.find(name) != std::string::npos;
+    code = report({error.code, error.outcome, (is_named ? "" : name + ": ") + error.message, error.hint});
+  }
   if (is_waiting && code == exit_ok) code = wait_until_done(context, op.timeout, what_is_left);
   if (context.wants_json()) {
     const Json is_done = is_waiting ? Json(code == exit_ok) : Json(nullptr);
@@ -222,9 +226,9 @@ Result<std::vector<std::string>> forget_host(ApiClient& client, const std::strin
   return executors;
 }
 
-void print_forgotten(const Operation& op, const std::vector<std::string>& hosts,
-                     const std::vector<std::string>& executors) {
-  print_names(op, hosts);
+void print_forgotten(const Operation& op, const std::vector<std::string>& selected,
+                     const std::vector<std::string>& hosts, const std::vector<std::string>& executors) {
+  print_names(op, selected, hosts);
   for (const std::string& id : executors)
     std::cout << (op.is_dry ? "would give up: " : "given up: ") << id << "\n";
   std::cout << std::flush;
@@ -267,7 +271,7 @@ int run_forget(const Context& context, const Operation& op) {
     told["executors"] = executors;
     std::cout << json::dump(told) << "\n";
   } else {
-    print_forgotten(op, op.is_dry ? names : outcome.changed, executors);
+    print_forgotten(op, names, op.is_dry ? names : outcome.changed, executors);
   }
   return code;
 }

@@ -91,6 +91,13 @@ def agentd_away(farm):
             code = error.code
         expect(code == wanted, f"{target} {body}: {code}")
     expect({e["state"] for e in farm.api("v1/executors")} == {"unknown"}, "a host was forgotten all the same")
+    leaving = farm.api("v1/executors")[0]["id"]
+    expect(skep(farm.scheduler.url, "retire", leaving, "--reason", "no longer wanted")[0] == 0, "it cannot be retired")
+    wait_for(lambda: leaving not in farm.nodes(), "its node is deleted", 10)
+    wait_for(lambda: skep(farm.scheduler.url, "hold", leaving, "--for", "1s")[0] == 7, "it is on its way out, and not held", 10)
+    _, out, err = skep(farm.scheduler.url, "hold", leaving, "--for", "1h")
+    expect(not out and err.startswith(f"skep: executor {leaving} is not held: it is being destroyed already"), f"{out} {err}")
+    expect(farm.api("v1/executors")[0]["held_until_ms"] is None, "it is held all the same")
     farm.start_agentd()
     is_well_again(farm)
     wait_for(lambda: farm.built("meanwhile"), "builds run again", 60)
