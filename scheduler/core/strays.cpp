@@ -33,6 +33,10 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report, bool is_ne
     if (is_busy && report.agent != AgentPhase::ended) return adopt(host.report.host, report, id);
     if (!c.queue_poll.ok_started || *c.queue_poll.ok_started < met) return read_soon(c.queue_poll);
     if (c.demand.item_for_node(report.id.text)) return adopt(host.report.host, report, id);
+    // Its name may stand for a hidden label, too; but a node that waits for its first agent is closed.
+    const bool is_made_again = node != c.nodes.end() && is_open_without_agent(node->second);
+    if (is_made_again && c.demand.hidden_block_for(report.id.text))
+      return adopt(host.report.host, report, id);
     // Its node may stand open, by an earlier leader's doing or because it has no gate: closed and looked at
     // first.
     const bool is_there =
