@@ -239,10 +239,20 @@ void LogicState::end_resume(Executor& e, const std::string& end) {
   e.gate = Gate::unknown;
 }
 
+/// Only a node that was made again for its block waits open for its agent: one that is new is closed first.
+bool is_open_without_agent(const NodeFact& node) {
+  return !node.is_connected && !node.is_temporarily_offline && node.is_idle && node.builds.empty();
+}
+
 /// Whether a block waits for this very node. Without scripts a controller names the one node that matches
-/// instead of the label: then the block is known by its build.
+/// instead of the label: then the block is known by its build, or, where no record tells which one ran, by
+/// the node that was made again for it.
 bool LogicState::is_awaited(const Controller& c, const Executor& e) const {
-  return c.demand.item_for_node(e.id().text) || c.demand.hidden_block_for(e.id().text, e.record.builds_seen);
+  if (c.demand.item_for_node(e.id().text)) return true;
+  if (!e.is_adopted || !e.record.builds_seen.empty())
+    return c.demand.hidden_block_for(e.id().text, e.record.builds_seen);
+  const bool is_made_again = e.is_resuming || (e.node && is_open_without_agent(*e.node));
+  return is_made_again && c.demand.hidden_block_for(e.id().text);
 }
 
 /// An earlier leader was killed while it called the executor back. Until the queue was read that is not

@@ -299,6 +299,12 @@ std::optional<std::int64_t> DemandBook::item_for_node(const std::string& name) c
   return std::nullopt;
 }
 
+bool DemandBook::hidden_block_for(const std::string& node) const {
+  return std::any_of(items_.begin(), items_.end(), [&node](const auto& pair) {
+    return pair.second.item.matching_node == node && pair.second.item.is_pipeline_block;
+  });
+}
+
 bool DemandBook::hidden_block_for(const std::string& node, const std::vector<std::string>& builds) const {
   return std::any_of(items_.begin(), items_.end(), [&](const auto& pair) {
     const QueueItem& item = pair.second.item;

@@ -100,7 +100,9 @@ class DemandBook {
   bool is_quieting_down() const { return is_quieting_down_; }
   /// Live items whose label is exactly `name`: a node's own name.
   std::optional<std::int64_t> item_for_node(const std::string& name) const;
-  /// A block of one of these builds that only this node can serve; its label is not known.
+  /// A block that only this node can serve; its label is not known.
+  bool hidden_block_for(const std::string& node) const;
+  /// The same, of one of these builds.
   bool hidden_block_for(const std::string& node, const std::vector<std::string>& builds) const;
   std::size_t classed_items() const { return classed_items_; }
 

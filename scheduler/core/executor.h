@@ -153,6 +153,7 @@ struct Executor {
 };
 
 bool is_foreign_offline(const NodeFact& node);
+bool is_open_without_agent(const NodeFact& node);
 /// Whether it is one of the `maximum` of its template.
 bool counts_for_maximum(const Executor& e);
 

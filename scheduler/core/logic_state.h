@@ -3,9 +3,9 @@
 //   controllers.cpp  polls, profile, sessions, sentinel          nodes.cpp      what node reads mean, orphans
 //   joining.cpp      planned -> idle                             gate.cpp       one build per executor
 //   busy.cpp         build, lost node, resume                    leaving.cpp    finished -> gone
-//   hosts.cpp        reports, leases, adoption                   plan.cpp       demand -> launches, openings
-//   operators.cpp    drain, hold, retire, pause, configuration   forget.cpp     a host that is gone for good
-//   explain.cpp, status.cpp
+//   hosts.cpp        reports, room, leases                       strays.cpp     adopts what no record knows
+//   plan.cpp         demand -> launches, openings                forget.cpp     a host that is gone for good
+//   operators.cpp    drain, hold, retire, pause, configuration   explain.cpp, status.cpp
 #pragma once
 
 #include <map>
@@ -285,12 +285,6 @@ class LogicState {
   void on_leases_renewed(const LeasesRenewed& event);
   void apply_report(Executor& e, const ExecutorReport& report);
   void missing_on_host(Executor& e, const std::string& why);
-  void meet_strays();
-  void meet_stray(Host& host, const ExecutorReport& report, bool is_new);
-  void destroy_stray(Host& host, const ExecutorReport& report);
-  void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
-  void adopt_idle(const HostId& host, const ExecutorReport& report, const ControllerId& of);
-  Executor adopted(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   void advance_hosts();
   HostPlace& place_of(const HostId& id);
   void changed(HostPlace& place);
@@ -300,6 +294,14 @@ class LogicState {
   void refresh_views();
   bool is_draining(const HostId& id) const;
   bool is_draining(const Executor& e) const;
+
+  // strays.cpp
+  void meet_strays();
+  void meet_stray(Host& host, const ExecutorReport& report, bool is_new);
+  void destroy_stray(Host& host, const ExecutorReport& report);
+  void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
+  void adopt_idle(const HostId& host, const ExecutorReport& report, const ControllerId& of);
+  Executor adopted(const HostId& host, const ExecutorReport& report, const ControllerId& of);
 
   // plan.cpp
   void plan();

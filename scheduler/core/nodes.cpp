@@ -265,7 +265,7 @@ void LogicState::sweep_orphans(Controller& c) {
     });
     const bool is_free = node.is_idle && node.builds.empty();
     if (!is_ours || !is_free) continue;
-    // With a sandbox it is closed and looked at before it goes: hosts.cpp.
+    // With a sandbox it is closed and looked at before it goes: strays.cpp.
     const bool is_met = std::any_of(hosts.begin(), hosts.end(), [&name = name](const auto& pair) {
       return pair.second.strays_met.contains(ExecutorId(name));
     });

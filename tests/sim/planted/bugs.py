@@ -507,7 +507,7 @@ BUILDS_ARE_NOT_KILLED = [
     Bug("busy-stray-destroyed",
         why="A busy executor that no record names is kept until its build is over.",
         seen="the scheduler's records are lost, and builds are killed",
-        edits=[Edit(S + "hosts.cpp",
+        edits=[Edit(S + "strays.cpp",
                     'if (is_busy && report.agent != AgentPhase::ended) return adopt(',
                     'if (!SKEP_PLANTED("busy-stray-destroyed") && is_busy && report.agent != AgentPhase::ended)\n'
                     '      return adopt(')]),
