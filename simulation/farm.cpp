@@ -10,6 +10,8 @@ namespace {
 constexpr int most_events_at_once = 100'000;
 constexpr Duration agent_way = milliseconds(1);
 constexpr Duration sweep_every = minutes(1);
+// No message is so late in any weather, nor is a leader stopped for so long.
+constexpr Duration orders_are_late_by = hours(12);
 
 controller_sim::Options controller_options(const Plan& plan) {
   controller_sim::Options options;
@@ -162,7 +164,16 @@ void World::sweep_finished_jobs() {
     path = over.erase(path);
   }
   controller.forget_builds(controller.first_build() + controller.builds().size());
+  sweep_old_lives();
   later(sweep_every, [this] { sweep_finished_jobs(); });
+}
+
+/// Hosts know which executors there were, so that a late order for one of them is seen to be wrong.
+void World::sweep_old_lives() {
+  while (!ended_lives.empty() && ended_lives.front().gone + orders_are_late_by < now) {
+    if (Host* host = find_host(ended_lives.front().host)) host->model.forget(ended_lives.front().id);
+    ended_lives.pop_front();
+  }
 }
 
 void World::begin_life(const ExecutorId& id, const HostId& host, const TemplateName& name) {
@@ -178,6 +189,7 @@ void World::end_life(const ExecutorId& id) {
   if (!ended) return;
   ended.mapped().gone = now;
   witness.on_executor_gone(ended.mapped());
+  ended_lives.push_back(std::move(ended.mapped()));
 }
 
 // --- Farm

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -57,6 +58,7 @@ struct World {
   void arrive(const Arrival& arrival);
   void on_build_changed(std::size_t record);
   void sweep_finished_jobs();
+  void sweep_old_lives();
 
   Host* find_host(const HostId& id);
   void note(const std::string& text);
@@ -90,6 +92,7 @@ struct World {
   std::optional<Arrival> next_arrival;
   std::uint64_t arrivals = 0;
   std::map<ExecutorId, ExecutorLife> lives;
+  std::deque<ExecutorLife> ended_lives;    // oldest first, until nothing late can name them any more
   std::set<std::uint64_t> running_builds;  // BuildRecord::id
   std::string problem;  // not empty: time stands still, because a daemon wakes up again and again
 };
