@@ -148,6 +148,28 @@ TEST_CASE("gate: a list that is older than it claims does not end what was opene
   CHECK(u.w.all<Audit>()[0].end == "used");
 }
 
+TEST_CASE("gate: a list that is older than it claims is no look later on either", "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux", minutes(1));
+  w.fault = [&w](const Action& action) -> std::optional<Fault> {
+    const bool is_look =
+        std::holds_alternative<PollNode>(action) || std::holds_alternative<ReadNodes>(action);
+    if (!is_look || w.count<OpenGate>() == 0) return std::nullopt;
+    return Fault{Error::unknown(ErrorCode::unavailable, "not understood")};
+  };
+  REQUIRE(w.run_until([&] { return w.count<CloseGate>() >= 2; }, seconds(20)));
+  w.run_for(milliseconds(20));
+  const NodeFact old = w.nodes.begin()->second.fact;  // from before a build began, for all we know
+  w.send(NodesRead{ControllerId("main"), w.session, w.now, NodesSnapshot{{old}}});
+  w.run_for(milliseconds(2));
+  w.send(QueueRead{ControllerId("main"), w.session, w.now, QueueSnapshot{}});
+  w.run_for(milliseconds(50));
+  CHECK(w.status().executors[0].state == ExecutorState::idle);
+  CHECK(w.count<DestroyExecutor>() == 0);
+}
+
 TEST_CASE("gate: a build that an older look saw has run all the same", "[unit][scheduler]") {
   Unseen u;
   const Instant before = u.w.now;
