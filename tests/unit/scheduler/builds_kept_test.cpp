@@ -212,6 +212,27 @@ TEST_CASE("hold: without a gate its end takes no build away that nobody can see"
   CHECK(w.count<DestroyExecutor>() == 0);
 }
 
+TEST_CASE("hold: one that is over at a start takes no build away before its host has told of its agent",
+          "[unit][scheduler]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  World w(config, OneBuildMeans::hook);
+  w.add_host("h1");
+  w.start();
+  REQUIRE(w.run_until([&] { return w.count<CreateNode>() == 1 && w.executors_on_hosts() == 1; }, minutes(1)));
+  w.run_for(seconds(10));
+  const ExecutorId id = w.all<CreateNode>()[0].node;
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 60'000}, minutes(1), "look"});
+  w.before_action = [](const Action&) { return false; };
+  w.run_for(minutes(2));
+  w.before_action = [](const Action&) { return true; };
+  w.config.controllers.front().name = ControllerId("other");
+  w.restart_scheduler();
+  w.run_for(minutes(5));
+  CHECK(w.records.at(id).was_used);
+  for (const DestroyExecutor& each : w.all<DestroyExecutor>()) CHECK(each.executor != id);
+}
+
 TEST_CASE("an order of an older leader may come as long as its host has not heard of a newer one",
           "[unit][scheduler]") {
   World w(make_config());
