@@ -159,13 +159,15 @@ void AgentdLogic::State::see_running(Executor& executor, const Sandbox& sandbox)
   executor.agent_attempt =
       sandbox.ticket_attempt != 0 ? sandbox.ticket_attempt : executor.record.ticket_attempt;
   executor.exit_code = sandbox.exit_code;
-  if (executor.wants_gone || executor.state == S::failed || executor.state == S::finished) return;
-  if (executor.record.state == IntentState::creating) {
-    executor.record.state = IntentState::running;
-    executor.is_record_due = true;
-  }
+  if (executor.wants_gone || executor.state == S::finished) return;
+  // Also of one that failed by its deadline: its controller may give it a build all the same.
   if (sandbox.agent == AgentPhase::connected && !executor.record.was_connected) {
     executor.record.was_connected = true;
+    executor.is_record_due = true;
+  }
+  if (executor.state == S::failed) return;
+  if (executor.record.state == IntentState::creating) {
+    executor.record.state = IntentState::running;
     executor.is_record_due = true;
   }
   if (executor.record.was_connected) {

@@ -18,8 +18,7 @@ bool is_over(const Executor& executor) {
 /// Its agent is, or may any moment be, connected: then the controller may have given it a build, whatever
 /// the last leader still knew of it.
 bool may_run_build(const Executor& executor) {
-  const bool is_reached = executor.record.was_connected || executor.state == S::joining;
-  return executor.record.is_busy && is_reached && executor.state != S::failed;
+  return executor.record.is_busy && (executor.record.was_connected || executor.state == S::joining);
 }
 
 /// After a restart of the controller a build goes on in the sandbox while its agent is away.

@@ -161,7 +161,7 @@ void LogicState::look_busy(Executor& e, Instant started) {
   if (c != nullptr && is_called_back(*c, e)) {
     e.idle_reads = 0;
     if (node.is_connected || e.agent != AgentPhase::ended || !c->queue_poll.ok_started) return;
-    if (is_reading_list_) return look_soon(e, confirm_pace);
+    if (e.is_node_listed) return look_soon(e, confirm_pace);
     call_back(e);
     return;
   }
@@ -170,7 +170,7 @@ void LogicState::look_busy(Executor& e, Instant started) {
     if (!is_decisive) return touch(e);
   }
   // A list may be older than it claims to be: it is a reason to look, and only a look at the node decides.
-  if (!is_reading_list_ || e.idle_reads == 0) ++e.idle_reads;
+  if (!e.is_node_listed || e.idle_reads == 0) ++e.idle_reads;
   e.quick_polls = 0;
   touch(e);
   if (e.idle_reads >= 2) build_over(e, e.record.builds_seen.size() > 1 ? "used: more than once" : "used");

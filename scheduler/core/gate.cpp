@@ -351,7 +351,7 @@ void LogicState::look_gate(Executor& e) {
   }
   // A list may be older than it claims to be: after an opening only a look at the node itself ends an
   // executor.
-  if (e.retiring && e.record.was_opened && is_reading_list_) return look_soon(e, Duration::zero());
+  if (e.retiring && e.record.was_opened && e.is_node_listed) return look_soon(e, Duration::zero());
   if (e.retiring) return finish(e, *e.retiring);
 }
 
@@ -363,7 +363,7 @@ void LogicState::resolve_offer(Executor& e) {
     mark_used(e);  // it runs something that this account may not see
     return become_busy(e);
   }
-  if (is_reading_list_) return look_soon(e, Duration::zero());
+  if (e.is_node_listed) return look_soon(e, Duration::zero());
   if (offer.longest_gap > shortest_build) {
     // Jenkins may have given it any item that matches; one that is still in the queue proves nothing.
     return finish(e, "unused: it was open and not watched closely enough to rule a build out");

@@ -25,6 +25,9 @@ void LogicState::advance_held(Executor& e) {
   const Controller* c = controller_of(e);
   if (c != nullptr && !c->profile)
     return wake(e, now + seconds(1));  // whether it has a gate is not known yet
+  // After a start only its host tells whether it has an agent.
+  const bool is_untold = e.is_adopted && !e.was_seen_on_host && !e.is_gone_on_host;
+  if (c == nullptr && is_untold) return wake(e, now + seconds(1));
   e.held_until.reset();
   e.record.held_until.reset();
   if (e.end.empty()) e.end = "unused: held until its time was over";

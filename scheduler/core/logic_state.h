@@ -136,6 +136,12 @@ struct Moment {
   UnseenHosts unseen;
 };
 
+/// A read of a node by itself, or of all of them: a list may be older than it claims to be.
+struct NodeRead {
+  Instant started{};
+  bool is_list = false;
+};
+
 class LogicState {
  public:
   LogicState(SchedulerConfig given, Prng given_prng);
@@ -269,7 +275,7 @@ class LogicState {
   void on_nodes_read(const NodesRead& event);
   void keep_nodes(Controller& c, const std::vector<NodeFact>& read);
   void on_node_polled(const NodePolled& event);
-  void apply_node(Executor& e, const NodeFact* fact, Instant started);
+  void apply_node(Executor& e, const NodeFact* fact, NodeRead read);
   void node_absent(Executor& e);
   bool doubts_absence(const Controller& c, Executor& e);
   void taken_by_hook(Executor& e);
@@ -383,7 +389,6 @@ class LogicState {
   std::optional<Instant> extra_wake_;
   std::optional<Instant> plan_wake_;
   std::optional<Instant> lease_round_;
-  bool is_reading_list_ = false;  // of all nodes, not one node itself
   bool is_any_lease_due_ = false;
   std::vector<HostPlace*> changed_places_;
   std::vector<HostPlace*> view_places_;  // whose view each one is

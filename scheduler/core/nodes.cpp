@@ -40,9 +40,7 @@ void LogicState::on_nodes_read(const NodesRead& event) {
     const NodeFact* fact = next_of(node, c->nodes, id.text);
     if (e.of != c || e.state() == ExecutorState::gone) continue;
     if (fact == nullptr && doubts_absence(*c, e)) continue;
-    is_reading_list_ = true;
-    apply_node(e, fact, event.started);
-    is_reading_list_ = false;
+    apply_node(e, fact, {event.started, true});
   }
   meet_strays();
   advance_sentinel(*c);
@@ -100,7 +98,7 @@ void LogicState::on_node_polled(const NodePolled& event) {
     e->poll_retry.reset();
     const std::optional<NodeFact>& fact = *event.fact;
     note_watch(*e, event);
-    apply_node(*e, fact ? &*fact : nullptr, event.started);
+    apply_node(*e, fact ? &*fact : nullptr, {event.started, false});
     return;
   }
   const Duration first_wait = e->offer ? milliseconds(5) : milliseconds(100);
@@ -112,7 +110,8 @@ void LogicState::on_node_polled(const NodePolled& event) {
   begin_close(*e, std::string(our_offline_prefix) + " not watched");
 }
 
-void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) {
+void LogicState::apply_node(Executor& e, const NodeFact* fact, NodeRead read) {
+  const Instant started = read.started;
   if (e.create.is_pending()) return;
   if (started < e.create_answered) return;  // cannot know of the creation
   // Older than what is known; but a build that was seen has run.
@@ -123,6 +122,7 @@ void LogicState::apply_node(Executor& e, const NodeFact* fact, Instant started) 
   if (e.lost_since && started < *e.lost_since && fact != nullptr) return;  // from before the loss
   e.is_node_known = true;
   e.node_read = started;
+  e.is_node_listed = read.is_list;
   if (fact != nullptr) {
     const Controller* c = controller_of(e);
     if (c != nullptr && e.node_session != c->session) e.node_session = c->session;

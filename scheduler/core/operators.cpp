@@ -123,8 +123,10 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
       e.record.state = given.was_used ? ExecutorState::busy : ExecutorState::ordered;
     Executor& kept = insert(std::move(e));
     if (!kept.record.given_up.empty()) give_up_sandbox(kept);
-    if (kept.state() == ExecutorState::planned)
-      finish(kept, "unused: the scheduler restarted before it was ordered");
+    if (kept.state() != ExecutorState::planned) continue;
+    // The creation of its node may still be on its way: a list from before the end of that knows nothing.
+    kept.create_answered = now + call_limit;
+    finish(kept, "unused: the scheduler restarted before it was ordered");
   }
 }
 

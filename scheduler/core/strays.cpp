@@ -107,7 +107,7 @@ void LogicState::adopt(const HostId& host, const ExecutorReport& report, const C
   const auto node = c->nodes.find(report.id.text);
   if (node != c->nodes.end() && c->nodes_poll.ok_started) {
     const NodeFact fact = node->second;
-    apply_node(kept, &fact, *c->nodes_poll.ok_started);
+    apply_node(kept, &fact, {*c->nodes_poll.ok_started, true});
   } else {
     lose_node(kept);  // its block waits for it
   }

@@ -4,6 +4,7 @@
 examples:
   scripts/sim --seeds 200                          200 seeds of every weather
   scripts/sim --weather swizzle --seeds 1000       of one weather
+  scripts/sim --fresh                              64 seeds of every weather that nobody has seen yet; they are printed
   scripts/sim --minutes 30                         for as long as it is given, from a seed that the clock picks
   scripts/sim --weather swarm --seed 17 --log full one run, line by line
   scripts/sim --weather swarm --seed 17 --shrink   what is enough to break the same promise
@@ -297,7 +298,8 @@ def main(argv):
             extra += [f"--{name}", str(value)] if value is not None else []
         os.execv(path, [str(path), "--weather", weathers[0], "--seed", str(arguments.seed), *extra])
     first = int(time.time()) if arguments.fresh or arguments.minutes else arguments.first
-    say(f"seeds from {first} on, of {', '.join(weathers)}")
+    again = f"; the same ones: scripts/sim --from {first} --seeds {arguments.seeds}" if arguments.fresh and not arguments.minutes else ""
+    say(f"seeds from {first} on, of {', '.join(weathers)}{again}")
     extra = ["--commit", commit()] + (["--bug", arguments.bug[0]] if arguments.bug else [])
     started = time.monotonic()
     total = run_seeds(path, weathers, first, arguments.seeds, arguments.minutes, extra)

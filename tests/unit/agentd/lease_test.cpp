@@ -132,6 +132,30 @@ TEST_CASE("leases: a leader that comes back renews what was kept", "[unit][agent
   CHECK_FALSE(world.seen("a1")->is_lease_expired);
 }
 
+TEST_CASE("leases: an executor that failed by its deadline is kept once its agent is there after all",
+          "[unit][agentd]") {
+  World world;
+  world.start();
+  world.settle();
+  ExecutorOrder order = make_order("a1");
+  order.is_busy = true;
+  order.spec.boot_deadline = order.spec.join_deadline = seconds(10);
+  world.order(order);
+  world.settle();
+  world.advance(seconds(40));
+  REQUIRE(world.state("a1") == ExecutorState::failed);
+  world.set_agent("a1", AgentPhase::connected);
+  world.advance(hours(1));
+  REQUIRE(world.seen("a1"));
+  CHECK(world.seen("a1")->is_lease_expired);
+  world.set_agent("a1", AgentPhase::ended);  // its build may resume
+  world.advance(seconds(40));
+  CHECK(world.seen("a1"));
+  world.end_sandbox("a1", 0);
+  world.advance(seconds(10));
+  CHECK_FALSE(world.seen("a1"));
+}
+
 TEST_CASE("leases: a failed executor goes with its lease", "[unit][agentd]") {
   World world;
   world.start();

@@ -148,6 +148,28 @@ TEST_CASE("gate: a list that is older than it claims does not end what was opene
   CHECK(u.w.all<Audit>()[0].end == "used");
 }
 
+TEST_CASE("gate: a list that is older than it claims is no look later on either", "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux", minutes(1));
+  w.fault = [&w](const Action& action) -> std::optional<Fault> {
+    const bool is_look =
+        std::holds_alternative<PollNode>(action) || std::holds_alternative<ReadNodes>(action);
+    if (!is_look || w.count<OpenGate>() == 0) return std::nullopt;
+    return Fault{Error::unknown(ErrorCode::unavailable, "not understood")};
+  };
+  REQUIRE(w.run_until([&] { return w.count<CloseGate>() >= 2; }, seconds(20)));
+  w.run_for(milliseconds(20));
+  const NodeFact old = w.nodes.begin()->second.fact;  // from before a build began, for all we know
+  w.send(NodesRead{ControllerId("main"), w.session, w.now, NodesSnapshot{{old}}});
+  w.run_for(milliseconds(2));
+  w.send(QueueRead{ControllerId("main"), w.session, w.now, QueueSnapshot{}});
+  w.run_for(milliseconds(50));
+  CHECK(w.status().executors[0].state == ExecutorState::idle);
+  CHECK(w.count<DestroyExecutor>() == 0);
+}
+
 TEST_CASE("gate: a build that an older look saw has run all the same", "[unit][scheduler]") {
   Unseen u;
   const Instant before = u.w.now;
@@ -188,6 +210,27 @@ TEST_CASE("hold: without a gate its end takes no build away that nobody can see"
   w.run_for(minutes(5));
   CHECK(w.records.at(id).was_used);
   CHECK(w.count<DestroyExecutor>() == 0);
+}
+
+TEST_CASE("hold: one that is over at a start takes no build away before its host has told of its agent",
+          "[unit][scheduler]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  World w(config, OneBuildMeans::hook);
+  w.add_host("h1");
+  w.start();
+  REQUIRE(w.run_until([&] { return w.count<CreateNode>() == 1 && w.executors_on_hosts() == 1; }, minutes(1)));
+  w.run_for(seconds(10));
+  const ExecutorId id = w.all<CreateNode>()[0].node;
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 60'000}, minutes(1), "look"});
+  w.before_action = [](const Action&) { return false; };
+  w.run_for(minutes(2));
+  w.before_action = [](const Action&) { return true; };
+  w.config.controllers.front().name = ControllerId("other");
+  w.restart_scheduler();
+  w.run_for(minutes(5));
+  CHECK(w.records.at(id).was_used);
+  for (const DestroyExecutor& each : w.all<DestroyExecutor>()) CHECK(each.executor != id);
 }
 
 TEST_CASE("an order of an older leader may come as long as its host has not heard of a newer one",

@@ -336,6 +336,27 @@ TEST_CASE("scheduler killed at any action: every build runs once and nothing is 
   CHECK(w.builds.size() == 2);
 }
 
+TEST_CASE("scheduler restart: a node whose creation was on its way is not left behind",
+          "[unit][scheduler][restart]") {
+  World w(make_config());
+  w.add_host("h1");
+  ExecutorRecord record;
+  record.id = ExecutorId("t-linux-1-1abc");
+  record.template_name = TemplateName("linux");
+  record.controller = ControllerId("main");
+  record.host = HostId("h1");
+  record.epoch = 1;
+  record.state = ExecutorState::planned;
+  record.node_created = true;
+  w.records[record.id] = record;
+  w.start(2);
+  w.run_for(seconds(20));
+  CHECK(w.records.at(record.id).state == ExecutorState::destroying);
+  w.nodes[record.id.text].fact.name = record.id.text;
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
+  CHECK(w.is_clean());
+}
+
 TEST_CASE("a controller that is renamed while an executor is called back costs no build",
           "[unit][scheduler][restart]") {
   const bool is_refusing = GENERATE(true, false);
