@@ -108,6 +108,7 @@ class Host {
     Caller<HostReport> caller;
   };
   using Asker = std::variant<Caller<ExecutorReport>, Caller<LeaseReply>>;
+  static constexpr Duration connect_retry = seconds(2);  // of an agent
 
   void run(const std::vector<agentd::Action>& actions, std::vector<agentd::Event>& failures);
   bool write(std::vector<const agentd::Action*>& batch, std::set<ExecutorId>& failed,
@@ -117,6 +118,7 @@ class Host {
   std::optional<std::uint64_t> ask(const Caller<T>& caller);
   void end_requests(bool is_reset);
 
+  // host_driver.cpp
   void call_driver(const agentd::CallDriver& call);
   template <typename Answered>
   void answer(std::optional<Duration> takes, Answered answered);
@@ -126,6 +128,7 @@ class Host {
   void destroy_sandbox(const agentd::CallDriver& call);
   void deliver_ticket(const agentd::CallDriver& call, const agentd::DeliverTicket& delivery);
 
+  // host_agents.cpp
   void plan_agent(const ExecutorId& id, const Ticket& ticket, Duration join_deadline, Instant from);
   void run_agent(const ExecutorId& id, int process);
   void connect(const ExecutorId& id, int process);

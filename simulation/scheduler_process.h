@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/prng.h"
@@ -69,6 +70,7 @@ class SchedulerProcess {
   };
   using Event = scheduler::Event;
   using Action = scheduler::Action;
+  static constexpr Duration patience = seconds(10);  // of its HTTP clients
 
   void lead();
   void keep_lock();
@@ -81,10 +83,18 @@ class SchedulerProcess {
   void resume();
   /// Runs `what` unless this life is over; later, when the process is stopped now.
   template <typename What>
-  void in_life(int life, What what);
+  void in_life(int life, What what) {
+    if (life != life_) return;
+    if (is_stalled_) {
+      held_back_.push_back(
+          [this, life, what = std::move(what)]() mutable { in_life(life, std::move(what)); });
+    } else {
+      what();
+    }
+  }
   void post(int life, Event event);
 
-  // --- the controller
+  // --- the controller: scheduler_at_controller.cpp
   using Calls = controller_sim::DirectCalls;
   /// One call of the adapter. `make` turns its result, and when it was sent, into an event.
   template <typename T, typename What, typename Then>
@@ -104,7 +114,7 @@ class SchedulerProcess {
   void look(const std::shared_ptr<Watch>& watch);
   void go_on(const std::shared_ptr<Watch>& watch, scheduler::GateLooks::Next next);
 
-  // --- hosts
+  // --- hosts: scheduler_at_hosts.cpp
   void run_host_action(const Action& action);
   void follow_registry();
   void on_view(const Registry::View& view);
