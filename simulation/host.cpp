@@ -11,6 +11,8 @@ namespace skep::simulation {
 namespace {
 
 constexpr Duration announce_every = seconds(5);
+constexpr Duration calls_may_take = seconds(3);  // as in agentd's main
+constexpr Duration look_at_end_every = milliseconds(250);
 
 bool is_record(const agentd::Action& action) {
   return std::holds_alternative<agentd::RecordIntent>(action) ||
@@ -50,9 +52,11 @@ Host::Host(World& world, HostPlan chosen, Prng random)
 void Host::start_agentd() {
   if (logic || !has_power_) return;
   ++life_;
+  ends_by_.reset();
+  is_older_ = is_next_older;
   agentd::LogicConfig config;
   config.host = plan.host;
-  config.version = "simulated";
+  config.version = is_older_ ? "simulated, the one before" : "simulated";
   config.os = plan.os;
   config.arch = "x86_64";
   config.attributes = plan.attributes;
@@ -75,8 +79,38 @@ void Host::start_agentd() {
 }
 
 void Host::kill_agentd(Duration down) {
-  if (!logic) return;
-  world_.note("agentd of " + plan.host.text + " is killed");
+  if (logic) end_process(down, "is killed");
+}
+
+void Host::end_agentd(agentd::OnStop on_stop, Duration patience, Duration down) {
+  if (!logic || ends_by_) return;
+  world_.note("agentd of " + plan.host.text + " is asked to end");
+  ends_by_ = on_stop;
+  const Instant last = world_.now + (on_stop == agentd::OnStop::keep ? calls_may_take : patience);
+  const int life = life_;
+  handle(agentd::StopRequested{on_stop});
+  wait_for_end(life, last, down);
+}
+
+void Host::wait_for_end(int life, Instant last, Duration down) {
+  if (life != life_) return;
+  if (logic->is_ready_to_end()) return end_process(down, "ends in order");
+  if (world_.now >= last) return end_process(down, "ends before all is done");
+  world_.later(look_at_end_every, [this, life, last, down] { wait_for_end(life, last, down); });
+}
+
+bool Host::set_drain(bool is_draining) {
+  if (!logic) return false;
+  if (!is_draining) is_drained = false;
+  const int life = life_;
+  handle(agentd::DrainSet{next_request_++, is_draining, "its operator says so"});
+  if (life != life_) return false;
+  is_drained = is_draining;
+  return true;
+}
+
+void Host::end_process(Duration down, const std::string& how) {
+  world_.note("agentd of " + plan.host.text + " " + how);
   ++life_;
   logic.reset();
   crash_after = -1;
@@ -135,7 +169,7 @@ void Host::connect_again() {
 
 void Host::announce() {
   if (!logic) return;
-  if (!registry_link.is_request_cut) world_.registry.pass_host(plan.host, world_.now);
+  if (!registry_link.is_request_cut && !draws(exhausted)) world_.registry.pass_host(plan.host, world_.now);
   world_.later(announce_every, [this, life = life_] {
     if (life == life_) announce();
   });
@@ -159,6 +193,10 @@ void Host::handle(agentd::Event event) {
   if (!logic) return;
   wake_waiters();
   set_timer();
+}
+
+bool Host::draws(int of_a_thousand) {
+  return of_a_thousand > 0 && random_.chance(static_cast<std::uint64_t>(of_a_thousand), 1000);
 }
 
 bool Host::dies_now() {
@@ -198,10 +236,11 @@ bool Host::write(std::vector<const agentd::Action*>& batch, std::set<ExecutorId>
                  std::vector<agentd::Event>& failures) {
   if (batch.empty()) return true;
   const Error full = Error::failed(ErrorCode::out_of_resources, "the disk is full");
+  const bool is_lost = intents.is_full || draws(exhausted);
   bool has_state = false;
   for (const agentd::Action* action : std::exchange(batch, {})) {
     const ExecutorId& id = agentd::executor_of(*action);
-    if (intents.is_full) {
+    if (is_lost) {
       if (id.empty()) has_state = true;
       if (!id.empty() && failed.insert(id).second) failures.emplace_back(agentd::IntentNotRecorded{id, full});
       continue;
@@ -261,13 +300,29 @@ void Host::destroy(const ExecutorId& executor, Epoch epoch, const Caller<Executo
 }
 
 void Host::renew(const LeaseRenewal& renewal, const Caller<LeaseReply>& caller) {
-  if (const auto number = ask(caller)) handle(agentd::LeasesArrived{*number, renewal});
+  const auto number = ask(caller);
+  if (!number) return;
+  LeaseRenewal heard = renewal;
+  if (is_older_) heard.number = 0;
+  if (is_older_ && renewal.number != 0) world_.note("seen: an older agentd does not know a field");
+  handle(agentd::LeasesArrived{*number, std::move(heard)});
+}
+
+/// What is appended to a protocol is unknown to the version before, and has a default at who reads it.
+HostReport Host::told() const {
+  HostReport report = logic->report();
+  if (!is_older_) return report;
+  for (ExecutorReport& each : report.executors) {
+    each.is_lease_expired = false;
+    each.message.clear();
+  }
+  return report;
 }
 
 void Host::read_report(std::uint64_t index, Duration wait, const Caller<HostReport>& caller) {
   if (!has_power_) return caller.drop();
   if (!logic) return caller.reply(Error::try_again(ErrorCode::unavailable, "connection refused"));
-  if (index != logic->report().index || wait <= Duration::zero()) return caller.reply(logic->report());
+  if (index != logic->report().index || wait <= Duration::zero()) return caller.reply(told());
   const std::uint64_t number = next_waiter_++;
   waiters_.push_back({index, number, caller});
   world_.later(wait, [this, number] {
@@ -276,7 +331,7 @@ void Host::read_report(std::uint64_t index, Duration wait, const Caller<HostRepo
     if (found == waiters_.end() || !logic) return;
     const Waiter waiter = std::move(*found);
     waiters_.erase(found);
-    waiter.caller.reply(logic->report());
+    waiter.caller.reply(told());
   });
 }
 
@@ -289,7 +344,7 @@ void Host::wake_waiters() {
     if (waiter.index == report.index) {
       waiting.push_back(std::move(waiter));
     } else {
-      waiter.caller.reply(report);
+      waiter.caller.reply(told());
     }
   }
   waiters_ = std::move(waiting);

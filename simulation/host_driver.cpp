@@ -44,22 +44,24 @@ Result<agentd::Sandbox> sandbox_of(const Result<drivers::Instance>& instance) {
 
 }  // namespace
 
-void Host::script(drivers::fake::Verb verb, Span takes) {
+void Host::script(drivers::fake::Verb verb, Span takes, bool is_image_broken) {
   using drivers::fake::Fault;
   drivers::fake::CallScript script;
   script.takes = draw(takes, random_);
   if (driver.slow > Duration::zero()) script.takes += draw({Duration::zero(), driver.slow}, random_);
-  const auto draws = [this](int of_a_thousand) {
-    return of_a_thousand > 0 && random_.chance(static_cast<std::uint64_t>(of_a_thousand), 1000);
-  };
   if (draws(driver.fails)) script.fault = Fault::fails;
   if (draws(driver.fails_for_now)) script.fault = Fault::fails_for_now;
   if (draws(driver.unknown_and_done)) script.fault = Fault::unknown_and_done;
   if (draws(driver.unknown_not_done)) script.fault = Fault::unknown_not_done;
   if (draws(driver.hangs)) script.fault = Fault::hangs;
-  if (driver.is_full && verb == drivers::fake::Verb::start) {
+  const bool is_full = driver.is_full && verb == drivers::fake::Verb::start;
+  if (is_full || draws(exhausted)) {
     script.fault = Fault::fails_for_now;
     script.code = ErrorCode::out_of_resources;
+  }
+  if (is_image_broken) {  // its digest is another one
+    script.fault = Fault::fails;
+    script.code = ErrorCode::generic;
   }
   model.script_next(verb, script);
 }
@@ -79,6 +81,7 @@ void Host::call_driver(const agentd::CallDriver& call) {
   const Instant now = world_.now;
   if (std::holds_alternative<agentd::Probe>(call.verb)) {
     script(Verb::probe, quick);
+    model.set_images(images_there());
     const auto seen = model.probe();
     answer(seen.takes, agentd::DriverProbed{call.call, call.driver,
                                             seen.result ? Result<agentd::DriverUse>(agentd::DriverUse{
@@ -114,11 +117,24 @@ void Host::call_driver(const agentd::CallDriver& call) {
   }
 }
 
+/// No name at all would mean that every image is there.
+std::vector<std::string> Host::images_there() const {
+  std::vector<std::string> there;
+  for (const std::string& image : plan.images) {
+    if (!missing_images.contains(image)) there.push_back(image);
+  }
+  if (there.empty()) there.emplace_back("none");
+  return there;
+}
+
 void Host::start_sandbox(const agentd::CallDriver& call, const agentd::Start& start) {
-  const auto draws = [this](int of_a_thousand) {
-    return of_a_thousand > 0 && random_.chance(static_cast<std::uint64_t>(of_a_thousand), 1000);
-  };
-  script(drivers::fake::Verb::start, plan.takes.create);
+  const std::string& image = start.spec.image;
+  const bool is_image_broken = broken_images.contains(image);
+  if (is_image_broken || missing_images.contains(image)) world_.note("seen: a start lacks its image");
+  if (!is_image_broken && !missing_images.contains(image) && broken_images.size() + missing_images.size() > 0)
+    world_.note("seen: another image of a host that lacks one is started");
+  model.set_images(images_there());
+  script(drivers::fake::Verb::start, plan.takes.create, is_image_broken);
   drivers::fake::LifeScript life;
   life.join.reset();
   life.boot = draws(lives.never_boots) ? Duration(hours(10'000)) : draw(plan.takes.boot, random_);

@@ -14,32 +14,41 @@ Error malformed() {
   return Error::unknown(ErrorCode::malformed_reply, "the answer is not understood");
 }
 
+/// As the adapter tells it: an order that is refused did not happen, and of a read nothing is known.
+template <typename T>
+Error mistrusted(Trust trust) {
+  constexpr bool is_order = std::is_void_v<T> || std::is_same_v<T, std::string> || std::is_same_v<T, Opening>;
+  if (trust == Trust::handshake_fails)
+    return Error::try_again(ErrorCode::unavailable, "no connection: the certificate is not taken");
+  const char* const refused = "the controller refuses the account (401)";
+  return is_order ? Error::failed(ErrorCode::unauthenticated, refused)
+                  : Error::unknown(ErrorCode::unauthenticated, refused);
+}
+
 }  // namespace
 
 template <typename T, typename What, typename Then>
 void SchedulerProcess::ask_controller(What what, Then then) {
   const int life = life_;
+  const auto answered = [this, life, then = std::move(then)](Result<T>&& result) {
+    in_life(life, [then, result = std::move(result)]() mutable { then(std::move(result)); });
+  };
+  if (world_.lacks_room<T>(exhausted, answered)) return;
   const auto serve = [this, what = std::move(what), calls = calls_](const Caller<T>& caller) {
-    const auto draws = [this](int of_a_thousand) {
-      return of_a_thousand > 0 &&
-             world_.network_random.chance(static_cast<std::uint64_t>(of_a_thousand), 1000);
-    };
-    if (draws(world_.controller_weather.refused))
+    const Trust trust = world_.controller_weather.trust;
+    if (trust != Trust::kept && world_.controller.listening()) return caller.reply(mistrusted<T>(trust));
+    if (world_.draws(world_.controller_weather.refused))
       return caller.reply(Error::unknown(ErrorCode::unavailable, "answered 503"));
     Result<T> result = what(*calls, world_.now);
     world_.settle_controller();
-    if (draws(world_.controller_weather.unusable)) result = malformed();
+    if (world_.draws(world_.controller_weather.unusable)) result = malformed();
     const Duration slow = world_.controller_weather.slow;
     if (slow <= Duration::zero()) return caller.reply(std::move(result));
     world_.later(draw({Duration::zero(), slow}, world_.network_random),
                  [caller, result = std::move(result)]() mutable { caller.reply(std::move(result)); });
   };
-  world_.call<T>(
-      controller_link, patience, serve,
-      [this, life, then = std::move(then)](Result<T>&& result) {
-        in_life(life, [then, result = std::move(result)]() mutable { then(std::move(result)); });
-      },
-      false);  // createSlave and toggleOffline are never sent again by anybody
+  world_.call<T>(controller_link, patience, serve, answered,
+                 false);  // createSlave and toggleOffline are never sent again by anybody
 }
 
 /// `make`: its result, and when it was sent, as an event.

@@ -16,6 +16,48 @@ constexpr Duration look_patience = seconds(5);
 constexpr Duration first_pause = milliseconds(250), last_pause = seconds(5);
 constexpr Duration look_at_registry_every = seconds(1);
 
+/// As host_link reads an error whose body is not understood: by its status alone.
+Error unreadable(const Error& error) {
+  const bool is_server_fault =
+      error.code == ErrorCode::out_of_resources || error.code == ErrorCode::unavailable;
+  if (is_server_fault) return Error::unknown(ErrorCode::unavailable, "answered 503");
+  return Error::failed(ErrorCode::generic, "answered 409");
+}
+
+/// What comes back is not understood.
+template <typename T>
+class Garbled final : public Waiting<T> {
+ public:
+  Garbled(World& world, Caller<T> caller) : world_(world), caller_(std::move(caller)) {}
+  void reply(Result<T> result) override {
+    world_.note("seen: an answer of a host is not understood");
+    if (!result) return caller_.reply(unreadable(result.error()));
+    caller_.reply(Error::unknown(ErrorCode::malformed_reply, "the answer is not understood"));
+  }
+  void drop() override { caller_.drop(); }
+
+ private:
+  World& world_;
+  Caller<T> caller_;
+};
+
+/// What the weather does to a host's API. `serve` is told of a caller when the request is read.
+template <typename T, typename Serve>
+void serve_at(World& world, Host& host, const Caller<T>& caller, Serve serve) {
+  if (!host.is_agentd_up()) return serve(host, caller);
+  if (host.trust == Trust::token_refused)
+    return caller.reply(Error::failed(ErrorCode::unauthenticated, "answered 401"));
+  if (host.trust == Trust::handshake_fails)
+    return caller.reply(
+        Error::try_again(ErrorCode::unavailable, "no connection: the certificate is not taken"));
+  if (world.draws(host.exhausted)) {
+    if (world.draws(500)) return caller.drop();
+    return caller.reply(Error::try_again(ErrorCode::unavailable, "no connection was accepted"));
+  }
+  if (!world.draws(host.unusable)) return serve(host, caller);
+  serve(host, Caller<T>(std::make_shared<Garbled<T>>(world, caller)));
+}
+
 }  // namespace
 
 template <typename T, typename Serve, typename Make>
@@ -28,9 +70,13 @@ void SchedulerProcess::call_host(const HostId& id, Serve serve, Make make) {
                  [this, life = life_, event = Event(make(Result<T>(error)))] { post(life, event); });
     return;
   }
+  const auto answered = [this, life = life_, make](Result<T>&& result) {
+    post(life, make(std::move(result)));
+  };
+  if (world_.lacks_room<T>(exhausted, answered)) return;
   world_.call<T>(
-      host->link, patience, [host, serve](const Caller<T>& caller) { serve(*host, caller); },
-      [this, life = life_, make](Result<T>&& result) { post(life, make(std::move(result))); });
+      host->link, patience,
+      [this, host, serve](const Caller<T>& caller) { serve_at(world_, *host, caller, serve); }, answered);
 }
 
 void SchedulerProcess::run_host_action(const Action& action) {
@@ -51,9 +97,13 @@ void SchedulerProcess::run_host_action(const Action& action) {
           return ExecutorDestroyed{what.call, what.executor, std::move(result)};
         });
   } else if (const auto* renew = std::get_if<RenewLeases>(&action)) {
+    LeaseRenewal renewal = renew->renewal;
+    if (is_older_) renewal.number = 0;
     call_host<LeaseReply>(
         renew->host,
-        [what = renew->renewal](Host& host, const Caller<LeaseReply>& caller) { host.renew(what, caller); },
+        [what = std::move(renewal)](Host& host, const Caller<LeaseReply>& caller) {
+          host.renew(what, caller);
+        },
         [call = renew->call, host = renew->host](Result<LeaseReply>&& result) {
           return LeasesRenewed{call, host, std::move(result)};
         });
@@ -100,14 +150,19 @@ void SchedulerProcess::watch_host(const HostId& id, int number) {
   if (host == nullptr || line == lines_.end() || line->second.number != number) return;
   const std::uint64_t index = line->second.index;
   const Duration wait = index == 0 ? Duration::zero() : watch_wait;
+  const auto answered = [this, life = life_, id, number, asked = own_time()](Result<HostReport>&& report) {
+    in_life(life, [this, id, number, asked, report = std::move(report)]() mutable {
+      host_answered(id, number, asked, std::move(report));
+    });
+  };
+  if (world_.lacks_room<HostReport>(exhausted, answered)) return;
+  const auto read = [index, wait](Host& from, const Caller<HostReport>& caller) {
+    from.read_report(index, wait, caller);
+  };
   world_.call<HostReport>(
       host->link, wait + patience,
-      [host, index, wait](const Caller<HostReport>& caller) { host->read_report(index, wait, caller); },
-      [this, life = life_, id, number, asked = own_time()](Result<HostReport>&& report) {
-        in_life(life, [this, id, number, asked, report = std::move(report)]() mutable {
-          host_answered(id, number, asked, std::move(report));
-        });
-      });
+      [this, host, read](const Caller<HostReport>& caller) { serve_at(world_, *host, caller, read); },
+      answered);
 }
 
 void SchedulerProcess::host_answered(const HostId& id, int number, Instant asked, Result<HostReport> report) {
@@ -137,14 +192,19 @@ void SchedulerProcess::note_host(const HostId& id, Instant asked, Result<HostRep
 
 void SchedulerProcess::look_at_host(const HostId& id) {
   Host* host = world_.find_host(id);
+  const auto answered = [this, life = life_, id, asked = own_time()](Result<HostReport>&& report) {
+    in_life(life, [this, id, asked, report = std::move(report)]() mutable {
+      if (lines_.contains(id)) note_host(id, asked, std::move(report));
+    });
+  };
+  if (world_.lacks_room<HostReport>(exhausted, answered)) return;
+  const auto read = [](Host& from, const Caller<HostReport>& caller) {
+    from.read_report(0, Duration::zero(), caller);
+  };
   world_.call<HostReport>(
       host->link, look_patience,
-      [host](const Caller<HostReport>& caller) { host->read_report(0, Duration::zero(), caller); },
-      [this, life = life_, id, asked = own_time()](Result<HostReport>&& report) {
-        in_life(life, [this, id, asked, report = std::move(report)]() mutable {
-          if (lines_.contains(id)) note_host(id, asked, std::move(report));
-        });
-      });
+      [this, host, read](const Caller<HostReport>& caller) { serve_at(world_, *host, caller, read); },
+      answered);
 }
 
 void SchedulerProcess::part_with(const HostId& host) {

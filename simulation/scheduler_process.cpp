@@ -130,7 +130,8 @@ void SchedulerProcess::lead() {
   if (!meta.apply({{"epoch", std::to_string(epoch)}})) return kill(restart_after);
   LeaderStarted started;
   started.epoch = epoch;
-  for (const auto& [id, record] : records.records()) started.executors.push_back(record);
+  is_older_ = is_next_older;
+  for (const auto& [id, record] : records.records()) started.executors.push_back(known(record));
   for (const auto& [host, reason] : drains.records()) started.drains.push_back({HostId(host), reason});
   if (const std::string* reason = meta.find("pause")) {
     started.is_paused = true;
@@ -144,11 +145,22 @@ void SchedulerProcess::lead() {
   follow_registry();
 }
 
+/// What was appended to records is unknown to the version before: it neither reads nor keeps it. (`held_for`
+/// is not among it: a hold that lost it may last for longer, as an operator is told.)
+ExecutorRecord SchedulerProcess::known(ExecutorRecord record) const {
+  if (!is_older_) return record;
+  if (record.served || !record.given_up.empty())
+    world_.note("seen: an older scheduler does not know a field");
+  record.served.reset();
+  record.given_up.clear();
+  return record;
+}
+
 /// A third of the time between two passes of the check is waited in between, and the loss is noticed before
 /// anybody else can lead.
 void SchedulerProcess::keep_lock() {
   const int life = life_;
-  const bool is_cut = registry_link.is_request_cut || registry_link.is_reply_cut;
+  const bool is_cut = registry_link.is_request_cut || registry_link.is_reply_cut || world_.draws(exhausted);
   if (!logic) {
     if (!registry_link.is_request_cut && world_.registry.try_acquire(number_, world_.now)) {
       if (registry_link.is_reply_cut) return kill(restart_after);  // it holds the lock and does not know
@@ -240,7 +252,7 @@ bool SchedulerProcess::run_records() {
     world_.digest.add(action.index());
     bool is_written = true;
     if (const auto* record = std::get_if<RecordExecutor>(&action)) {
-      is_written = records.apply({{record->record.id.text, record->record}}).has_value();
+      is_written = records.apply({{record->record.id.text, known(record->record)}}).has_value();
     } else if (const auto* forget = std::get_if<ForgetExecutor>(&action)) {
       is_written = records.apply({{forget->executor.text, std::nullopt}}).has_value();
     } else if (const auto* drain = std::get_if<RecordDrain>(&action)) {

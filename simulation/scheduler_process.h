@@ -59,6 +59,8 @@ class SchedulerProcess {
   int crash_after = -1;  // actions until kill -9; -1: none is planned
   int stall_after = -1;
   bool is_next_suspended = false;
+  int exhausted = 0;           // of a thousand calls: no descriptor or memory for it, and it is not sent
+  bool is_next_older = false;  // from its next term on
   Duration next_down = seconds(5), next_stall = seconds(30);
 
  private:
@@ -79,6 +81,7 @@ class SchedulerProcess {
   bool run_records();
   void run_action(const Action& action);
   bool stops_now();
+  scheduler::ExecutorRecord known(scheduler::ExecutorRecord record) const;
   void set_timer();
   void resume();
   /// Runs `what` unless this life is over; later, when the process is stopped now.
@@ -134,6 +137,7 @@ class SchedulerProcess {
   Prng random_;
   std::shared_ptr<Calls> calls_;  // of this life
   bool is_up_ = false;
+  bool is_older_ = false;
   bool is_stalled_ = false;
   int life_ = 0;  // counts this process's lives
   Instant lock_passed_{};
