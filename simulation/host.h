@@ -58,7 +58,14 @@ class Host {
   void start_agentd();
   /// As kill -9: drivers' verbs stop half-way. Started again by its service manager after `down`.
   void kill_agentd(Duration down);
+  /// As its service manager does: it ends when its logic is ready to, or is killed after `patience`. With
+  /// OnStop::keep it waits for a few seconds only.
+  void end_agentd(agentd::OnStop on_stop, Duration patience, Duration down);
+  /// nullopt: nobody asked it to end.
+  std::optional<agentd::OnStop> ends_by() const { return logic ? ends_by_ : std::nullopt; }
   bool is_agentd_up() const { return logic != nullptr; }
+  /// By the host's own operator. False: agentd did not answer.
+  bool set_drain(bool is_draining);
   void handle(agentd::Event event);
   // Its API. Without power there is no answer; without agentd a connection is refused.
   void order(const ExecutorOrder& order, const Caller<ExecutorReport>& caller);
@@ -95,6 +102,12 @@ class Host {
   LifeWeather lives;
   DriverWeather driver;
   Duration wall_offset{};
+  Trust trust = Trust::kept;  // of schedulers
+  int unusable = 0;           // of a thousand answers: given, and not understood
+  int exhausted = 0;          // of a thousand: no descriptor or memory for it
+  std::multiset<std::string> missing_images, broken_images;  // broken: listed, and nothing starts from it
+  bool is_next_older = false;                                // at its next start
+  bool is_drained = false;                                   // as its operator was told
   bool reports_changes = true;
   int crash_after = -1;  // actions until kill -9; -1: none is planned
   Duration next_down = seconds(5);
@@ -108,24 +121,32 @@ class Host {
     Caller<HostReport> caller;
   };
   using Asker = std::variant<Caller<ExecutorReport>, Caller<LeaseReply>>;
+  static constexpr Duration connect_retry = seconds(2);  // of an agent
 
   void run(const std::vector<agentd::Action>& actions, std::vector<agentd::Event>& failures);
   bool write(std::vector<const agentd::Action*>& batch, std::set<ExecutorId>& failed,
              std::vector<agentd::Event>& failures);
   bool dies_now();
+  bool draws(int of_a_thousand);
+  void end_process(Duration down, const std::string& how);
+  void wait_for_end(int life, Instant last, Duration down);
+  HostReport told() const;
   template <typename T>
   std::optional<std::uint64_t> ask(const Caller<T>& caller);
   void end_requests(bool is_reset);
 
+  // host_driver.cpp
   void call_driver(const agentd::CallDriver& call);
   template <typename Answered>
   void answer(std::optional<Duration> takes, Answered answered);
-  void script(drivers::fake::Verb verb, Span takes);
+  void script(drivers::fake::Verb verb, Span takes, bool is_image_broken = false);
+  std::vector<std::string> images_there() const;
   void start_sandbox(const agentd::CallDriver& call, const agentd::Start& start);
   void stop_sandbox(const agentd::CallDriver& call, const agentd::Stop& stop);
   void destroy_sandbox(const agentd::CallDriver& call);
   void deliver_ticket(const agentd::CallDriver& call, const agentd::DeliverTicket& delivery);
 
+  // host_agents.cpp
   void plan_agent(const ExecutorId& id, const Ticket& ticket, Duration join_deadline, Instant from);
   void run_agent(const ExecutorId& id, int process);
   void connect(const ExecutorId& id, int process);
@@ -142,6 +163,8 @@ class Host {
   int life_ = 0;  // counts agentd's lives
   bool has_power_ = true;
   bool is_cut_off_ = false;
+  bool is_older_ = false;
+  std::optional<agentd::OnStop> ends_by_;
   std::uint64_t next_request_ = 1;
   std::map<std::uint64_t, Asker> requests_;
   std::vector<Waiter> waiters_;

@@ -22,6 +22,9 @@ struct Link {
   bool is_reply_cut = false;  // one-way partition
 };
 
+/// Whether a peer takes our token and our certificate.
+enum class Trust { kept, token_refused, handshake_fails };
+
 /// A request under way. Exactly one of the two is called, once.
 template <typename T>
 class Waiting {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/prng.h"
@@ -58,6 +59,8 @@ class SchedulerProcess {
   int crash_after = -1;  // actions until kill -9; -1: none is planned
   int stall_after = -1;
   bool is_next_suspended = false;
+  int exhausted = 0;           // of a thousand calls: no descriptor or memory for it, and it is not sent
+  bool is_next_older = false;  // from its next term on
   Duration next_down = seconds(5), next_stall = seconds(30);
 
  private:
@@ -69,6 +72,7 @@ class SchedulerProcess {
   };
   using Event = scheduler::Event;
   using Action = scheduler::Action;
+  static constexpr Duration patience = seconds(10);  // of its HTTP clients
 
   void lead();
   void keep_lock();
@@ -77,14 +81,23 @@ class SchedulerProcess {
   bool run_records();
   void run_action(const Action& action);
   bool stops_now();
+  scheduler::ExecutorRecord known(scheduler::ExecutorRecord record) const;
   void set_timer();
   void resume();
   /// Runs `what` unless this life is over; later, when the process is stopped now.
   template <typename What>
-  void in_life(int life, What what);
+  void in_life(int life, What what) {
+    if (life != life_) return;
+    if (is_stalled_) {
+      held_back_.push_back(
+          [this, life, what = std::move(what)]() mutable { in_life(life, std::move(what)); });
+    } else {
+      what();
+    }
+  }
   void post(int life, Event event);
 
-  // --- the controller
+  // --- the controller: scheduler_at_controller.cpp
   using Calls = controller_sim::DirectCalls;
   /// One call of the adapter. `make` turns its result, and when it was sent, into an event.
   template <typename T, typename What, typename Then>
@@ -104,7 +117,7 @@ class SchedulerProcess {
   void look(const std::shared_ptr<Watch>& watch);
   void go_on(const std::shared_ptr<Watch>& watch, scheduler::GateLooks::Next next);
 
-  // --- hosts
+  // --- hosts: scheduler_at_hosts.cpp
   void run_host_action(const Action& action);
   void follow_registry();
   void on_view(const Registry::View& view);
@@ -124,6 +137,7 @@ class SchedulerProcess {
   Prng random_;
   std::shared_ptr<Calls> calls_;  // of this life
   bool is_up_ = false;
+  bool is_older_ = false;
   bool is_stalled_ = false;
   int life_ = 0;  // counts this process's lives
   Instant lock_passed_{};

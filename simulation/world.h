@@ -29,6 +29,7 @@ struct ControllerWeather {
   int unusable = 0;              // of a thousand: done, but the answer is half, HTML or of wrong types
   int nodes_refused = 0;         // of a thousand: an extension of its own fails when a node is made
   Duration slow{};               // added to each answer
+  Trust trust = Trust::kept;     // of schedulers; agents have secrets of their own
   bool lists_are_stale = false;  // reads of queue and nodes give what the first one gave
 };
 
@@ -46,6 +47,9 @@ struct World {
   /// has lost its patience, is told to `answered`, once.
   template <typename T, typename Serve, typename Answered>
   void call(const Link& link, Duration patience, Serve serve, Answered answered, bool may_come_twice = true);
+  /// True: a process that is so exhausted, of a thousand, cannot send a request, and `answered` is told so.
+  template <typename T, typename Answered>
+  bool lacks_room(int exhausted, Answered answered);
 
   // --- the controller
   /// After anything was done to the model: its orders to agents, its builds, its next deadline.
@@ -62,6 +66,10 @@ struct World {
 
   Host* find_host(const HostId& id);
   void note(const std::string& text);
+  /// Drawn only where something may happen: what does not, shifts no other draw.
+  bool draws(int of_a_thousand) {
+    return of_a_thousand > 0 && network_random.chance(static_cast<std::uint64_t>(of_a_thousand), 1000);
+  }
   void begin_life(const ExecutorId& id, const HostId& host, const TemplateName& name);
   void end_life(const ExecutorId& id);
 
@@ -128,11 +136,18 @@ class Request final : public Waiting<T>, public std::enable_shared_from_this<Req
   std::optional<Result<T>> result_;
 };
 
+template <typename T, typename Answered>
+bool World::lacks_room(int exhausted, Answered answered) {
+  if (!draws(exhausted)) return false;
+  note("seen: a process has no room for a call");
+  later(milliseconds(1), [answered = std::move(answered)]() mutable {
+    answered(Result<T>(Error::try_again(ErrorCode::unavailable, "too many open files")));
+  });
+  return true;
+}
+
 template <typename T, typename Serve, typename Answered>
 void World::call(const Link& link, Duration patience, Serve serve, Answered answered, bool may_come_twice) {
-  const auto draws = [this](int of_a_thousand) {
-    return of_a_thousand > 0 && network_random.chance(static_cast<std::uint64_t>(of_a_thousand), 1000);
-  };
   const Instant deadline = now + patience;
   const bool is_lost = draws(link.lost_requests) || link.is_request_cut;
   const bool is_reply_lost = draws(link.lost_replies);

@@ -15,10 +15,21 @@ bool is_over(const Executor& executor) {
          executor.agent == AgentPhase::ended;
 }
 
+/// A look that is due or under way may find that its agent came long ago: a driver can be slow for longer
+/// than a lease.
+bool may_have_come_on(const Executor& executor) {
+  const bool is_look_open = executor.call != 0 || executor.must_inspect || executor.is_inspect_due ||
+                            executor.is_adopting || executor.is_recover_due;
+  return is_look_open &&
+         (executor.state == S::creating || executor.state == S::booting || executor.state == S::unknown);
+}
+
 /// Its agent is, or may any moment be, connected: then the controller may have given it a build, whatever
 /// the last leader still knew of it.
 bool may_run_build(const Executor& executor) {
-  return executor.record.is_busy && (executor.record.was_connected || executor.state == S::joining);
+  const bool is_reached =
+      executor.record.was_connected || executor.state == S::joining || may_have_come_on(executor);
+  return executor.record.is_busy && is_reached;
 }
 
 /// After a restart of the controller a build goes on in the sandbox while its agent is away.

@@ -101,6 +101,7 @@ class HostModel {
   void add_foreign(const ExecutorId& id, Instant now);               // somebody else's sandbox
   /// Its agent is connected to the controller; false when there is no agent that could be.
   bool connect_agent(const ExecutorId& id, Instant now);
+  void set_images(std::vector<std::string> images) { options_.images = std::move(images); }
   void reboot(Instant now);               // all sandboxes end
   void kill_driver_process(Instant now);  // verbs under way stop half-way
 

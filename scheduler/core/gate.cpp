@@ -294,9 +294,11 @@ void LogicState::note_watch(Executor& e, const NodePolled& event) {
 }
 
 /// The clock of a machine that was suspended stood still meanwhile, and only the wall's tells, once it is set
-/// right: nobody watched for so long.
+/// right: nobody watched for so long. Where it was set back, it may have stood still as well: nobody can
+/// tell.
 void LogicState::note_suspension(Instant at, WallTime wall_at) {
-  const Duration gained = milliseconds(wall_at.ms_since_epoch - wall.ms_since_epoch) - (at - now);
+  const Duration change = milliseconds(wall_at.ms_since_epoch - wall.ms_since_epoch) - (at - now);
+  const Duration gained = change < Duration::zero() ? -change : change;
   if (gained <= shortest_build) return;
   for (auto& [id, e] : executors) {
     const bool was_just_open = e.record.was_opened && now - e.close_acked < clock_set_within;

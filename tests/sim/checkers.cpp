@@ -14,6 +14,8 @@ using simulation::World;
 constexpr std::size_t secret_chars = 64;
 // A verb of a driver that is well takes seconds, and agentd looks at what it has to do at each event.
 constexpr Duration begin_within = seconds(20);
+// A list, a verb that was under way when the driver was ill, and the longest pause before the next one.
+constexpr Duration known_within = seconds(65) + seconds(35);
 constexpr Duration open_at_most = seconds(20);  // gate_open_limit, and a close that is tried again
 // What others open shows in the list of nodes, which is read so rarely while nothing is under way.
 constexpr Duration opened_by_hand_at_most = seconds(30) + open_at_most;
@@ -44,7 +46,15 @@ std::vector<std::string> probe_names() {
                                  "an audit cannot rule out a second build",
                                  "a leader hears of a newer one",
                                  "a host is forgotten",
-                                 "what was given up comes back and is destroyed"};
+                                 "what was given up comes back and is destroyed",
+                                 "an answer of a host is not understood",
+                                 "a process has no room for a call",
+                                 "a start lacks its image",
+                                 "another image of a host that lacks one is started",
+                                 "an older agentd does not know a field",
+                                 "an older scheduler does not know a field",
+                                 "agentd ends in order",
+                                 "an order meets a host that drains"};
   for (std::size_t i = 0; i < fault_kind_count; ++i)
     names.push_back("fault " + std::string(to_string(static_cast<FaultKind>(i))));
   return names;
@@ -72,7 +82,8 @@ void Checkers::on_note(const World& world, const std::string& text) {
   if (text.ends_with("goes on")) resumed_ = world.now;
   if (text.starts_with("the controller restarts")) restarted_ = item_left_ = world.now;
   if (text.starts_with("fault: item_cancelled")) item_left_ = world.now;
-  if (text.starts_with("fault: gray_host")) {  // which may be over before the next round
+  if (text.starts_with("fault: gray_host") || text.starts_with("fault: driver_") ||
+      text.starts_with("fault: host_exhausted")) {  // which may be over before the next round
     for (const auto& host : world.hosts) last_driver_sick_[host->id()] = last_sick_[host->id()] = world.now;
   }
   if (text.starts_with("scheduler ")) {
@@ -84,8 +95,12 @@ void Checkers::on_note(const World& world, const std::string& text) {
       for (auto& [id, leaving] : leaving_[number]) leaving.since = world.now;
     }
   }
-  if (text.starts_with("fault: ")) {
+  if (text.starts_with("seen: ")) {
+    ++probes[text.substr(6)];
+  } else if (text.starts_with("fault: ")) {
     ++probes["fault " + text.substr(7, text.find(' ', 7) - 7)];
+  } else if (text.ends_with("ends in order")) {
+    probe("agentd ends in order");
   } else if (text.find("is killed") != std::string::npos) {
     probe("agentd killed between two actions");
   } else if (text.starts_with("scheduler ") && text.ends_with(" ends")) {
@@ -167,8 +182,16 @@ void Checkers::check_round(const World& world) {
   if (!is_controller_well(world)) controller_sick_ = world.now;
   if (world.controller_weather.lists_are_stale) stale_lists_ = world.now;
   for (const auto& host : world.hosts) check_host_round(world, *host);
+  std::map<ExecutorId, Instant> online;
+  for (const auto& [id, life] : world.lives) {
+    if (!life.connected || !world.controller.agent_online(id.text)) continue;
+    const auto before = agents_online_.find(id);
+    online.emplace(id, before == agents_online_.end() ? world.now : before->second);
+  }
+  agents_online_ = std::move(online);
   check_leaving(world);
   check_open_nodes(world);
+  check_met(world);
   for (const auto& [id, opened] : std::exchange(used_unseen_, {})) {
     if ((!item_left_ || *item_left_ < opened) && seen_[id].builds == 0)
       report(world, "unknown is never empty",
@@ -184,9 +207,10 @@ void Checkers::check_host_round(const World& world, simulation::Host& host) {
   const Instant up = up_since_.try_emplace(host.id(), world.now).first->second;
   const bool is_driver_well = host.driver.slow == Duration::zero() && host.driver.fails == 0 &&
                               host.driver.fails_for_now == 0 && host.driver.hangs == 0 &&
-                              host.driver.unknown_not_done == 0;
+                              host.driver.unknown_not_done == 0 && host.exhausted == 0;
   if (!is_driver_well) last_driver_sick_[host.id()] = world.now;
   if (!is_driver_well || host.intents.is_full) last_sick_[host.id()] = world.now;
+  check_drain(world, host);
   int on_the_way = 0;
   for (const ExecutorReport& each : host.logic->report().executors) {
     // The host itself may not have noticed yet that an agent is connected.
@@ -195,6 +219,7 @@ void Checkers::check_host_round(const World& world, simulation::Host& host) {
     on_the_way += is_coming(each.state) && !is_there && !is_leaving_by_record(world, each.id) ? 1 : 0;
     const auto told = leases_.find(each.id);
     const Instant since = std::max({up, told == leases_.end() ? up : told->second, last_sick_[host.id()]});
+    check_known(world, host, each);
     const agentd::IntentRecord* intent = host.intents.find(each.id.text);
     const bool may_build = intent != nullptr && intent->is_busy && intent->was_connected;
     if (!may_build && world.now - since > weather_.plan.scheduler.lease + minutes(4))
@@ -213,17 +238,36 @@ void Checkers::check_host_round(const World& world, simulation::Host& host) {
            host.id().text + " has " + std::to_string(on_the_way) + " on their way");
 }
 
+/// A host that was told to drain does so until it is told otherwise, whatever happens to its agentd.
+void Checkers::check_drain(const World& world, const simulation::Host& host) {
+  const bool may_be_lost =
+      probes.contains("fault agentd_disk_full") || probes.contains("fault host_exhausted");
+  if (host.is_drained && !may_be_lost && !host.logic->report().is_draining)
+    report(world, "a drain lasts until it is taken back", host.id().text + " does not drain any more");
+}
+
+/// What runs is looked at: "unknown" is what a host says while it cannot look.
+void Checkers::check_known(const World& world, const simulation::Host& host, const ExecutorReport& each) {
+  if (each.state != ExecutorState::unknown) return;
+  Instant able = up_since_.at(host.id());
+  if (const auto sick = last_driver_sick_.find(host.id()); sick != last_driver_sick_.end())
+    able = std::max(able, sick->second);
+  if (world.now - able > known_within)
+    report(world, "what runs is known",
+           each.id.text + ": " + host.id().text + " could look at it, and does not know its state");
+}
+
 bool Checkers::is_controller_well(const World& world) const {
   const auto& weather = world.controller_weather;
   const bool is_answering = weather.refused == 0 && weather.unusable == 0 &&
                             weather.slow == Duration::zero() && !weather.lists_are_stale &&
-                            world.controller.listening();
+                            weather.trust == simulation::Trust::kept && world.controller.listening();
   return is_answering &&
          std::all_of(world.schedulers.begin(), world.schedulers.end(), [this](const auto& process) {
            const simulation::Link& link = process->controller_link;
-           return process->is_leading() && !stopped_.contains(process->number()) && link.lost_requests == 0 &&
-                  link.lost_replies == 0 && link.late_requests == 0 && link.jitter == Duration::zero() &&
-                  !link.is_request_cut && !link.is_reply_cut;
+           return process->is_leading() && !stopped_.contains(process->number()) && process->exhausted == 0 &&
+                  link.lost_requests == 0 && link.lost_replies == 0 && link.late_requests == 0 &&
+                  link.jitter == Duration::zero() && !link.is_request_cut && !link.is_reply_cut;
          });
 }
 

@@ -30,6 +30,9 @@ using Probes = std::map<std::string, std::uint64_t>;
 /// Those that some seed of all weathers must reach.
 std::vector<std::string> probe_names();
 
+// A read is sent, answered and handled within these; older facts freeze decisions (facts_stale_after).
+inline constexpr Duration fact_life = seconds(15) + seconds(11);
+
 class Checkers final : public simulation::Inspector, public simulation::Witness {
  public:
   explicit Checkers(const Weather& weather);
@@ -70,6 +73,8 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
     std::pair<int, Instant> created_by{};
     bool is_audited_as_doubtful = false;
     bool is_audited = false;
+    int made_by = -1;         // scheduler that was told that its node is there
+    bool is_refused = false;  // by its host
     Instant planned{};
     std::optional<Instant> called_back, opened;
     std::optional<Instant> open_since;     // open in truth, and without a build
@@ -91,6 +96,12 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   void check_open_nodes(const simulation::World&);
   void check_used(const simulation::World&, const scheduler::ExecutorRecord&);
   void check_failed(const simulation::World&, const scheduler::ExecutorRecord&);
+  void check_launch_given_up(const simulation::World&, int scheduler, const scheduler::ExecutorRecord&);
+  void check_forgotten(const simulation::World&, int scheduler, const HostId&);
+  void check_met(const simulation::World&);
+  void check_known(const simulation::World&, const simulation::Host&, const ExecutorReport&);
+  void note_host_told(const simulation::World&, int scheduler, const HostReport&);
+  void check_drain(const simulation::World&, const simulation::Host&);
   void check_opening(const simulation::World&, int scheduler, const scheduler::OpenGate&);
   void check_demand(const simulation::World&, const TemplateName&, const std::string& what);
   void check_host_round(const simulation::World&, simulation::Host&);
@@ -121,6 +132,13 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   std::set<std::string> secrets_;
   std::set<HostId> touched_hosts_;
   std::map<std::pair<int, HostId>, bool> is_host_seen_;
+  struct Told {                          // by a host to a scheduler
+    std::optional<Instant> since, last;  // it answers without a gap
+    bool is_draining = false;
+    std::vector<std::string> images;
+  };
+  std::map<std::pair<int, HostId>, Told> hosts_told_;
+  std::map<ExecutorId, Instant> agents_online_;  // since
   std::optional<Instant> queue_read_, nodes_read_;
   std::optional<Instant> quiet_since_;  // as the last good read of the queue says
   std::set<agentd::RequestId> stale_requests_;

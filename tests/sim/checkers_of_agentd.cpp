@@ -27,11 +27,15 @@ void Checkers::on_agentd_event(const World& world, const HostId& id, const agent
     note_stale(order->request, order->order.epoch);
     const bool is_new = world.host_by_id.at(id)->intents.find(order->order.spec.id.text) == nullptr;
     if (is_new && order->order.epoch < known) probe("an older leader orders an executor");
+    const Host& host = *world.host_by_id.at(id);
+    if (is_new && (host.is_drained || host.ends_by())) probe("an order meets a host that drains");
   }
   if (const auto* destroy = std::get_if<agentd::DestroyArrived>(&event)) {
     note_stale(destroy->request, destroy->epoch);
     Seen& seen = seen_[destroy->id];
-    if (destroy->epoch >= known && !seen.end_begun && !seen.destroy_asked) seen.destroy_asked = world.now;
+    // What a full disk does not take it knows all the same.
+    const Epoch heard = std::max(known, world.host_by_id.at(id)->logic->report().epoch_seen);
+    if (destroy->epoch >= heard && !seen.end_begun && !seen.destroy_asked) seen.destroy_asked = world.now;
   }
   if (const auto* leases = std::get_if<agentd::LeasesArrived>(&event))
     note_stale(leases->request, leases->renewal.epoch);
@@ -91,6 +95,13 @@ void Checkers::on_agentd_action(const World& world, const HostId& id, const agen
              "agentd on " + id.text + (is_refusal ? " refused one for another reason" : " took one"));
   } else if (!stale_requests_.empty() && std::holds_alternative<agentd::RecordIntent>(action)) {
     report(world, "orders of an older leader are refused", "agentd on " + id.text + " acted on one");
+  } else if (const auto* intent = std::get_if<agentd::RecordIntent>(&action)) {
+    const Host& host = *world.host_by_id.at(id);
+    const bool is_new = host.intents.find(intent->record.spec.id.text) == nullptr &&
+                        intent->record.state == agentd::IntentState::creating;
+    if (is_new && (host.is_drained || host.ends_by()))
+      report(world, "a drained host gets no executor",
+             intent->record.spec.id.text + " on " + id.text + ", which drains");
   } else if (const auto* epoch = std::get_if<agentd::RecordEpoch>(&action)) {
     if (epoch->epoch < epochs_[id]) report(world, "epochs never decrease", "agentd on " + id.text);
     epochs_[id] = epoch->epoch;
@@ -149,6 +160,8 @@ bool Checkers::may_be_killed(const World& world, const ExecutorId& id, const See
   if (orders.killed.contains(id)) return true;
   const auto lost = orders.lost_states.find(seen.host.text);
   if (lost != orders.lost_states.end() && seen.planned <= lost->second) return true;
+  const auto removal = orders.removals.find(seen.host);
+  if (removal != orders.removals.end() && seen.planned <= removal->second) return true;
   // Somebody else ended it or its node: whatever follows is no decision of ours.
   if (orders.nodes_touched_by_hand.contains(id.text)) return true;
   const scheduler::Template* made_of = template_of(seen.template_name);
@@ -173,11 +186,16 @@ void Checkers::check_hold(const World& world, const Host& host, const ExecutorId
   if (held == orders.holds.end() || world.now + milliseconds(2) >= held->second.until ||
       orders.retired.contains(id))
     return;
+  // One that starts again reads the end as a time of its wall's clock, which may have been set forward.
+  if (probes.contains("fault scheduler_clock_jump") &&
+      world.wall(held->second.of->wall_offset).ms_since_epoch + 2 >= held->second.wall_until.ms_since_epoch)
+    return;
   // Schedulers do not share their records (docs/how-to/consul.md): the next leader knows of no hold.
   // It leads already when the one before has not noticed yet that its lock is lost.
   if (!held->second.of->is_leading() || held->second.of->epoch < highest_leader_) return;
   const bool runs = host.model.look_at(id, world.now) &&
                     host.model.look_at(id, world.now)->state == drivers::InstanceState::running;
+  if (orders.removals.contains(host.id())) return;
   if (!runs || orders.nodes_touched_by_hand.contains(id.text) || orders.lost_states.contains(host.id().text))
     return;
   // No leader keeps it: agentd's own end of a lease.

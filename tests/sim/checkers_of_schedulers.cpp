@@ -11,8 +11,6 @@ namespace {
 using simulation::Host;
 using simulation::World;
 
-// A read is sent, answered and handled within these; older facts freeze decisions (facts_stale_after).
-constexpr Duration fact_life = seconds(15) + seconds(11);
 constexpr std::size_t most_plans_a_minute = 250, most_creations_a_minute = 250;
 constexpr std::size_t most_refusals_a_minute = 100;
 // A list is waited for first; then it is asked for at once.
@@ -33,16 +31,21 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
     if (nodes->nodes) nodes_read_ = world.now;
   } else if (const auto* created = std::get_if<scheduler::NodeCreated>(&event)) {
     note_refusal(world, *created);
+    if (created->secret) seen_[created->node].made_by = scheduler;
   } else if (const auto* told = std::get_if<scheduler::HostReported>(&event)) {
     is_host_seen_[{scheduler, told->report.host}] = true;
+    note_host_told(world, scheduler, told->report);
     note_newer_leader(world, scheduler, told->report.epoch_seen);
   } else if (const auto* ordered = std::get_if<scheduler::ExecutorOrdered>(&event)) {
     if (!ordered->result && ordered->result.error().code == ErrorCode::stale_epoch)
       note_newer_leader(world, scheduler, highest_epoch);
+    if (!ordered->result && ordered->result.error().outcome == Outcome::failed)
+      seen_[ordered->executor].is_refused = true;
   } else if (const auto* renewed = std::get_if<scheduler::LeasesRenewed>(&event)) {
     if (renewed->result) note_newer_leader(world, scheduler, renewed->result->epoch_seen);
   } else if (const auto* unseen = std::get_if<scheduler::HostUnseen>(&event)) {
     is_host_seen_[{scheduler, unseen->host}] = false;
+    hosts_told_[{scheduler, unseen->host}].since.reset();
     probe("a host is unseen");
   } else if (const auto* departed = std::get_if<scheduler::HostDeparted>(&event)) {
     probe("a host departs");
@@ -50,12 +53,13 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
       const Host* host = world.host_by_id.at(departed->host);
       const bool is_there = seen.host == departed->host && host->model.look_at(id, world.now).has_value();
       const auto& records = world.schedulers[static_cast<std::size_t>(scheduler)]->records;
-      if (is_there && records.find(id.text) != nullptr)
+      if (is_there && records.find(id.text) != nullptr && !orders.given_up.contains(id))
         report(world, "a host departs only with nothing of ours on it",
                departed->host.text + " still has " + id.text);
     }
-  } else if (std::holds_alternative<scheduler::ForgetHost>(event)) {
+  } else if (const auto* forget = std::get_if<scheduler::ForgetHost>(&event)) {
     probe("a host is forgotten");
+    check_forgotten(world, scheduler, forget->host);
   } else if (std::holds_alternative<scheduler::ConfigChanged>(event)) {
     note_controllers(world, scheduler);
   } else if (const auto* started = std::get_if<scheduler::LeaderStarted>(&event)) {
@@ -68,6 +72,9 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
     }
     for (auto& [key, is_seen] : is_host_seen_) {
       if (key.first == scheduler) is_seen = false;
+    }
+    for (auto& [key, last_told] : hosts_told_) {
+      if (key.first == scheduler) last_told = {};
     }
   }
 }
@@ -113,7 +120,10 @@ void Checkers::on_scheduler_action(const World& world, int scheduler, const sche
   if (const auto* record = std::get_if<scheduler::RecordExecutor>(&action)) {
     check_plan(world, scheduler, record->record);
     check_used(world, record->record);
-    if (record->record.state == ExecutorState::failed) check_failed(world, record->record);
+    if (record->record.state == ExecutorState::failed) {
+      check_failed(world, record->record);
+      check_launch_given_up(world, scheduler, record->record);
+    }
     if (record->record.state == ExecutorState::gone) gone_.emplace_back(scheduler, record->record);
   } else if (const auto* order = std::get_if<scheduler::OrderExecutor>(&action)) {
     check_order(world, *order);
@@ -248,47 +258,6 @@ void Checkers::check_leaving(const World& world) {
   }
 }
 
-/// An executor is used by a build; where none is seen, at least the item of its offer has left the queue.
-void Checkers::check_used(const World& world, const scheduler::ExecutorRecord& record) {
-  Seen& seen = seen_[record.id];
-  if (seen.was_used || !record.was_used) return;
-  seen.was_used = true;
-  if (!record.builds_seen.empty() || seen.builds > 0 || !seen.opened || weather_.schedulers > 1) return;
-  // A controller that left the configuration while the gate was open tells no more what came through it.
-  if (seen.is_unreached) return;
-  // Of a node that is gone while the answer to its opening is under way, nobody can say that it served
-  // nothing.
-  const auto nodes = world.controller.node_names();
-  if (std::find(nodes.begin(), nodes.end(), record.id.text) == nodes.end()) return;
-  const bool is_same_leader = leader_since_ && *leader_since_ < *seen.opened;
-  const bool is_same_session = !restarted_ || *restarted_ + minutes(10) < *seen.opened;
-  // What an older read of the queue says may have left before the gate was opened.
-  const auto is_before = [&](const std::optional<Instant>& when) {
-    return !when || *when + fact_life < *seen.opened;
-  };
-  if (is_same_leader && is_same_session && is_before(item_left_) && is_before(stale_lists_) &&
-      !orders.nodes_touched_by_hand.contains(record.id.text))
-    used_unseen_.emplace(record.id, *seen.opened);
-}
-
-/// With nothing known of the controller an agent that is connected to it is not given up for missing.
-void Checkers::check_failed(const World& world, const scheduler::ExecutorRecord& record) {
-  const auto is_old = [&](const std::optional<Instant>& read) {
-    return read && world.now - *read > fact_life;
-  };
-  const bool decided_before_a_stop = resumed_ && world.now - *resumed_ < seconds(30);
-  if (!is_old(queue_read_) || !is_old(nodes_read_) || decided_before_a_stop) return;
-  const auto host = world.host_by_id.find(record.host);
-  if (host == world.host_by_id.end() || !world.controller.agent_online(record.id.text)) return;
-  const auto sandbox = host->second->model.look_at(record.id, world.now);
-  const agentd::IntentRecord* intent = host->second->intents.find(record.id.text);
-  const bool is_well = sandbox && sandbox->state == drivers::InstanceState::running && intent != nullptr &&
-                       intent->state == agentd::IntentState::running;
-  if (is_well && !seen_[record.id].is_unreached && !probes.contains("fault config_reload"))
-    report(world, "unknown is never empty",
-           record.id.text + " is given up although it is connected and its controller cannot be read");
-}
-
 void Checkers::note_queue(const World& world, int scheduler, const scheduler::QueueSnapshot& queue) {
   Queue& last = queues_[scheduler];
   last.read = world.now;
@@ -361,6 +330,13 @@ void Checkers::check_plan(const World& world, int scheduler, const scheduler::Ex
   if (host_seen == is_host_seen_.end() || !host_seen->second)
     report(world, "unknown is never empty", what + " was planned although the host cannot be seen");
   const scheduler::Template* made_of = template_of(record.template_name);
+  const Told& told = hosts_told_[{scheduler, record.host}];
+  if (told.is_draining)
+    report(world, "a drained host gets no executor", what + ", which said that it drains");
+  const bool has_image = made_of == nullptr || std::find(told.images.begin(), told.images.end(),
+                                                         made_of->image) != told.images.end();
+  if (!has_image)
+    report(world, "placement keeps to the template's rules", what + ", which has no image " + made_of->image);
   const auto keeps_some = [&](const scheduler::Template& each) {
     return each.name == record.template_name && each.minimum_idle > 0;
   };

@@ -12,75 +12,91 @@ using simulation::Link;
 using simulation::SchedulerProcess;
 using simulation::World;
 
-constexpr std::array<std::string_view, fault_kind_count> names{"scheduler_crash",
-                                                               "scheduler_stall",
-                                                               "scheduler_suspend",
-                                                               "scheduler_disk_full",
-                                                               "scheduler_clock_jump",
-                                                               "scheduler_state_lost",
-                                                               "controller_renamed",
-                                                               "config_reload",
-                                                               "drain",
-                                                               "hold",
-                                                               "retire",
-                                                               "retire_busy",
-                                                               "pause",
-                                                               "agentd_crash",
-                                                               "power_loss",
-                                                               "host_lost",
-                                                               "gray_host",
-                                                               "agentd_disk_full",
-                                                               "sandbox_disk_full",
-                                                               "host_clock_jump",
-                                                               "agentd_state_lost",
-                                                               "driver_fails",
-                                                               "driver_unknown",
-                                                               "never_boots",
-                                                               "never_joins",
-                                                               "joins_late",
-                                                               "joins_twice",
-                                                               "executor_dies",
-                                                               "executor_hangs",
-                                                               "killed_by_hand",
-                                                               "removed_by_hand",
-                                                               "foreign_sandbox",
-                                                               "loss",
-                                                               "late_requests",
-                                                               "duplicates",
-                                                               "reordering",
-                                                               "requests_cut",
-                                                               "leader_cut_off",
-                                                               "replies_cut",
-                                                               "registry_away",
-                                                               "registry_stale",
-                                                               "session_ended",
-                                                               "registry_cut",
-                                                               "controller_restart",
-                                                               "controller_restart_empty",
-                                                               "controller_refuses",
-                                                               "controller_unusable",
-                                                               "controller_slow",
-                                                               "nodes_refused",
-                                                               "stale_lists",
-                                                               "quiet_down",
-                                                               "node_deleted_by_hand",
-                                                               "node_offline_by_hand",
-                                                               "item_cancelled",
-                                                               "host_cut_off",
-                                                               "host_forgotten"};
+enum class Part { scheduler, operators, meddlers, host, network, registry, controller, gone, peers };
+
+struct Row {
+  std::string_view name;
+  Part part = Part::scheduler;  // of the world, whose function below lets it happen
+};
+
+constexpr std::array<Row, fault_kind_count> rows{{
+    {"scheduler_crash", Part::scheduler},
+    {"scheduler_stall", Part::scheduler},
+    {"scheduler_suspend", Part::scheduler},
+    {"scheduler_disk_full", Part::scheduler},
+    {"scheduler_clock_jump", Part::scheduler},
+    {"scheduler_state_lost", Part::scheduler},
+    {"controller_renamed", Part::scheduler},
+    {"config_reload", Part::scheduler},
+    {"drain", Part::operators},
+    {"hold", Part::operators},
+    {"retire", Part::operators},
+    {"retire_busy", Part::operators},
+    {"pause", Part::operators},
+    {"agentd_crash", Part::host},
+    {"power_loss", Part::host},
+    {"host_lost", Part::host},
+    {"gray_host", Part::host},
+    {"agentd_disk_full", Part::host},
+    {"sandbox_disk_full", Part::host},
+    {"host_clock_jump", Part::host},
+    {"agentd_state_lost", Part::host},
+    {"driver_fails", Part::host},
+    {"driver_unknown", Part::host},
+    {"never_boots", Part::host},
+    {"never_joins", Part::host},
+    {"joins_late", Part::host},
+    {"joins_twice", Part::host},
+    {"executor_dies", Part::host},
+    {"executor_hangs", Part::host},
+    {"killed_by_hand", Part::meddlers},
+    {"removed_by_hand", Part::meddlers},
+    {"foreign_sandbox", Part::host},
+    {"loss", Part::network},
+    {"late_requests", Part::network},
+    {"duplicates", Part::network},
+    {"reordering", Part::network},
+    {"requests_cut", Part::network},
+    {"leader_cut_off", Part::network},
+    {"replies_cut", Part::network},
+    {"registry_away", Part::registry},
+    {"registry_stale", Part::registry},
+    {"session_ended", Part::registry},
+    {"registry_cut", Part::registry},
+    {"controller_restart", Part::controller},
+    {"controller_restart_empty", Part::controller},
+    {"controller_refuses", Part::controller},
+    {"controller_unusable", Part::controller},
+    {"controller_slow", Part::controller},
+    {"nodes_refused", Part::controller},
+    {"stale_lists", Part::controller},
+    {"quiet_down", Part::controller},
+    {"node_deleted_by_hand", Part::meddlers},
+    {"node_offline_by_hand", Part::meddlers},
+    {"item_cancelled", Part::controller},
+    {"host_cut_off", Part::gone},
+    {"host_forgotten", Part::gone},
+    {"host_unusable", Part::peers},
+    {"host_trust_lost", Part::peers},
+    {"controller_trust_lost", Part::peers},
+    {"scheduler_exhausted", Part::peers},
+    {"host_exhausted", Part::peers},
+    {"image_missing", Part::peers},
+    {"image_broken", Part::peers},
+    {"agentd_older", Part::peers},
+    {"scheduler_older", Part::peers},
+    {"host_drained", Part::peers},
+    {"agentd_ended", Part::peers},
+}};
+
+const Row& row_of(FaultKind kind) {
+  return rows[static_cast<std::size_t>(kind)];
+}
 
 constexpr const char* renamed = "-anew";
 constexpr Duration for_ever = hours(1000);
 constexpr Duration ask_again = seconds(10);
 constexpr Duration restart_down = milliseconds(3500), restart_starting = milliseconds(2500);
-
-Host& host_of(World& world, const Fault& fault) {
-  return *world.hosts[fault.target % world.hosts.size()];
-}
-
-SchedulerProcess& scheduler_of(World& world, const Fault& fault) {
-  return *world.schedulers[fault.target % world.schedulers.size()];
-}
 
 /// The one that leads; the first where none does.
 SchedulerProcess& leader_of(World& world) {
@@ -144,10 +160,10 @@ void change_config(World& world, const Fault& fault) {
 /// killed.
 void hold(World& world, Orders& orders, const Fault& fault, SchedulerProcess& leader, const ExecutorId& id) {
   if (leader.is_stalled() || !leader.logic->may_hold(id)) return;
-  leader.handle(scheduler::HoldExecutor{
-      id, WallTime{world.wall(leader.wall_offset).ms_since_epoch + to_ms(fault.length)}, fault.length,
-      "simulated"});
-  if (leader.is_leading() && !leader.is_stalled()) orders.holds[id] = {world.now + fault.length, &leader};
+  const WallTime until{world.wall(leader.wall_offset).ms_since_epoch + to_ms(fault.length)};
+  leader.handle(scheduler::HoldExecutor{id, until, fault.length, "simulated"});
+  if (leader.is_leading() && !leader.is_stalled())
+    orders.holds[id] = {world.now + fault.length, until, &leader};
 }
 
 void operate(World& world, Orders& orders, const Fault& fault) {
@@ -287,6 +303,7 @@ void begin_on_host(World& world, Orders& orders, const Fault& fault) {
       host.numbers = {};
       host.drain = {};
       host.highest_epoch = 0;
+      host.is_drained = false;
       orders.lost_states[host.id().text] = world.now;
       return;
     case FaultKind::driver_fails:
@@ -444,29 +461,33 @@ void begin_on_controller(World& world, Orders& orders, const Fault& fault) {
   }
 }
 
-bool take_for_gone(World& world, Orders& orders, const Fault& fault) {
-  if (fault.kind == FaultKind::host_forgotten) {
-    forget_some(world, orders, fault, world.now + fault.length);
-  } else if (fault.kind == FaultKind::host_cut_off) {
-    Host& host = host_of(world, fault);
-    host.cut_off();
-    world.later(fault.length, [&host] { host.connect_again(); });
-  } else {
-    return false;
-  }
-  return true;
+void take_for_gone(World& world, Orders& orders, const Fault& fault) {
+  if (fault.kind == FaultKind::host_forgotten)
+    return forget_some(world, orders, fault, world.now + fault.length);
+  Host& host = host_of(world, fault);
+  host.cut_off();
+  world.later(fault.length, [&host] { host.connect_again(); });
 }
 
 }  // namespace
 
+Host& host_of(World& world, const Fault& fault) {
+  return *world.hosts[fault.target % world.hosts.size()];
+}
+
+SchedulerProcess& scheduler_of(World& world, const Fault& fault) {
+  return *world.schedulers[fault.target % world.schedulers.size()];
+}
+
 std::string_view to_string(FaultKind kind) {
-  return names[static_cast<std::size_t>(kind)];
+  return row_of(kind).name;
 }
 
 std::optional<FaultKind> fault_kind_from(std::string_view text) {
-  const auto found = std::find(names.begin(), names.end(), text);
-  if (found == names.end()) return std::nullopt;
-  return static_cast<FaultKind>(found - names.begin());
+  const auto found =
+      std::find_if(rows.begin(), rows.end(), [text](const Row& row) { return row.name == text; });
+  if (found == rows.end()) return std::nullopt;
+  return static_cast<FaultKind>(found - rows.begin());
 }
 
 std::string to_string(const Fault& fault) {
@@ -478,16 +499,26 @@ std::string to_string(const Fault& fault) {
 void begin(World& world, Orders& orders, const Fault& fault) {
   world.note("fault: " + to_string(fault));
   orders.last_fault = std::max<Instant>(orders.last_fault, world.now + fault.length);
-  if (take_for_gone(world, orders, fault)) return;
-  if (fault.kind <= FaultKind::config_reload) return begin_on_scheduler(world, orders, fault);
-  if (fault.kind <= FaultKind::pause) return operate(world, orders, fault);
-  if (fault.kind == FaultKind::killed_by_hand || fault.kind == FaultKind::removed_by_hand ||
-      fault.kind == FaultKind::node_deleted_by_hand || fault.kind == FaultKind::node_offline_by_hand)
-    return meddle(world, orders, fault);
-  if (fault.kind <= FaultKind::foreign_sandbox) return begin_on_host(world, orders, fault);
-  if (fault.kind <= FaultKind::replies_cut) return begin_on_network(world, fault);
-  if (fault.kind <= FaultKind::registry_cut) return begin_on_registry(world, fault);
-  begin_on_controller(world, orders, fault);
+  switch (row_of(fault.kind).part) {
+    case Part::scheduler:
+      return begin_on_scheduler(world, orders, fault);
+    case Part::operators:
+      return operate(world, orders, fault);
+    case Part::meddlers:
+      return meddle(world, orders, fault);
+    case Part::host:
+      return begin_on_host(world, orders, fault);
+    case Part::network:
+      return begin_on_network(world, fault);
+    case Part::registry:
+      return begin_on_registry(world, fault);
+    case Part::controller:
+      return begin_on_controller(world, orders, fault);
+    case Part::gone:
+      return take_for_gone(world, orders, fault);
+    case Part::peers:
+      return begin_with_peers(world, orders, fault);
+  }
 }
 
 bool forget(Orders& orders, SchedulerProcess& leader, const HostId& host) {
@@ -513,6 +544,7 @@ void heal(World& world, Orders& orders) {
   };
   mend(world.agents_link);
   for (const auto& host : world.hosts) {
+    heal_host_of_peers(*host);
     mend(host->link);
     mend(host->registry_link);
     host->driver = {};
@@ -526,6 +558,7 @@ void heal(World& world, Orders& orders) {
     mend(process->controller_link);
     mend(process->registry_link);
     process->crash_after = process->stall_after = -1;
+    process->exhausted = 0;
     process->records.is_full = process->drains.is_full = process->meta.is_full = false;
   }
   orders.quiet.reset();

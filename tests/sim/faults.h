@@ -80,8 +80,25 @@ enum class FaultKind {
   // hosts that are taken for gone
   host_cut_off,    // what runs there goes on
   host_forgotten,  // by an operator, as soon as one is silent, whether or not it comes back
+  // Below this line no weather of before draws anything, so that its seeds keep their meaning.
+  // peers that cannot be understood, or do not take our token or certificate (`value` is odd: certificate)
+  host_unusable,
+  host_trust_lost,
+  controller_trust_lost,
+  // no descriptor, no memory, for so many of a thousand calls
+  scheduler_exhausted,
+  host_exhausted,
+  // images
+  image_missing,  // and the host says so
+  image_broken,   // it is listed, and nothing starts from it
+  // another version, from its next start on: fields that were appended later are not known to it
+  agentd_older,
+  scheduler_older,
+  // a host's own operator
+  host_drained,
+  agentd_ended,  // in order; `value` chooses what happens to executors: keep, drain, remove
 };
-inline constexpr std::size_t fault_kind_count = 56;
+inline constexpr std::size_t fault_kind_count = 67;
 
 std::string_view to_string(FaultKind kind);
 std::optional<FaultKind> fault_kind_from(std::string_view text);
@@ -99,6 +116,7 @@ std::string to_string(const Fault& fault);
 struct Orders {
   struct Hold {
     Instant until;
+    WallTime wall_until;                               // on the clock of `of`, as it was then
     const simulation::SchedulerProcess* of = nullptr;  // its records know of it, and nobody else's
   };
   std::map<ExecutorId, Hold> holds;
@@ -110,14 +128,23 @@ struct Orders {
   std::set<std::string> nodes_touched_by_hand;
   std::map<std::string, Instant> offline_by_hand;  // since
   std::map<std::string, Instant> lost_states;      // hosts whose agentd lost its records, and when
+  std::map<HostId, Instant> removals;              // hosts whose agentd was told to remove all, and when
   std::string controller_name;                     // as it was last renamed
   std::map<HostId, Instant> lost;                  // hosts without power for long, since
   std::set<HostId> lost_for_good;
   std::set<ExecutorId> given_up;  // with their host
 };
 
+/// Those that a fault means.
+simulation::Host& host_of(simulation::World& world, const Fault& fault);
+simulation::SchedulerProcess& scheduler_of(simulation::World& world, const Fault& fault);
+
 /// Lets it happen, and ends it again after its length.
 void begin(simulation::World& world, Orders& orders, const Fault& fault);
+/// The kinds from host_unusable on.
+void begin_with_peers(simulation::World& world, Orders& orders, const Fault& fault);
+/// Ends what they left on a host.
+void heal_host_of_peers(simulation::Host& host);
 /// An operator says that the host is gone for good, to a scheduler that leads. False: it refuses.
 bool forget(Orders& orders, simulation::SchedulerProcess& leader, const HostId& host);
 /// Everything works again, and everything that is down comes up: a lost host after its time, if ever.

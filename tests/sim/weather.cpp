@@ -23,6 +23,8 @@ struct Recipe {
   bool is_crowd = false;      // empty blocks
   bool is_freestyle = false;  // no block that waits for its node
   bool wants_lock = false;
+  bool has_images = false;  // one for each template
+  bool holds_for_long = false;
   Duration storm = minutes(20);
 };
 
@@ -109,6 +111,34 @@ const std::vector<Recipe>& recipes() {
     crowd.is_crowd = true;
     crowd.jobs_least = 40;
     crowd.jobs_most = 120;
+    Recipe& clocks = add("clocks",
+                         {scheduler_clock_jump, scheduler_clock_jump, scheduler_suspend, scheduler_suspend,
+                          scheduler_suspend, hold, hold, scheduler_crash, scheduler_crash, host_clock_jump},
+                         4, 16);
+    clocks.is_crowd = clocks.holds_for_long = true;
+    clocks.jobs_least = 40;
+    clocks.jobs_most = 120;
+    clocks.storm = minutes(10);
+    add("bad_answers",
+        {host_unusable, host_unusable, host_trust_lost, controller_trust_lost, controller_unusable,
+         scheduler_exhausted, host_exhausted, scheduler_crash, agentd_crash, duplicates},
+        4, 16)
+        .storm = minutes(10);
+    Recipe& images = add("images",
+                         {image_missing, image_missing, image_broken, image_broken, sandbox_disk_full,
+                          driver_fails, agentd_crash, scheduler_crash},
+                         3, 10);
+    images.has_images = true;
+    images.storm = minutes(10);
+    add("upgrades",
+        {agentd_older, agentd_older, scheduler_older, scheduler_older, agentd_ended, agentd_ended,
+         host_drained, host_drained, host_drained, late_requests, reordering, scheduler_crash, agentd_crash},
+        4, 16)
+        .storm = minutes(10);
+    std::vector<FaultKind> all_of_it = kinds_between(scheduler_crash, agentd_ended);
+    std::erase(all_of_it, host_lost);
+    Recipe& tempest = add("tempest", std::move(all_of_it), 3, 30);
+    tempest.is_swarm = tempest.has_images = true;
     return made;
   }();
   return all;
@@ -245,6 +275,10 @@ Fault draw_fault(FaultKind kind, const Weather& weather, Prng& random) {
     case FaultKind::host_forgotten:
       fault.length = draw(random, minutes(1), minutes(8));
       break;
+    case FaultKind::image_missing:
+    case FaultKind::image_broken:
+      fault.length = draw(random, seconds(20), minutes(6));
+      break;
     case FaultKind::nodes_refused:
       fault.value = 1000;
       fault.length = draw(random, seconds(20), minutes(3));
@@ -283,6 +317,9 @@ std::vector<Fault> make_faults(const Recipe& recipe, const Weather& weather, Prn
   const int count = draw(random, recipe.faults_least, recipe.faults_most);
   for (int i = 0; i < count; ++i)
     faults.push_back(draw_fault(kinds[random.below(kinds.size())], weather, random));
+  for (Fault& fault : faults) {
+    if (recipe.holds_for_long && fault.kind == FaultKind::hold) fault.length += minutes(5);
+  }
   std::stable_sort(faults.begin(), faults.end(), [](const Fault& a, const Fault& b) { return a.at < b.at; });
   return faults;
 }
@@ -315,6 +352,9 @@ Weather make_weather(std::string_view name, std::uint64_t seed) {
   weather.has_leader_lock = recipe->wants_lock || (recipe->is_swarm && random.chance(1, 2));
   weather.schedulers = weather.has_leader_lock ? 2 : 1;
   weather.plan.scheduler = make_config(root.fork("config"), weather.uses_hook);
+  for (scheduler::Template& each : weather.plan.scheduler.templates) {
+    if (recipe->has_images) each.image += "-" + each.name.text;
+  }
   const int hosts = draw(random, recipe->hosts_least, recipe->hosts_most);
   for (int i = 0; i < hosts; ++i) weather.plan.hosts.push_back(make_host(i, random));
   weather.arrivals = make_load(*recipe, weather, root.fork("load"));
@@ -335,7 +375,7 @@ std::string describe(const Weather& weather) {
   }
   for (const scheduler::Template& each : weather.plan.scheduler.templates) {
     text += "  template " + each.name.text + ": \"" + each.labels_text + "\", " + to_string(each.resources) +
-            ", idle at least " + std::to_string(each.minimum_idle) + ", at most " +
+            ", image " + each.image + ", idle at least " + std::to_string(each.minimum_idle) + ", at most " +
             std::to_string(each.maximum) + "\n";
   }
   int number = 0;

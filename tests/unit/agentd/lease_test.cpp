@@ -86,6 +86,28 @@ TEST_CASE("leases: an order that says busy counts once the agent is there, or ma
   }
 }
 
+TEST_CASE("leases: one that its driver could not look at yet may run a build by now", "[unit][agentd]") {
+  const bool has_come = GENERATE(true, false);
+  World world;
+  world.start();
+  world.settle();
+  ExecutorOrder order = make_order("a1");
+  order.is_busy = true;
+  world.order(order);
+  world.settle();
+  REQUIRE(world.state("a1") == ExecutorState::booting);
+  world.advance(seconds(59));
+  world.send(InstanceChanged{ExecutorId("a1")});  // the driver is asked, and does not answer in time
+  REQUIRE(world.has_call("a1", "inspect"));
+  if (has_come) world.boxes.at("a1").agent = AgentPhase::connected;
+  world.now += seconds(30);
+  world.send(Tick{});
+  CHECK(world.count_calls("stop") == 0);
+  CHECK(world.state("a1") == ExecutorState::booting);
+  world.settle();
+  CHECK(world.seen("a1").has_value() == has_come);
+}
+
 TEST_CASE("leases: a busy executor outlives its lease until its agent has ended", "[unit][agentd]") {
   World world = world_with_connected("a1");
   world.renew({{ExecutorId("a1"), true}});
