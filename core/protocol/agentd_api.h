@@ -83,7 +83,7 @@ struct ExecutorReport {
 
 struct HostReport {
   HostId host;
-  std::uint64_t index = 0;  // changes with every change of this report
+  std::uint64_t index = 0;  // grows with every change of this report, within one start of agentd
   std::string boot_id;      // a new one per start of agentd
   std::string version;      // agentd's
   std::string os;           // "linux" | "windows", as text

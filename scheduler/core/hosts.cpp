@@ -28,8 +28,10 @@ void LogicState::on_host_reported(const HostReported& event) {
   Host& host = hosts[report.host];
   HostPlace& place = place_of(report.host);
   place.host = &host;
-  if (!host.is_known) host.is_lease_due = is_any_lease_due_ = true;
   const bool is_new_boot = host.report.boot_id != report.boot_id;
+  // A newer one has overtaken it: it misses what was ordered meanwhile.
+  if (!is_new_boot && report.index < host.report.index) return;
+  if (!host.is_known) host.is_lease_due = is_any_lease_due_ = true;
   const bool is_other_kind = host.report.os != report.os || host.report.drivers != report.drivers ||
                              host.report.images != report.images ||
                              host.report.attributes != report.attributes;

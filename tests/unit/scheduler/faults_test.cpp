@@ -389,6 +389,25 @@ TEST_CASE("another leader with a higher epoch: everything stops and it is said",
   CHECK(w.status().controllers[0].problem.find("another leader") != std::string::npos);
 }
 
+TEST_CASE("a report that a newer one has overtaken says nothing, one of another start of agentd does",
+          "[unit][scheduler][faults]") {
+  const bool is_restarted = GENERATE(false, true);
+  Farm w;
+  w.boot_time = seconds(30);
+  w.add_job("linux", minutes(10));
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 1; }, seconds(30)));
+  w.run_for(seconds(1));
+  REQUIRE(w.status().executors.at(0).state == ExecutorState::creating);
+  HostReport old = w.hosts.at(HostId("h1")).report;
+  REQUIRE(old.index > 0);
+  old.index = 0;
+  old.executors.clear();
+  if (is_restarted) old.boot_id = "another";
+  w.send(HostReported{old});
+  const bool is_lost = w.status().executors.at(0).state != ExecutorState::creating;
+  CHECK(is_lost == is_restarted);
+}
+
 TEST_CASE("a missing permission freezes and is named", "[unit][scheduler][faults]") {
   World w(make_config());
   w.missing_permissions = {"Agent/Create"};
