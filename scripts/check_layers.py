@@ -82,7 +82,7 @@ RULES = [
     Rule("join/core/", ("core/", "join/core/")),
     # common: several small targets, none knows a daemon; each library is behind one of them.
     Rule("common/json/", ("core/", "common/json/"), ("nlohmann",)),
-    Rule("common/http/", ("core/", "common/"), ("cpprest", "boost", "openssl", "zlib", "os")),
+    Rule("common/http/", ("core/", "common/"), ("cpprest", "boost", "boost_beast", "openssl", "zlib", "os")),
     Rule("common/log/", ("core/", "common/"), ("spdlog",)),
     Rule("common/config/", ("core/", "common/"), ("yaml",)),
     Rule("common/journal/", ("core/", "common/"), ("sqlite",)),
@@ -234,6 +234,8 @@ SELF_TEST = [
     ("common/http/http_client.cpp", "#include <cpprest/http_client.h>", False),
     ("common/shell/a.cpp", "#include <pplx/pplxtasks.h>", True),
     ("common/http/http_client.cpp", '#include "scheduler/core/facts.h"', True),
+    ("common/http/wire.cpp", "#include <boost/beast/http.hpp>", False),
+    ("common/json/a.cpp", "#include <boost/beast/http.hpp>", True),
     ("common/consul/a.cpp", '#include "common/http/http_client.h"', False),
     ("common/consul/a.cpp", "#include <cpprest/http_client.h>", True),
     ("common/consul/a.cpp", "#include <nlohmann/json.hpp>", True),

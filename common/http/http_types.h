@@ -1,4 +1,4 @@
-// HTTP as the rest of Skep sees it: plain values. No cpprest type crosses this boundary.
+// HTTP as the rest of Skep sees it: plain values. No type of cpprest or Beast crosses this boundary.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // The HTTP server against clients that are wrong, slow, many and hostile.
 #include <openssl/ssl.h>
+#include <atomic>
 
 #include <catch2/catch.hpp>
 #include <future>
@@ -177,6 +178,46 @@ TEST_CASE("what is no HTTP request is refused, and the next client is served") {
   }
 }
 
+TEST_CASE("a head without an end is refused at its limit") {
+  const Subject subject;
+  const auto peer = connect_raw(subject.port);
+  REQUIRE(peer);
+  std::string head = "GET / HTTP/1.1\r\nHost: x\r\n";
+  while (head.size() < 100'000) head += "X-More: " + std::string(1000, 'a') + "\r\n";
+  REQUIRE(peer->write(head));
+  CHECK(has_status(peer->read_message(), "431"));
+  CHECK(peer->read_some().empty());
+}
+
+TEST_CASE("a connection is kept for HTTP/1.1 and when asked for, else closed") {
+  const Subject subject;
+  const std::pair<std::string, bool> cases[] = {{"GET /x HTTP/1.1\r\nHost: x\r\n\r\n", true},
+                                                {"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n", false},
+                                                {"GET /x HTTP/1.0\r\n\r\n", false},
+                                                {"GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", true}};
+  for (const auto& [request, is_kept] : cases) {
+    const auto peer = connect_raw(subject.port);
+    REQUIRE(peer);
+    peer->write(request);
+    INFO(request);
+    CHECK(has_status(peer->read_message(), "404"));
+    peer->write(echo());
+    CHECK(has_status(peer->read_message(), "200") == is_kept);
+  }
+}
+
+TEST_CASE("several requests sent at once are answered in their order, and a HEAD has no body") {
+  const Subject subject;
+  const auto peer = connect_raw(subject.port);
+  REQUIRE(peer);
+  peer->write(echo({}, "one") + echo({}, "two") + "HEAD /x HTTP/1.1\r\nConnection: close\r\n\r\n");
+  CHECK(peer->read_message().find("a b:one") != std::string::npos);
+  CHECK(peer->read_message().find("a b:two") != std::string::npos);
+  const std::string head = peer->read_to_end();
+  CHECK(has_status(head, "404"));
+  CHECK(head.substr(head.find("\r\n\r\n")) == "\r\n\r\n");
+}
+
 TEST_CASE("many clients that never finish their request do not keep others waiting") {
   const Subject subject;
   std::vector<std::unique_ptr<RawConnection>> slow;
@@ -222,6 +263,34 @@ TEST_CASE("a stop answers what waits, does not wait for slow clients, and ends i
   CHECK(has_status(waiting->read_message(), "503"));
   subject.late.front()({200, "too late", "text/plain", {}});  // ignored, not a crash
   CHECK_FALSE(connect_raw(subject.port));
+}
+
+TEST_CASE("stops amid requests that arrive and bodies that are half there: whole answers or none") {
+  for (int round = 0; round < 30; ++round) {
+    Subject subject;
+    std::vector<std::unique_ptr<RawConnection>> slow;
+    for (int i = 0; i < 10; ++i) {
+      slow.push_back(connect_raw(subject.port));
+      slow.back()->write("POST /v1/echo/a HTTP/1.1\r\nContent-Length: 100\r\n\r\nhalf");
+    }
+    std::atomic<int> answered{0};
+    std::atomic<bool> is_wrong{false};
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 3; ++i) {
+      clients.emplace_back([&] {
+        const auto peer = connect_raw(subject.port);
+        for (std::string reply; peer && peer->write(echo()); ++answered) {
+          reply = peer->read_message();
+          if (reply.empty()) break;
+          if (!has_status(reply, "503") && reply.find("a b:hi") == std::string::npos) is_wrong = true;
+        }
+      });
+    }
+    while (answered < 5) std::this_thread::yield();
+    subject.server->stop();
+    for (std::thread& client : clients) client.join();
+    CHECK_FALSE(is_wrong);
+  }
 }
 
 /// Stays a moment longer than the caller asks, so that a stop that does not wait for it is seen to be over.
