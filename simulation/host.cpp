@@ -13,6 +13,8 @@ namespace {
 constexpr Duration announce_every = seconds(5);
 constexpr Duration calls_may_take = seconds(3);  // as in agentd's main
 constexpr Duration look_at_end_every = milliseconds(250);
+/// skep-join ends an agent that has had no connection for three minutes; its ping takes a while to find out.
+constexpr Duration unconnected_agent_stays = minutes(5);
 
 bool is_record(const agentd::Action& action) {
   return std::holds_alternative<agentd::RecordIntent>(action) ||
@@ -156,7 +158,7 @@ void Host::cut_off() {
   for (auto& [id, agent] : agents) {
     if (agent.connection == 0) continue;
     drop_connection(agent, seconds(random_.between(30, 240)));
-    agent.gives_up = world_.now + hours(1);
+    agent.gives_up = world_.now + unconnected_agent_stays;
     world_.later(connect_retry,
                  [this, executor = id, process = agent.process] { connect(executor, process); });
   }

@@ -239,8 +239,9 @@ void LogicState::node_present(Executor& e) {
       return look_busy(e, e.node_read);
     case ExecutorState::destroying: {
       const bool is_lingering = node.executor_count == 0;  // a Computer that only waits for a body to end
-      const bool is_still_there = e.delete_acked && e.node_read >= *e.delete_acked + delete_again_after;
-      if (is_still_there && !is_lingering) e.delete_acked.reset();
+      if (is_lingering || (e.delete_acked && e.node_read < *e.delete_acked + delete_again_after)) return;
+      e.delete_acked.reset();
+      e.is_node_gone = false;  // a list from before its creation may have said so
       return;
     }
     default:

@@ -247,8 +247,10 @@ void Checkers::check_leaving(const World& world) {
                                 orders.given_up.contains(id);
       if (!is_host_left && world.lives.contains(id))
         report(world, "what must go goes", id.text + " is being destroyed, and its host does not know");
-      const bool is_node_left =
-          leaving.is_node_asked || world.controller_weather.lists_are_stale || seen_[id].is_unreached;
+      // A list from before its node was made says that there is nothing to delete, until the next one is
+      // read.
+      const bool is_seen = !stale_lists_ || world.now - *stale_lists_ >= asked_within;
+      const bool is_node_left = leaving.is_node_asked || !is_seen || seen_[id].is_unreached;
       if (is_node_left) continue;
       const auto nodes = world.controller.node_names();
       if (std::find(nodes.begin(), nodes.end(), id.text) != nodes.end())

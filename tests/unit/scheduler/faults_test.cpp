@@ -132,6 +132,28 @@ TEST_CASE("deletes and destroys are repeated until the executor is seen gone", "
   CHECK(w.is_clean());
 }
 
+TEST_CASE("a node that an old list hid is deleted when it is seen again", "[unit][scheduler][faults]") {
+  Farm w(make_config(), OneBuildMeans::hook);
+  w.fault = [&](const Action& action) -> std::optional<Fault> {
+    const bool is_lost = (std::holds_alternative<DeleteNode>(action) && w.count<DeleteNode>() == 1) ||
+                         std::holds_alternative<DestroyExecutor>(action);
+    if (!is_lost) return std::nullopt;
+    return Fault{lost};
+  };
+  w.add_job("linux", minutes(10));
+  const auto is_busy = [&w] {
+    const StatusSnapshot status = w.status();
+    return !status.executors.empty() && status.executors[0].state == ExecutorState::busy;
+  };
+  REQUIRE(w.run_until(is_busy, minutes(1)));
+  w.send(RetireExecutor{w.records.begin()->first, "operator", true});
+  REQUIRE(w.run_until([&] { return w.count<DeleteNode>() == 1; }, minutes(1)));
+  w.run_for(milliseconds(10));
+  w.send(NodesRead{ControllerId("main"), w.session, w.now, NodesSnapshot{}});
+  REQUIRE(w.run_until([&] { return w.nodes.empty(); }, minutes(1)));
+  CHECK(w.count<DeleteNode>() == 2);
+}
+
 TEST_CASE("a boot or join deadline fails the executor, backs off, and opens the host's breaker",
           "[unit][scheduler][faults]") {
   SchedulerConfig config = make_config();
