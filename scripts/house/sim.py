@@ -5,6 +5,7 @@ examples:
   scripts/sim --seeds 200                          200 seeds of every weather
   scripts/sim --weather swizzle --seeds 1000       of one weather
   scripts/sim --fresh                              64 seeds of every weather that nobody has seen yet; they are printed
+  scripts/sim --fresh commit                       those of this commit: others with the next one, the same whenever they run
   scripts/sim --minutes 30                         for as long as it is given, from a seed that the clock picks
   scripts/sim --weather swarm --seed 17 --log full one run, line by line
   scripts/sim --weather swarm --seed 17 --shrink   what is enough to break the same promise
@@ -49,6 +50,13 @@ def commit():
     shown = subprocess.run(["git", "-C", str(tree.TOP), "describe", "--always", "--dirty", "--abbrev=12"],
                            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     return shown.stdout.strip() or "unknown"
+
+
+def seed_of_commit():
+    """Beyond all that the clock picks; where there is no git, the first of these."""
+    head = subprocess.run(["git", "-C", str(tree.TOP), "rev-parse", "--verify", "HEAD"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False).stdout.strip()
+    return 1 << 32 | int(head[:8] or "0", 16)
 
 
 def program(preset, name):
@@ -248,7 +256,7 @@ def main(argv):
     parser.add_argument("--weather", action="append", metavar="NAME", help="which weather; may be repeated (default: all)")
     parser.add_argument("--seeds", type=int, default=64, metavar="N", help="seeds of each weather (default: 64)")
     parser.add_argument("--from", type=int, default=1, dest="first", metavar="S", help="first seed (default: 1)")
-    parser.add_argument("--fresh", action="store_true", help="begin at a seed that the clock picks; it is printed")
+    parser.add_argument("--fresh", nargs="?", const="clock", choices=("clock", "commit"), help="begin at a seed that the clock or the commit picks; it is printed")
     parser.add_argument("--minutes", type=float, metavar="M", help="go on for so long")
     parser.add_argument("--seed", type=int, metavar="S", help="one seed")
     parser.add_argument("--found-at", metavar="COMMIT", help="of one seed: the commit that it was found at; another one may do something else")
@@ -297,7 +305,12 @@ def main(argv):
             value = getattr(arguments, name)
             extra += [f"--{name}", str(value)] if value is not None else []
         os.execv(path, [str(path), "--weather", weathers[0], "--seed", str(arguments.seed), *extra])
-    first = int(time.time()) if arguments.fresh or arguments.minutes else arguments.first
+    if arguments.fresh == "commit":
+        first = seed_of_commit()
+    elif arguments.fresh or arguments.minutes:
+        first = int(time.time())
+    else:
+        first = arguments.first
     again = f"; the same ones: scripts/sim --from {first} --seeds {arguments.seeds}" if arguments.fresh and not arguments.minutes else ""
     say(f"seeds from {first} on, of {', '.join(weathers)}{again}")
     extra = ["--commit", commit()] + (["--bug", arguments.bug[0]] if arguments.bug else [])
