@@ -190,6 +190,7 @@ void Checkers::check_round(const World& world) {
   }
   agents_online_ = std::move(online);
   check_leaving(world);
+  check_covered(world);
   check_open_nodes(world);
   check_met(world);
   for (const auto& [id, opened] : std::exchange(used_unseen_, {})) {

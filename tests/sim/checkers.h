@@ -93,6 +93,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   void check_round(const simulation::World&);
   void check_hold(const simulation::World&, const simulation::Host&, const ExecutorId&);
   void check_leaving(const simulation::World&);
+  void check_covered(const simulation::World&);
   void check_open_nodes(const simulation::World&);
   void check_used(const simulation::World&, const scheduler::ExecutorRecord&);
   void check_failed(const simulation::World&, const scheduler::ExecutorRecord&);

@@ -15,6 +15,7 @@ constexpr std::size_t most_plans_a_minute = 250, most_creations_a_minute = 250;
 constexpr std::size_t most_refusals_a_minute = 100;
 // A list is waited for first; then it is asked for at once.
 constexpr Duration asked_within = seconds(20);
+constexpr Duration told_of_silence_within = minutes(2);
 constexpr Epoch highest_epoch = std::numeric_limits<Epoch>::max();
 
 }  // namespace
@@ -256,6 +257,34 @@ void Checkers::check_leaving(const World& world) {
       if (std::find(nodes.begin(), nodes.end(), id.text) != nodes.end())
         report(world, "what must go goes",
                id.text + " is being destroyed, and its node may still get an agent");
+    }
+  }
+}
+
+/// What comes on a host that does not tell any more stands for no job.
+void Checkers::check_covered(const World& world) {
+  if (world.controller.queue_length() == 0) return;
+  for (const auto& process : world.schedulers) {
+    const int scheduler = process->number();
+    if (!process->is_leading() || stopped_.contains(scheduler)) continue;
+    const auto is_silent = [&](const auto& told) {
+      return told.first.first == scheduler && told.second.last &&
+             world.now - *told.second.last > told_of_silence_within;
+    };
+    if (std::none_of(hosts_told_.begin(), hosts_told_.end(), is_silent)) continue;
+    const auto status = process->logic->status(world.now, world.wall(process->wall_offset));
+    std::set<ExecutorId> coming;
+    for (const scheduler::ExecutorStatus& each : status.executors) {
+      if (is_coming(each.state)) coming.insert(each.record.id);
+    }
+    for (const scheduler::Explanation& each : status.queue) {
+      if (!each.executor || !coming.contains(*each.executor)) continue;
+      const auto told = hosts_told_.find({scheduler, seen_[*each.executor].host});
+      if (told == hosts_told_.end() || !is_silent(*told)) continue;
+      report(world, "no job waits for what is lost",
+             "item " + std::to_string(each.item) + " waits for " + each.executor->text + ", and " +
+                 told->first.second.text + " has said nothing for " +
+                 duration_to_text(world.now - *told->second.last));
     }
   }
 }
