@@ -156,6 +156,8 @@ void Checkers::on_build_changed(const World& world, const controller_sim::BuildR
   if (!is_new || seen.builds != 2) return;
   ++second_builds;
   probe("a second build on an executor");
+  if (world.controller_weather.lists_are_stale && orders.nodes_touched_by_hand.contains(id.text))
+    beyond_sight_.insert(id);
   if (weather_.uses_hook)
     report(world, "one build per executor", id.text + " serves a second build, with the hook");
 }
@@ -340,7 +342,7 @@ std::optional<std::string> Checkers::unfinished_business(const World& world) con
 
 void Checkers::check_end(const World& world) {
   for (const auto& [id, seen] : seen_) {
-    if (seen.builds < 2 || seen.is_audited_as_doubtful) continue;
+    if (seen.builds < 2 || seen.is_audited_as_doubtful || beyond_sight_.contains(id)) continue;
     // A leader that saw it and was replaced has it on record, and audits it when it leads again.
     const bool is_on_record =
         std::any_of(world.schedulers.begin(), world.schedulers.end(), [&id = id](const auto& process) {

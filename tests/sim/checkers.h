@@ -170,6 +170,9 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   std::map<std::string, Wanted> wanted_;
   std::set<std::string> begun_;  // jobs
   std::deque<Instant> refusals_;
+  // A second build came through a gate that was opened by hand, and no true read of its node has been there
+  // since.
+  std::set<ExecutorId> beyond_sight_;
   std::map<ExecutorId, Instant> used_unseen_;  // recorded used, and no build in truth; opened then
   std::optional<Instant> item_left_, leader_since_, controller_sick_, restarted_, stale_lists_;
   std::map<ExecutorId, Instant> leases_, agents_ended_;  // as its host was told, or saw

@@ -15,7 +15,7 @@ constexpr std::size_t most_plans_a_minute = 250, most_creations_a_minute = 250;
 constexpr std::size_t most_refusals_a_minute = 100;
 // A list is waited for first; then it is asked for at once.
 constexpr Duration asked_within = seconds(20);
-constexpr Duration told_of_silence_within = minutes(2);
+constexpr Duration told_of_silence_within = seconds(70);
 constexpr Epoch highest_epoch = std::numeric_limits<Epoch>::max();
 
 }  // namespace
@@ -30,6 +30,9 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
     if (read->queue) note_queue(world, scheduler, *read->queue);
   } else if (const auto* nodes = std::get_if<scheduler::NodesRead>(&event)) {
     if (nodes->nodes) nodes_read_ = world.now;
+    if (nodes->nodes && !world.controller_weather.lists_are_stale) {
+      for (const scheduler::NodeFact& each : nodes->nodes->nodes) beyond_sight_.erase(ExecutorId(each.name));
+    }
   } else if (const auto* created = std::get_if<scheduler::NodeCreated>(&event)) {
     note_refusal(world, *created);
     if (created->secret) seen_[created->node].made_by = scheduler;
@@ -95,6 +98,7 @@ void Checkers::note_gates(int scheduler, const scheduler::Event& event) {
   if (const auto* opened = std::get_if<scheduler::GateOpened>(&event); opened != nullptr && !opened->result)
     open.erase(opened->node);
   if (const auto* polled = std::get_if<scheduler::NodePolled>(&event)) {
+    if (polled->fact && *polled->fact) beyond_sight_.erase(polled->node);
     const bool is_over = !polled->fact || !*polled->fact || !(*polled->fact)->builds.empty() ||
                          !(*polled->fact)->is_idle || (*polled->fact)->is_temporarily_offline;
     if (is_over) open.erase(polled->node);
@@ -275,7 +279,7 @@ void Checkers::check_covered(const World& world) {
     const auto status = process->logic->status(world.now, world.wall(process->wall_offset));
     std::set<ExecutorId> coming;
     for (const scheduler::ExecutorStatus& each : status.executors) {
-      if (is_coming(each.state)) coming.insert(each.record.id);
+      if (is_coming(each.record.state)) coming.insert(each.record.id);
     }
     for (const scheduler::Explanation& each : status.queue) {
       if (!each.executor || !coming.contains(*each.executor)) continue;
