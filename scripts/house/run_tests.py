@@ -36,7 +36,7 @@ SANITIZER_FACTOR = 3
 FUZZ_SECONDS = 4
 # clang-tidy gets what the other stages leave of this time.
 BUDGET_S = 24 * 60
-LEAST_CLANG_TIDY_S = 60
+LEAST_CLANG_TIDY_S = 30
 # All that the sanitizer stages of a run of everything take of these tiers; the rest runs in the build of the tiers, and
 # when the stage is named.
 SHORT = {"asan-ubsan": {"contract": {"contract_jenkins", "contract_controller_sim"},
