@@ -15,11 +15,11 @@ bool is_over(const Executor& executor) {
          executor.agent == AgentPhase::ended;
 }
 
-/// A look that is due or under way may find that its agent came long ago: a driver can be slow for longer
-/// than a lease.
+/// A look that is due, under way or failed may yet find that its agent came long ago: a driver can be ill for
+/// longer than a lease.
 bool may_have_come_on(const Executor& executor) {
-  const bool is_look_open = executor.call != 0 || executor.must_inspect || executor.is_inspect_due ||
-                            executor.is_adopting || executor.is_recover_due;
+  const bool is_look_open = executor.call != 0 || executor.failures > 0 || executor.must_inspect ||
+                            executor.is_inspect_due || executor.is_adopting || executor.is_recover_due;
   return is_look_open &&
          (executor.state == S::creating || executor.state == S::booting || executor.state == S::unknown);
 }

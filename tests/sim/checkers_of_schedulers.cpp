@@ -282,7 +282,8 @@ void Checkers::check_covered(const World& world) {
       if (is_coming(each.record.state)) coming.insert(each.record.id);
     }
     for (const scheduler::Explanation& each : status.queue) {
-      if (!each.executor || !coming.contains(*each.executor)) continue;
+      const bool is_its_own = each.reason == scheduler::WaitReason::resume;  // no other one will do
+      if (is_its_own || !each.executor || !coming.contains(*each.executor)) continue;
       const auto told = hosts_told_.find({scheduler, seen_[*each.executor].host});
       if (told == hosts_told_.end() || !is_silent(*told)) continue;
       report(world, "no job waits for what is lost",

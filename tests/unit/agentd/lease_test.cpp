@@ -86,6 +86,26 @@ TEST_CASE("leases: an order that says busy counts once the agent is there, or ma
   }
 }
 
+TEST_CASE("leases: one that its driver fails to look at may run a build by now", "[unit][agentd]") {
+  World world;
+  world.start();
+  world.settle();
+  ExecutorOrder order = make_order("a1");
+  order.is_busy = true;
+  world.order(order);
+  world.settle();
+  REQUIRE(world.state("a1") == ExecutorState::booting);
+  world.boxes.at("a1").agent = AgentPhase::connected;
+  for (int i = 0; i < 8; ++i)
+    world.errors["inspect"].push_back(Error::try_again(ErrorCode::unavailable, "no"));
+  world.send(InstanceChanged{ExecutorId("a1")});
+  world.advance(seconds(65));
+  CHECK(world.count_calls("stop") == 0);
+  world.errors.clear();
+  world.advance(minutes(5));
+  CHECK(world.state("a1") == ExecutorState::idle);
+}
+
 TEST_CASE("leases: one that its driver could not look at yet may run a build by now", "[unit][agentd]") {
   const bool has_come = GENERATE(true, false);
   World world;
