@@ -230,8 +230,9 @@ void LogicState::advance_coming(Executor& e) {
     wake(e, now + seconds(1));
   } else if (e.is_resuming) {
     return end_resume(e, "used: its build did not come back");
-  } else if (!is_host_known(e.record.host) || (is_started && !is_known(*c))) {
-    wake(e, now + seconds(1));  // nothing follows from what cannot be seen
+  } else if (!is_host_known(e.record.host) || (is_started ? !is_known(*c) : e.at->host->seen < deadline)) {
+    wake(e,
+         now + seconds(1));  // nothing follows from what cannot be seen, or was seen before it could be over
   } else {
     return give_up(e,
                    is_started ? "its agent did not connect within " + duration_to_text(join)
