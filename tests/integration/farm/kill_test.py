@@ -43,12 +43,13 @@ def killed_fifty_times_every_build_runs_once():
         wait_for(lambda: not farm.leaks(), "nothing is left over", 60, 0.5)
         jobs = collections.Counter((b["job"], b["number"], b["block"]) for b in truth["builds"])
         expect(len(jobs) == BUILDS and max(jobs.values()) == 1, f"a build ran twice or never: {jobs}")
-        # A scheduler that is killed while a gate stands open cannot close it; the next one closes it and says so.
+        # A scheduler that is killed while a gate stands open cannot close it; the next one closes it and says so. Only under
+        # ThreadSanitizer is it so slow to come that a build ends meanwhile.
         second = {node for node, count in collections.Counter(b["node"] for b in truth["builds"]).items() if count > 1}
         audits = {a["id"]: a for a in farm.api("v1/history?limit=10000")}
         untold = [node for node in second if not (audits[node]["is_violation"] or audits[node]["may_hide_build"])]
         expect(not untold, f"an executor served two builds, and its audit does not say so: {untold}")
-        expect(len(second) <= KILLS // 10, f"executors served two builds: {second}")
+        expect(len(second) <= (KILLS // 10 if "TSAN_OPTIONS" in os.environ else 0), f"executors served two builds: {second}")
         results = collections.Counter(b["result"] for b in truth["builds"])
         expect(set(results) == {"SUCCESS"}, f"a build was hurt: {results}")
     except BaseException:
