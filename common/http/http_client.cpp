@@ -10,7 +10,6 @@
 #include <set>
 
 #include "common/http/gunzip.h"
-#include "common/http/threads.h"
 #include "common/http/trust.h"
 #include "core/url.h"
 
@@ -244,8 +243,7 @@ class CpprestClient : public Client {
   bool is_cancelled_ = false;
 };
 
-}  // namespace
-
+/// cpprest's process-wide thread pool: small, and started once before its first use.
 void initialize_threads() {
   static const bool once = [] {
     crossplat::threadpool::initialize_with_threads(8);
@@ -256,6 +254,8 @@ void initialize_threads() {
   }();
   static_cast<void>(once);
 }
+
+}  // namespace
 
 Result<std::unique_ptr<Client>> make_client(ClientOptions options) {
   try {

@@ -9,6 +9,17 @@ using namespace skep::agentd;
 
 namespace {
 
+World world_with_busy_order() {
+  World world;
+  world.start();
+  world.settle();
+  ExecutorOrder order = make_order("a1");
+  order.is_busy = true;
+  world.order(order);
+  world.settle();
+  return world;
+}
+
 World world_with_connected(const std::string& id) {
   World world;
   world.start();
@@ -68,13 +79,7 @@ TEST_CASE(
 
 TEST_CASE("leases: an order that says busy counts once the agent is there, or may be any moment",
           "[unit][agentd]") {
-  World world;
-  world.start();
-  world.settle();
-  ExecutorOrder order = make_order("a1");
-  order.is_busy = true;
-  world.order(order);
-  world.settle();
+  World world = world_with_busy_order();
   SECTION("it has not started: nothing can run") {
     world.advance(seconds(61));
     CHECK_FALSE(world.seen("a1"));
@@ -87,13 +92,7 @@ TEST_CASE("leases: an order that says busy counts once the agent is there, or ma
 }
 
 TEST_CASE("leases: one that its driver fails to look at may run a build by now", "[unit][agentd]") {
-  World world;
-  world.start();
-  world.settle();
-  ExecutorOrder order = make_order("a1");
-  order.is_busy = true;
-  world.order(order);
-  world.settle();
+  World world = world_with_busy_order();
   REQUIRE(world.state("a1") == ExecutorState::booting);
   world.boxes.at("a1").agent = AgentPhase::connected;
   for (int i = 0; i < 8; ++i)
@@ -108,13 +107,7 @@ TEST_CASE("leases: one that its driver fails to look at may run a build by now",
 
 TEST_CASE("leases: one that its driver could not look at yet may run a build by now", "[unit][agentd]") {
   const bool has_come = GENERATE(true, false);
-  World world;
-  world.start();
-  world.settle();
-  ExecutorOrder order = make_order("a1");
-  order.is_busy = true;
-  world.order(order);
-  world.settle();
+  World world = world_with_busy_order();
   REQUIRE(world.state("a1") == ExecutorState::booting);
   world.advance(seconds(59));
   world.send(InstanceChanged{ExecutorId("a1")});  // the driver is asked, and does not answer in time
