@@ -104,7 +104,7 @@ struct Audit {
   std::int64_t gate_longest_blind_ms = 0;  // longest time between two answers while open
   std::int64_t coming_ms = 0;              // planned -> connected
   std::int64_t busy_ms = 0;
-  std::string end;            // "used", "unused", "failed: ...", "retired: ..."
+  std::string end;            // "used", "unused", "failed: ...", "retired: ...", "unknown: ..."
   bool is_violation = false;  // more than one build was seen
   /// Longest time with an open gate from a look that showed no build to the next such look, or to the
   /// acknowledged close: a whole build may hide in there when it is longer than the shortest one.

@@ -89,7 +89,16 @@ void LogicState::end_poll(Controller& c, Poll& poll, Instant started, const Erro
 }
 
 bool LogicState::is_fresh(const Poll& poll, Duration limit) const {
-  return poll.is_ok && poll.ok_started && now - *poll.ok_started <= limit;
+  return poll.is_ok && poll.ok_started && *poll.ok_started >= facts_from && now - *poll.ok_started <= limit;
+}
+
+/// Also what is under way: its answer was perhaps made before.
+void LogicState::doubt_facts(Instant from) {
+  facts_from = from;
+  for (auto& [id, c] : controllers) {
+    read_soon(c.queue_poll);
+    read_soon(c.nodes_poll);
+  }
 }
 
 bool LogicState::is_known(const Controller& c) const {

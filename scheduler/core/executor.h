@@ -103,6 +103,7 @@ struct Executor {
   bool was_unreached = false;        // while it could take builds: its controller left the configuration
   Retry offer_retry;                 // openings that brought nothing
   std::optional<Instant> opened_at;  // sent; until the close is acknowledged
+  Instant shut_from{}, shut_until{};  // the last close that was acknowledged before an opening, and that
   std::int64_t gate_open_ms = 0;
   std::int64_t gate_longest_blind_ms = 0;
   Instant idle_read{};                         // start of the last look while open that showed no build
@@ -122,6 +123,7 @@ struct Executor {
   bool was_seen_on_host = false;
   Instant seen_on_host_at = Instant::min();  // absence counts only in reports that were asked for later
   bool is_gone_on_host = false;
+  bool has_failed_on_host = false;
   AgentPhase agent = AgentPhase::none;
   std::optional<int> agent_exit_code;
   Resources resources;

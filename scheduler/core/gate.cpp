@@ -70,6 +70,8 @@ void LogicState::open_gate(Controller& c, Executor& e, const DemandBook::Entry& 
 void LogicState::send_opening(Executor& e) {
   e.offer->since = e.offer->last_answer = e.offer->last_read = now;
   e.opened_at = e.idle_read = now;
+  e.shut_from = e.close_acked;
+  e.shut_until = now;
   e.gate = Gate::opening;
   e.open = new_call();
   ++counters.gates_opened;
@@ -139,6 +141,14 @@ void LogicState::note_opened_by_others(Executor& e) {
   e.was_reopened = true;
   if (std::exchange(e.record.was_opened, true)) return;
   record(e);
+}
+
+/// Between our last close and our opening. The opening's own answer need not tell: a close may have come before
+/// it.
+bool LogicState::was_open_before(const Executor& e, const NodeFact& node, Instant started) const {
+  if (!is_gated(e) || node.is_temporarily_offline || (!node.is_connected && node.is_idle)) return false;
+  const bool is_before_opening = started >= e.shut_from && started < e.shut_until;
+  return is_before_opening || (e.gate == Gate::telling && started >= e.close_acked);
 }
 
 bool LogicState::ensure_closed(Executor& e) {
@@ -300,6 +310,7 @@ void LogicState::note_suspension(Instant at, WallTime wall_at) {
   const Duration change = milliseconds(wall_at.ms_since_epoch - wall.ms_since_epoch) - (at - now);
   const Duration gained = change < Duration::zero() ? -change : change;
   if (gained <= shortest_build) return;
+  if (gained > config.facts_stale_after) doubt_facts(at);
   for (auto& [id, e] : executors) {
     const bool was_just_open = e.record.was_opened && now - e.close_acked < clock_set_within;
     if (!e.opened_at && !was_just_open) continue;

@@ -1,5 +1,6 @@
 // Hosts: their reports, the room they have, leases.
 #include <algorithm>
+#include <utility>
 
 #include "core/check.h"
 #include "core/lifecycle/lifecycle.h"
@@ -66,11 +67,7 @@ void LogicState::on_host_reported(const HostReported& event) {
     host.foreign_use += entry.resources;
     ++host.foreign_count;
   }
-  std::erase_if(host.strays_met, [&report](const auto& met) {
-    return std::none_of(report.executors.begin(), report.executors.end(), [&met](const auto& entry) {
-      return entry.id == met.first && entry.state != ExecutorState::gone;
-    });
-  });
+  forget_absent_strays(host);
   for (const auto& [id, e] : place.executors) {
     if (e->is_gone_on_host || e->reported_in == reports_) continue;
     // An order may still be on its way; what was there once, or what an earlier leader ordered, is gone.
@@ -120,6 +117,7 @@ void LogicState::apply_report(Executor& e, const ExecutorReport& report) {
       return;
     case ExecutorState::failed:
       if (is_of_earlier_ticket) return;
+      if (!std::exchange(e.has_failed_on_host, true)) touch(e);
       if (e.is_resuming) return finish(e, "used: it could not resume" + detail());
       if (is_coming(e.state()) && e.state() >= ExecutorState::ordered)
         return fail(e, "its host says that it failed" + detail(), true);
@@ -199,6 +197,9 @@ void LogicState::on_host_departed(const HostDeparted& event) {
 
 void LogicState::drop_host(const HostId& id) {
   HostPlace& place = place_of(id);
+  if (place.host != nullptr) {
+    for (const auto& [stray, met] : place.host->strays_met) audit_stray(id, met);
+  }
   place.host = nullptr;
   hosts.erase(id);
   broken_hosts.erase(id);

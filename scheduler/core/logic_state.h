@@ -101,6 +101,13 @@ struct Controller {
   OneBuildMeans means = OneBuildMeans::gate;  // as last profiled
 };
 
+/// An executor on a host that no record knows.
+struct Stray {
+  Instant met{};           // first report of it
+  ExecutorReport report;   // the last one
+  bool had_agent = false;  // in any of them
+};
+
 struct Host {
   HostReport report;
   bool is_known = false;
@@ -111,8 +118,8 @@ struct Host {
   Resources foreign_use;  // executors there that have no record
   std::int64_t foreign_count = 0;
   std::map<TemplateName, Breaker> breakers;
-  std::map<ExecutorId, Instant> strays;      // asked to destroy: not again for a while
-  std::map<ExecutorId, Instant> strays_met;  // first report of each
+  std::map<ExecutorId, Instant> strays;  // asked to destroy: not again for a while
+  std::map<ExecutorId, Stray> strays_met;
 };
 
 /// A host as the plan sees it, also one that does not report: kept while it is in the farm or executors are
@@ -204,6 +211,7 @@ class LogicState {
   void told_busy(Executor& e, bool is_acknowledged);
   void begin_close(Executor& e, const std::string& why);
   void note_opened_by_others(Executor& e);
+  bool was_open_before(const Executor& e, const NodeFact& node, Instant started) const;
   bool ensure_closed(Executor& e);
   void on_gate_closed(const GateClosed& event);
   void on_gate_opened(const GateOpened& event);
@@ -265,6 +273,7 @@ class LogicState {
   bool note_session(Controller& c, const std::string& session, Instant started);
   void restart_session(Controller& c);
   bool is_fresh(const Poll& poll, Duration limit) const;
+  void doubt_facts(Instant from);
   bool is_known(const Controller& c) const;
   std::string freeze_reason(const Controller& c) const;
   void advance_sentinel(Controller& c);
@@ -305,6 +314,8 @@ class LogicState {
   void meet_strays();
   void meet_stray(Host& host, const ExecutorReport& report, bool is_new);
   void destroy_stray(Host& host, const ExecutorReport& report);
+  void forget_absent_strays(Host& host);
+  void audit_stray(const HostId& host, const Stray& stray);
   void adopt(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   void adopt_idle(const HostId& host, const ExecutorReport& report, const ControllerId& of);
   Executor adopted(const HostId& host, const ExecutorReport& report, const ControllerId& of);
@@ -345,6 +356,7 @@ class LogicState {
   WallTime wall{};
   Epoch epoch = 0;
   Instant led_since{};
+  Instant facts_from{};   // what was read before tells nothing: this machine was suspended meanwhile
   std::string fenced_by;  // not empty: another leader has a higher epoch; nothing is done any more
   bool is_paused = false;
   std::string pause_reason;

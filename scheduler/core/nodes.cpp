@@ -9,6 +9,7 @@ namespace {
 
 constexpr Duration delete_again_after = seconds(5);
 constexpr int sightings_before_sweep = 2;
+constexpr Duration hosts_tell_within = minutes(1);
 
 /// Of names asked for in their order: mostly it is the next one, and one comparison says so.
 const NodeFact* next_of(std::map<std::string, NodeFact>::const_iterator& next,
@@ -114,6 +115,7 @@ void LogicState::apply_node(Executor& e, const NodeFact* fact, NodeRead read) {
   const Instant started = read.started;
   if (e.create.is_pending()) return;
   if (started < e.create_answered) return;  // cannot know of the creation
+  if (fact != nullptr && was_open_before(e, *fact, started)) note_opened_by_others(e);
   // Older than what is known; but a build that was seen has run.
   if (e.is_node_known && started < e.node_read) {
     if (fact != nullptr) note_builds(e, *fact);
@@ -270,7 +272,8 @@ void LogicState::sweep_orphans(Controller& c) {
     const bool is_met = std::any_of(hosts.begin(), hosts.end(), [&name = name](const auto& pair) {
       return pair.second.strays_met.contains(ExecutorId(name));
     });
-    if (is_met) continue;
+    // Its host may not have told yet, since this leader began, what runs there.
+    if (is_met || (node.is_connected && now - led_since < hosts_tell_within)) continue;
     const int seen = c.orphan_sightings[name] + 1;
     sightings[name] = seen;
     Call& call = c.orphan_deletes[name];

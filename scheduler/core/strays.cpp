@@ -1,4 +1,6 @@
 // Executors on a host that no record knows: adopted, or destroyed once it is certain that nothing needs them.
+#include <algorithm>
+
 #include "scheduler/core/logic_state.h"
 
 namespace skep::scheduler {
@@ -23,7 +25,10 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report, bool is_ne
   if (report.epoch > epoch) return fence(report.epoch, "host " + host.report.host.text);
   const Executor* elsewhere = find(report.id);
   if (elsewhere != nullptr) return;  // the same name on two hosts cannot be ours to decide
-  const Instant met = host.strays_met.try_emplace(report.id, now).first->second;
+  Stray& stray = host.strays_met.try_emplace(report.id, Stray{now, {}, false}).first->second;
+  if (is_new) stray.report = report;
+  stray.had_agent = stray.had_agent || report.agent != AgentPhase::none;
+  const Instant met = stray.met;
   for (auto& [id, c] : controllers) {
     // Another leader may have made it meanwhile: a list from before tells nothing. Its host reports again.
     if (!c.nodes_poll.ok_started || *c.nodes_poll.ok_started < met) return read_soon(c.nodes_poll);
@@ -60,6 +65,39 @@ void LogicState::destroy_stray(Host& host, const ExecutorReport& report) {
       {{"executor", report.id.text}, {"host", host.report.host.text}});
 }
 
+/// By the host's last report.
+void LogicState::forget_absent_strays(Host& host) {
+  std::erase_if(host.strays_met, [this, &host](const auto& pair) {
+    const auto& there = host.report.executors;
+    const bool is_there = std::any_of(there.begin(), there.end(), [&pair](const ExecutorReport& entry) {
+      return entry.id == pair.first && entry.state != ExecutorState::gone;
+    });
+    if (is_there) return false;
+    audit_stray(host.report.host, pair.second);
+    return true;
+  });
+}
+
+/// It is gone, and was not adopted. Its agent took what its node let through, and nobody who saw it can tell.
+void LogicState::audit_stray(const HostId& host, const Stray& stray) {
+  if (!stray.had_agent || find(stray.report.id) != nullptr) return;
+  Audit audit;
+  audit.record.id = stray.report.id;
+  audit.record.template_name = stray.report.template_name;
+  audit.record.host = host;
+  audit.record.epoch = stray.report.epoch;
+  audit.record.state = ExecutorState::gone;
+  audit.record.node_created = true;
+  audit.record.planned_at = stray.report.created_at;
+  if (controllers.size() == 1) audit.record.controller = controllers.begin()->first;
+  audit.end = "unknown: no record knew it";
+  audit.may_hide_build = std::any_of(controllers.begin(), controllers.end(), [](const auto& pair) {
+    return pair.second.means == OneBuildMeans::gate;
+  });
+  if (audit.may_hide_build) ++counters.unproven;
+  emit(std::move(audit));
+}
+
 void LogicState::adopt_idle(const HostId& host, const ExecutorReport& report, const ControllerId& of) {
   Executor e = adopted(host, report, of);
   e.record.state = ExecutorState::idle;
@@ -69,6 +107,7 @@ void LogicState::adopt_idle(const HostId& host, const ExecutorReport& report, co
       "an executor that no record knows is closed, looked at and destroyed unless a build runs",
       {{"executor", report.id.text}, {"host", host.text}});
   record(e);
+  hosts.at(host).strays_met.erase(report.id);
   insert(std::move(e));
 }
 
@@ -102,6 +141,7 @@ void LogicState::adopt(const HostId& host, const ExecutorReport& report, const C
   say(Level::warning, "a busy executor that no record knows is kept until its build is over",
       {{"executor", report.id.text}, {"host", host.text}});
   record(e);
+  hosts.at(host).strays_met.erase(report.id);
   Executor& kept = insert(std::move(e));
   const Controller* c = controller(of);
   const auto node = c->nodes.find(report.id.text);

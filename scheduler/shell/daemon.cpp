@@ -448,6 +448,7 @@ void Daemon::write_audit(const Audit& audit) {
               {"end", audit.end},
               {"build", audit.record.build},
               {"gate_open_ms", std::to_string(audit.gate_open_ms)}});
+  if (audit.coming_ms == 0) return;  // it never connected
   static const std::vector<double> buckets{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300};
   metrics_.observe("skep_executor_coming_seconds",
                    "from the decision to launch until the controller shows it connected",

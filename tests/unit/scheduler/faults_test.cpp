@@ -65,6 +65,20 @@ TEST_CASE("frozen: a queue that cannot be read launches nothing and loses nothin
   REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, minutes(1)));
 }
 
+TEST_CASE("frozen: what was read before this machine was suspended launches nothing",
+          "[unit][scheduler][faults]") {
+  const Duration length = GENERATE(Duration(seconds(1)), Duration(minutes(2)));
+  Farm w;
+  w.send(PauseLaunching{"look"});
+  w.add_job("linux");
+  w.run_for(seconds(10));
+  w.jobs.clear();  // another node took it
+  w.suspended += length;
+  w.send(ResumeLaunching{});
+  w.run_for(minutes(1));
+  CHECK(w.count<CreateNode>() == (length > w.config.facts_stale_after ? 0 : 1));
+}
+
 TEST_CASE("frozen: nodes that cannot be read delete nothing", "[unit][scheduler][faults]") {
   Farm w;
   w.add_job("linux", minutes(1));
@@ -176,6 +190,24 @@ TEST_CASE("a boot or join deadline fails the executor, backs off, and opens the 
   w.agents_connect = true;
   REQUIRE(w.run_until([&] { return w.builds.size() == 1 && w.is_clean(); }, minutes(10)));
   CHECK(w.status().hosts[0].open_breakers.empty());
+}
+
+TEST_CASE("a boot deadline is held against no host that was silent when it passed",
+          "[unit][scheduler][faults]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].boot_deadline = seconds(40);
+  Farm w(config);
+  w.boot_time = seconds(80);
+  w.add_job("linux", seconds(1));
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 1; }, seconds(20)));
+  w.run_for(seconds(10));
+  TestHost& host = w.hosts.at(HostId("h1"));
+  host.is_reachable = false;
+  w.run_for(seconds(32));
+  CHECK(w.status().counters.launch_failures == 0);
+  host.is_reachable = true;
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, minutes(2)));
+  CHECK(w.status().counters.launch_failures == 0);
 }
 
 TEST_CASE("failed launches back off 5, 10, 20, 40, 80 seconds", "[unit][scheduler][faults]") {

@@ -236,6 +236,30 @@ TEST_CASE("configuration: a build of a controller that left it ends with its age
   CHECK(w.all<Audit>()[0].may_hide_build);  // nobody watched its gate
 }
 
+TEST_CASE("configuration: an agent that its host gave up takes no build of a controller that left it",
+          "[unit][scheduler][operators]") {
+  Farm w(make_config(), OneBuildMeans::hook);
+  w.agents_connect = false;
+  w.add_job("linux", hours(1));
+  const auto is_joining = [&w] {
+    const StatusSnapshot status = w.status();
+    return !status.executors.empty() && status.executors[0].state == ExecutorState::joining;
+  };
+  REQUIRE(w.run_until(is_joining, seconds(20)));
+  SchedulerConfig next = w.config;
+  next.controllers.front().name = ControllerId("other");
+  w.config = next;
+  w.jobs.clear();
+  w.send(ConfigChanged{next});
+  w.run_for(minutes(20));
+  CHECK(w.count<DestroyExecutor>() == 0);  // its agent may still connect
+  TestHost& host = w.hosts.at(HostId("h1"));
+  REQUIRE(host.executors.size() == 1);
+  host.executors.begin()->second.report.state = ExecutorState::failed;
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(20)));
+  CHECK(w.executors_on_hosts() == 0);
+}
+
 TEST_CASE("a build over its template's limit is ended, and said so", "[unit][scheduler][operators]") {
   SchedulerConfig config = make_config();
   config.templates[0].build_limit = minutes(1);

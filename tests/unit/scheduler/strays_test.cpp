@@ -50,4 +50,46 @@ TEST_CASE(
   CHECK_FALSE(w.nodes.contains(name));
 }
 
+TEST_CASE("audit: what ends without a record cannot be ruled out", "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  const std::string name = w.add_stranger("h1", false).name;
+  const bool had_agent = GENERATE(true, false);
+  ExecutorReport& there = w.hosts.at(HostId("h1")).executors.at(ExecutorId(name)).report;
+  there.state = had_agent ? ExecutorState::idle : ExecutorState::booting;
+  there.agent = had_agent ? AgentPhase::ended : AgentPhase::none;
+  w.nodes.clear();
+  w.start(2);
+  w.run_for(seconds(5));
+  CHECK(w.count<Audit>() == 0);
+  if (had_agent) w.hosts.at(HostId("h1")).executors.clear();  // the end of its lease
+  REQUIRE(w.run_until([&] { return w.executors_on_hosts() == 0; }, minutes(1)));
+  w.run_for(minutes(1));
+  REQUIRE(w.count<Audit>() == (had_agent ? 1 : 0));
+  if (!had_agent) return;
+  const Audit audit = w.all<Audit>().front();
+  CHECK(audit.record.id.text == name);
+  CHECK(audit.record.host.text == "h1");
+  CHECK(audit.end == "unknown: no record knew it");
+  CHECK(audit.may_hide_build);
+}
+
+TEST_CASE("a connected node that no record knows waits for its host's word", "[unit][scheduler]") {
+  World w(make_config());
+  TestHost& host = w.add_host("h1");
+  const std::string name = w.add_stranger("h1", false).name;
+  const bool is_late = GENERATE(true, false);
+  host.is_reachable = false;
+  w.start(2);
+  w.run_for(is_late ? minutes(2) : Duration(seconds(20)));
+  CHECK((w.count<DeleteNode>() == 1) == is_late);
+  host.is_reachable = true;
+  w.report(HostId("h1"));
+  REQUIRE(w.run_until([&] { return w.is_clean(); }, minutes(15)));
+  w.run_for(minutes(1));
+  REQUIRE(w.count<Audit>() == 1);
+  CHECK(w.all<Audit>().front().record.id.text == name);
+  CHECK(w.all<Audit>().front().may_hide_build);
+}
+
 }  // namespace strays_test

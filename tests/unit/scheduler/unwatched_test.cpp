@@ -106,6 +106,32 @@ TEST_CASE("audit: a gate that stood open before it was opened may hide a build",
   CHECK_FALSE(w.all<Audit>().front().is_violation);
 }
 
+TEST_CASE("audit: a gate that a list shows open before it was opened may hide a build",
+          "[unit][scheduler][gate]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  World w(config);
+  w.add_host("h1");
+  w.start();
+  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }));
+  w.run_for(seconds(5));
+  Instant opened{};
+  w.before_action = [&](const Action& action) {
+    if (std::holds_alternative<OpenGate>(action)) opened = w.now;
+    return true;
+  };
+  w.add_job("linux", seconds(10));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
+  const Duration arrives = GENERATE(Duration::zero(), Duration(seconds(1)));  // before and after it is closed
+  w.run_for(arrives);
+  const Duration asked = GENERATE(-Duration(milliseconds(1)), Duration(milliseconds(1)));  // before our opening
+  NodeFact shown = w.nodes.begin()->second.fact;
+  shown.is_offline = shown.is_temporarily_offline = false;
+  w.send(NodesRead{ControllerId("main"), w.session, opened + asked, NodesSnapshot{{shown}}});
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }));
+  CHECK(w.all<Audit>().front().may_hide_build == (asked < Duration::zero()));
+}
+
 TEST_CASE("audit: nobody watches a gate while the scheduler's machine is suspended",
           "[unit][scheduler][gate]") {
   struct Row {
