@@ -30,6 +30,12 @@ void tell(const Caller<T>& caller, const agentd::Reply& reply) {
   caller.reply(Error::unknown(ErrorCode::malformed_reply, "an answer of another kind"));
 }
 
+/// What is appended to a protocol is unknown to the version before, and has a default at who reads it.
+agentd::Reply as_older(agentd::Reply reply) {
+  if (auto* leases = std::get_if<LeaseReply>(&reply.body)) leases->leaving.clear();
+  return reply;
+}
+
 Error connection_lost() {
   return Error::unknown(ErrorCode::unavailable, "the connection was reset");
 }
@@ -107,8 +113,9 @@ bool Host::set_drain(bool is_draining) {
   const int life = life_;
   handle(agentd::DrainSet{next_request_++, is_draining, "its operator says so"});
   if (life != life_) return false;
-  is_drained = is_draining;
-  return true;
+  const bool is_kept = last_status_ < 300;
+  is_drained = is_draining && is_kept;
+  return is_kept;
 }
 
 void Host::end_process(Duration down, const std::string& how) {
@@ -226,8 +233,14 @@ void Host::run(const std::vector<agentd::Action>& actions, std::vector<agentd::E
     if (failed.contains(agentd::executor_of(action))) continue;
     if (const auto* call = std::get_if<agentd::CallDriver>(&action)) call_driver(*call);
     if (const auto* reply = std::get_if<agentd::Reply>(&action)) {
+      const bool has_lost_state = std::any_of(failures.begin(), failures.end(), [](const agentd::Event& event) {
+        return std::holds_alternative<agentd::StateNotRecorded>(event);
+      });
+      if (reply->needs_state && has_lost_state) continue;
+      last_status_ = reply->status;
+      const agentd::Reply told = is_older_ ? as_older(*reply) : *reply;
       if (auto found = requests_.extract(reply->request))
-        std::visit([reply](const auto& caller) { tell(caller, *reply); }, found.mapped());
+        std::visit([&told](const auto& caller) { tell(caller, told); }, found.mapped());
     }
   }
   static_cast<void>(write(batch, failed, failures));
@@ -310,7 +323,6 @@ void Host::renew(const LeaseRenewal& renewal, const Caller<LeaseReply>& caller) 
   handle(agentd::LeasesArrived{*number, std::move(heard)});
 }
 
-/// What is appended to a protocol is unknown to the version before, and has a default at who reads it.
 HostReport Host::told() const {
   HostReport report = logic->report();
   if (!is_older_) return report;

@@ -65,6 +65,7 @@ class Host {
   std::optional<agentd::OnStop> ends_by() const { return logic ? ends_by_ : std::nullopt; }
   bool is_agentd_up() const { return logic != nullptr; }
   /// By the host's own operator. False: agentd did not answer.
+  /// False: agentd could not be asked, ended meanwhile, or may forget it.
   bool set_drain(bool is_draining);
   void handle(agentd::Event event);
   // Its API. Without power there is no answer; without agentd a connection is refused.
@@ -164,6 +165,7 @@ class Host {
   bool has_power_ = true;
   bool is_cut_off_ = false;
   bool is_older_ = false;
+  int last_status_ = 0;  // of a reply
   std::optional<agentd::OnStop> ends_by_;
   std::uint64_t next_request_ = 1;
   std::map<std::uint64_t, Asker> requests_;

@@ -104,7 +104,8 @@ void SchedulerProcess::run_host_action(const Action& action) {
         [what = std::move(renewal)](Host& host, const Caller<LeaseReply>& caller) {
           host.renew(what, caller);
         },
-        [call = renew->call, host = renew->host](Result<LeaseReply>&& result) {
+        [call = renew->call, host = renew->host, is_older = is_older_](Result<LeaseReply>&& result) {
+          if (is_older && result) result->leaving.clear();
           return LeasesRenewed{call, host, std::move(result)};
         });
   }

@@ -64,6 +64,8 @@ struct Reply {
   std::variant<ExecutorReport, HostReport, LeaseReply, Error> body;
   Epoch epoch_seen = 0;
   ExecutorId about;  // the executor that the request named, if any
+  /// Not sent when a RecordEpoch or RecordDrain before it failed: StateNotRecorded brings another answer.
+  bool needs_state = false;
 };
 
 enum class Level { debug, info, warning, error };

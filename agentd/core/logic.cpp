@@ -67,6 +67,9 @@ std::vector<Action> AgentdLogic::handle(const Event& event, Instant now, WallTim
   state.wall = wall;
   ++state.batch;
   state.out.clear();
+  const bool is_failed_record =
+      std::holds_alternative<StateNotRecorded>(event) || std::holds_alternative<IntentNotRecorded>(event);
+  if (!is_failed_record) state.drain_request.reset();
   std::visit([&state](const auto& e) { state.on(e); }, event);
   state.advance_all();
   state.refresh_report();

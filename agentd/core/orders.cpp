@@ -296,6 +296,10 @@ void AgentdLogic::State::on(const LeasesArrived& event) {
       answer.not_here.push_back(entry.id);
       continue;
     }
+    if (executor->wants_gone) {
+      answer.leaving.push_back(entry.id);
+      continue;
+    }
     executor->lease_until = now + event.renewal.lease;
     executor->is_lease_expired = false;
     if (executor->record.is_busy == entry.is_busy) continue;
@@ -317,7 +321,8 @@ void AgentdLogic::State::on(const DrainSet& event) {
   refresh_report();
   HostReport answer = report;
   answer.executors.clear();
-  reply(event.request, 200, answer);
+  drain_request = event.request;
+  out.emplace_back(Reply{event.request, 200, answer, epoch_seen, {}, true});
 }
 
 }  // namespace skep::agentd

@@ -292,6 +292,15 @@ void AgentdLogic::State::on(const StateNotRecorded& event) {
   ++counters.record_failures;
   is_epoch_due = is_drain_due = true;
   state_retry_at = now + record_retry;
+  if (drain_request) {
+    refuse(*std::exchange(drain_request, std::nullopt),
+           Error::try_again(ErrorCode::out_of_resources,
+                            "host " + config.host.text + (is_draining ? " drains" : " takes work again") +
+                                ", but forgets it at a restart: it could not be recorded (" +
+                                event.error.message + ")",
+                            "free space where agentd keeps its state; it is recorded then"),
+           {});
+  }
   explain(Level::error,
           "epoch or drain could not be recorded: " + event.error.message + "; it is tried again", {},
           "state record failed");

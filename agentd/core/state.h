@@ -116,6 +116,7 @@ struct AgentdLogic::State {
   bool is_use_changed = false;  // of a driver, since the report was made
   bool is_epoch_due = false;    // not durable yet
   bool is_drain_due = false;
+  std::optional<RequestId> drain_request;  // answered by the last event, as if its drain were on record
   Instant state_retry_at;
   bool has_unrecorded_tombstone = false;
   Instant born;  // of Started

@@ -169,6 +169,7 @@ void Daemon::Impl::handle(const Event& event) {
 std::vector<Event> Daemon::Impl::carry_out(const std::vector<Action>& actions) {
   std::vector<Event> failures;
   std::set<ExecutorId> failed;
+  bool has_lost_state = false;
   RecordBatch batch;
   const auto flush = [&] {
     if (batch.writes.empty()) return;
@@ -178,6 +179,7 @@ std::vector<Event> Daemon::Impl::carry_out(const std::vector<Action>& actions) {
         if (failed.insert(id).second) failures.emplace_back(IntentNotRecorded{id, written.error()});
       }
       if (batch.has_state) failures.emplace_back(StateNotRecorded{written.error()});
+      has_lost_state = has_lost_state || batch.has_state;
     }
     batch = {};
   };
@@ -195,7 +197,8 @@ std::vector<Event> Daemon::Impl::carry_out(const std::vector<Action>& actions) {
     flush();
     if (failed.count(executor_of(action)) != 0) continue;
     if (const auto* call = std::get_if<CallDriver>(&action)) submit(*call);
-    if (const auto* reply = std::get_if<Reply>(&action)) send(*reply);
+    const auto* reply = std::get_if<Reply>(&action);
+    if (reply != nullptr && !(reply->needs_state && has_lost_state)) send(*reply);
   }
   flush();
   return failures;

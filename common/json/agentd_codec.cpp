@@ -220,7 +220,10 @@ Json encode(const LeaseRenewal& renewal) {
 Json encode(const LeaseReply& reply) {
   Json ids = Json::array();
   for (const ExecutorId& id : reply.not_here) ids.push_back(id.text);
-  return {{"epoch_seen", reply.epoch_seen}, {"not_here", std::move(ids)}};
+  Json leaving = Json::array();
+  for (const ExecutorId& id : reply.leaving) leaving.push_back(id.text);
+  return {
+      {"epoch_seen", reply.epoch_seen}, {"not_here", std::move(ids)}, {"leaving", std::move(leaving)}};
 }
 
 Json encode(const HostAnnouncement& announcement) {
@@ -348,10 +351,12 @@ Result<LeaseRenewal> decode_lease_renewal(const Json& in) {
 Result<LeaseReply> decode_lease_reply(const Json& in) {
   Fields fields(in, "lease reply");
   LeaseReply out;
-  std::vector<std::string> ids;
+  std::vector<std::string> ids, leaving;
   fields.number("epoch_seen", out.epoch_seen);
   fields.texts("not_here", ids);
+  fields.texts("leaving", leaving);
   for (std::string& id : ids) out.not_here.emplace_back(std::move(id));
+  for (std::string& id : leaving) out.leaving.emplace_back(std::move(id));
   return fields.result(std::move(out));
 }
 

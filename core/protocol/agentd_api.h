@@ -119,6 +119,7 @@ struct LeaseRenewal {
 struct LeaseReply {
   Epoch epoch_seen = 0;
   std::vector<ExecutorId> not_here;
+  std::vector<ExecutorId> leaving;  // here, but on the way out: no build may be sent to them
 };
 
 /// agentd -> scheduler with the embedded registry: PUT /v1/hosts/{id} on the scheduler, every few seconds.

@@ -36,6 +36,7 @@ void LogicState::note_build(Executor& e, const std::string& path) {
   const bool is_new =
       std::find(e.record.builds_seen.begin(), e.record.builds_seen.end(), path) == e.record.builds_seen.end();
   const bool is_open_here = e.gate != Gate::closed && e.gate != Gate::closing;
+  if (is_gated(e) && !e.record.was_opened) note_opened_by_others(e);
   // First the gate: each millisecond counts. `was_opened` is on record already, so a crash here loses
   // nothing.
   if (is_gated(e) && is_open_here && e.state() <= ExecutorState::busy) {
@@ -84,6 +85,8 @@ void LogicState::become_busy(Executor& e) {
   }
   if (!e.connected_at) e.connected_at = now;
   if (!e.is_resuming) e.busy_since = now;
+  // Its node was made open, and after this build another one may come until it is closed.
+  if (e.is_resuming && is_gated(e)) e.opened_at = e.idle_read = e.node_read;
   e.is_resuming = false;
   e.lost_since.reset();
   e.queue_reads_lost = 0;

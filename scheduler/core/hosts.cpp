@@ -125,6 +125,7 @@ void LogicState::apply_report(Executor& e, const ExecutorReport& report) {
         return finish(e, "unused: its sandbox failed" + detail());
       return;
     case ExecutorState::destroying:
+      told_busy(e, false);
       if (e.state() == ExecutorState::idle && is_unused(e))
         return finish(e, "unused: its host removes it" + detail());
       if (is_coming(e.state()) && e.state() >= ExecutorState::ordered && !e.is_resuming)
@@ -256,7 +257,11 @@ void LogicState::on_leases_renewed(const LeasesRenewed& event) {
   const Instant sent = found->second.lease.sent;
   found->second.lease = {};
   for (const auto& [id, e] : place_of(event.host).executors) {
-    if (e->told_in == event.call) told_busy(*e, event.result.has_value());
+    if (e->told_in != event.call) continue;
+    const bool is_heard =
+        event.result && std::find(event.result->leaving.begin(), event.result->leaving.end(), id) ==
+                            event.result->leaving.end();
+    told_busy(*e, is_heard);
   }
   if (!event.result) {
     if (event.result.error().code == ErrorCode::stale_epoch)

@@ -243,9 +243,7 @@ void Checkers::check_host_round(const World& world, simulation::Host& host) {
 
 /// A host that was told to drain does so until it is told otherwise, whatever happens to its agentd.
 void Checkers::check_drain(const World& world, const simulation::Host& host) {
-  const bool may_be_lost =
-      probes.contains("fault agentd_disk_full") || probes.contains("fault host_exhausted");
-  if (host.is_drained && !may_be_lost && !host.logic->report().is_draining)
+  if (host.is_drained && !host.logic->report().is_draining)
     report(world, "a drain lasts until it is taken back", host.id().text + " does not drain any more");
 }
 

@@ -68,6 +68,11 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
     note_controllers(world, scheduler);
   } else if (const auto* started = std::get_if<scheduler::LeaderStarted>(&event)) {
     leader_since_ = world.now;
+    for (const auto& [id, hold] : orders.holds) {
+      const bool is_over = world.wall(hold.of->wall_offset).ms_since_epoch >= hold.wall_until.ms_since_epoch;
+      if (hold.of != world.schedulers[static_cast<std::size_t>(scheduler)].get() || is_over) continue;
+      orders.held_at_most_until = std::max(orders.held_at_most_until, world.now + hold.length);
+    }
     note_controllers(world, scheduler);
     queues_.erase(scheduler);
     for (const scheduler::ExecutorRecord& each : started->executors) {

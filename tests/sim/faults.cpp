@@ -163,7 +163,7 @@ void hold(World& world, Orders& orders, const Fault& fault, SchedulerProcess& le
   const WallTime until{world.wall(leader.wall_offset).ms_since_epoch + to_ms(fault.length)};
   leader.handle(scheduler::HoldExecutor{id, until, fault.length, "simulated"});
   if (leader.is_leading() && !leader.is_stalled())
-    orders.holds[id] = {world.now + fault.length, until, &leader};
+    orders.holds[id] = {world.now + fault.length, until, &leader, fault.length};
 }
 
 void operate(World& world, Orders& orders, const Fault& fault) {

@@ -118,8 +118,10 @@ struct Orders {
     Instant until;
     WallTime wall_until;                               // on the clock of `of`, as it was then
     const simulation::SchedulerProcess* of = nullptr;  // its records know of it, and nobody else's
+    Duration length{};
   };
   std::map<ExecutorId, Hold> holds;
+  Instant held_at_most_until{};  // a leader that starts with a clock that was set back begins a hold anew
   std::set<ExecutorId> retired, killed;  // `killed`: even if busy
   std::map<HostId, Instant> drains;      // since
   std::optional<Instant> pause;          // since

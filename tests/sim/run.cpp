@@ -145,7 +145,8 @@ struct Stage {
       const bool has_work = world.controller.queue_length() > 0 || !world.running_builds.empty();
       if (has_work && world.now - checkers.last_progress > patience)
         checkers.report(world, "every wanted job runs", *business + why_waiting());
-      if (!has_work && world.now - std::max(checkers.last_progress, whole) > patience)
+      const Instant expected = std::max(whole, checkers.orders.held_at_most_until);
+      if (!has_work && world.now - std::max(checkers.last_progress, expected) > patience)
         checkers.report(world, "nothing is left over", *business + what_is_known());
       if (world.now - start > most_calm) checkers.report(world, "the farm comes to rest", *business);
     }
@@ -158,7 +159,7 @@ struct Stage {
     if (world.events - before > most_quiet_events)
       checkers.report(world, "no storm", std::to_string(world.events - before) + " events in an idle farm");
     // Warm executors are recycled by age, so that one may be on its way: but not for long.
-    for (int i = 0; i < 60; ++i) {
+    for (int i = 0; i < 60 || world.now < checkers.orders.held_at_most_until + minutes(1); ++i) {
       const auto business = checkers.unfinished_business(world);
       if (!business) return;
       if (!run_until(world.now + look_every)) return;

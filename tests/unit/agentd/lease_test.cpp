@@ -55,6 +55,19 @@ TEST_CASE("leases: renewed ones live on, the reply names those that are not here
   CHECK(world.state("a1") == ExecutorState::idle);
 }
 
+TEST_CASE("leases: one that is on its way out takes no build, and the reply says so", "[unit][agentd]") {
+  World world = world_with_connected("a1");
+  for (int i = 0; i < 10; ++i)
+    world.errors["destroy"].push_back(Error::try_again(ErrorCode::unavailable, "device busy"));
+  world.advance(seconds(61));
+  REQUIRE(world.state("a1") == ExecutorState::destroying);
+  const auto reply = world.renew({{ExecutorId("a1"), true}});
+  REQUIRE(reply->status == 200);
+  const auto& leases = std::get<LeaseReply>(reply->body);
+  CHECK(leases.leaving == std::vector<ExecutorId>{ExecutorId("a1")});
+  CHECK(leases.not_here.empty());
+}
+
 TEST_CASE("leases: one that a renewal does not name is not renewed", "[unit][agentd]") {
   World world = world_with_connected("a1");
   world.advance(seconds(30));

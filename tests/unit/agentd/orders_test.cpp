@@ -123,6 +123,25 @@ TEST_CASE("orders: max_executors counts failed and destroying ones, and a gone o
   CHECK(status(world.order(make_order("a5"))) == 202);
 }
 
+TEST_CASE("orders: a drain that cannot be recorded is answered so, holds, and is recorded later",
+          "[unit][agentd]") {
+  World world;
+  world.start();
+  world.settle();
+  world.are_records_failing = true;
+  const bool is_draining = GENERATE(true, false);
+  const auto drained = world.drain(is_draining, is_draining ? "new disk" : "");
+  REQUIRE(status(drained) == (is_draining ? 507 : 200));  // nothing is to be recorded of what is so already
+  if (!is_draining) return;
+  CHECK(std::get<Error>(drained->body).message ==
+        "host h1 drains, but forgets it at a restart: it could not be recorded (disk full)");
+  CHECK(world.logic->report().is_draining);
+  CHECK_FALSE(world.is_draining);
+  world.are_records_failing = false;
+  world.advance(seconds(6));
+  CHECK(world.is_draining);
+}
+
 TEST_CASE(
     "orders: a draining host refuses new ones with its reason, durably, and accepts again after undrain",
     "[unit][agentd]") {

@@ -54,6 +54,12 @@ TEST_CASE("codec: what the version before does not send has its default") {
   const auto leases = json::decode_lease_renewal(lease);
   REQUIRE(leases);
   CHECK(leases->number == 0);
+  const auto earlier_reply = json::decode_lease_reply({{"epoch_seen", 3}, {"not_here", {"f-a-1-x"}}});
+  REQUIRE(earlier_reply);
+  CHECK(earlier_reply->leaving.empty());
+  LeaseReply leaving;
+  leaving.leaving = {ExecutorId("f-a-1-y")};
+  CHECK(json::decode_lease_reply(json::encode(leaving))->leaving == leaving.leaving);
 
   Json report = json::encode(full_report());
   report["executors"][0].erase("is_lease_expired");

@@ -64,6 +64,30 @@ TEST_CASE("leases: the gate of a warm executor stays closed while its host canno
   CHECK(w.run_until([&] { return w.builds.size() == 1; }, minutes(2)));
 }
 
+TEST_CASE("leases: the gate of a warm executor stays closed where its host is removing it",
+          "[unit][scheduler]") {
+  World w(warm_config());
+  TestHost& host = w.add_host("h1");
+  w.start();
+  w.run_for(minutes(1));
+  const ExecutorId id = w.all<OrderExecutor>()[0].order.spec.id;
+  const bool is_told_by_report = GENERATE(true, false);
+  // It ended with its lease, and cannot be removed yet.
+  host.leaving = {id};
+  host.executors.at(id).report.state = ExecutorState::destroying;
+  if (is_told_by_report) {
+    w.before_action = [&](const Action& action) {
+      const auto* renew = std::get_if<RenewLeases>(&action);
+      if (renew != nullptr && is_told_busy(*renew, id)) w.report(HostId("h1"));
+      return true;
+    };
+  }
+  w.add_job("linux", seconds(30));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, minutes(5)));
+  CHECK(w.builds[0].first != id.text);
+  for (const OpenGate& open : w.all<OpenGate>()) CHECK(open.node != id);
+}
+
 TEST_CASE("room: jobs that wait come before spare executors of another template", "[unit][scheduler]") {
   SchedulerConfig config = make_config({make_template("small", "small"), make_template("big", "big")});
   config.templates[0].minimum_idle = 2;

@@ -132,6 +132,44 @@ TEST_CASE("audit: a gate that a list shows open before it was opened may hide a 
   CHECK(w.all<Audit>().front().may_hide_build == (asked < Duration::zero()));
 }
 
+TEST_CASE("audit: a node that is made again stands open until it is closed", "[unit][scheduler][gate]") {
+  World w(make_config());
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux", minutes(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
+  w.run_for(seconds(5));
+  const bool is_slow = GENERATE(false, true);
+  w.restart_controller();
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 2; }));
+  if (is_slow) w.round_trip = milliseconds(200);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }));
+  CHECK(w.builds_per_node().size() == 1);
+  CHECK(w.all<Audit>().front().may_hide_build == is_slow);
+}
+
+TEST_CASE("audit: a build on an executor that nobody of ours opened may not be the only one",
+          "[unit][scheduler][gate]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  World w(config);
+  w.add_host("h1");
+  w.start();
+  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }));
+  w.run_for(seconds(5));
+  const ExecutorId id(w.nodes.begin()->first);
+  NodeFact& fact = w.nodes.begin()->second.fact;  // opened by somebody, and closed again since its build came
+  fact.is_idle = false;
+  fact.builds = {"job/other/1/"};
+  w.restart_scheduler();
+  w.run_for(seconds(5));
+  fact.is_idle = true;
+  fact.builds.clear();
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }));
+  CHECK(w.all<Audit>().front().record.id == id);
+  CHECK(w.all<Audit>().front().may_hide_build);
+}
+
 TEST_CASE("audit: nobody watches a gate while the scheduler's machine is suspended",
           "[unit][scheduler][gate]") {
   struct Row {

@@ -108,6 +108,7 @@ void World::perform(const std::vector<Action>& list) {
   const Error full = Error::failed(ErrorCode::out_of_resources, "disk full");
   std::set<ExecutorId> failed;
   std::vector<Event> next;
+  bool has_lost_state = false;
   for (const Action& action : list) {
     actions.push_back(action);
     if (std::holds_alternative<Explain>(action)) continue;
@@ -117,10 +118,12 @@ void World::perform(const std::vector<Action>& list) {
     if (const auto* call = std::get_if<CallDriver>(&action)) {
       calls.push_back(*call);
     } else if (const auto* reply = std::get_if<Reply>(&action)) {
+      if (reply->needs_state && has_lost_state) continue;
       trace.push_back("reply " + std::to_string(reply->status));
       replies_[reply->request] = *reply;
     } else if (!record(action)) {
       if (id.empty()) {
+        has_lost_state = true;
         next.emplace_back(StateNotRecorded{full});
       } else {
         failed.insert(id);

@@ -44,6 +44,7 @@ struct HostExecutor {
 struct TestHost {
   HostReport report;
   std::map<ExecutorId, HostExecutor> executors;
+  std::set<ExecutorId> leaving;  // as its answers to renewals say
   bool is_reachable = true;
 };
 

@@ -254,6 +254,7 @@ void World::play_read(const Action& action) {
     reply.epoch_seen = a->renewal.epoch;
     for (const auto& entry : a->renewal.executors) {
       if (!found->second.executors.contains(entry.id)) reply.not_here.push_back(entry.id);
+      if (found->second.leaving.contains(entry.id)) reply.leaving.push_back(entry.id);
     }
     return answer(round_trip, LeasesRenewed{a->call, a->host, reply});
   }
