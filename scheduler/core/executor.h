@@ -95,6 +95,7 @@ struct Executor {
   Call open;
   Instant open_answered{};
   std::optional<Offer> offer;
+  bool is_left_to_host = false;      // its lease is not renewed
   bool is_told_idle = false;         // its host would remove it at the end of its lease
   CallId told_in = 0;                // renewal that says otherwise
   bool was_found_open = false;       // by a leader that had not opened it

@@ -186,8 +186,21 @@ void LogicState::look_soon(Executor& e, Duration pace) {
   emit(std::move(poll));
 }
 
+/// Its agent may connect while our order to destroy it is on its way, and take a build that nobody tells of. Its
+/// host knows at once: not renewed, what has no agent goes with its lease. False: it was never there.
+bool LogicState::leave_to_host(Executor& e) {
+  if (!e.was_ordered) return false;
+  e.is_left_to_host = true;
+  const Instant over = e.state_since + call_limit + config.lease;
+  const bool is_there = e.was_seen_on_host || !is_host_known(e.record.host) || e.at->host->seen < over;
+  if (!is_there && now >= over) return false;
+  if (!e.was_seen_on_host) wake(e, std::max(over, now + seconds(1)));
+  return true;
+}
+
 void LogicState::advance_coming(Executor& e) {
   const Controller* c = controller_of(e);
+  e.is_left_to_host = false;
   if (c == nullptr && e.is_resuming) return abandon_resume(e);  // its block waits there all the same
   if (c == nullptr && e.gate != Gate::closed) {
     if (e.is_adopted && e.was_ordered && !e.was_seen_on_host)
@@ -196,6 +209,7 @@ void LogicState::advance_coming(Executor& e) {
       mark_used(e);  // a build may come with its agent, and nobody will tell
       return become_busy(e);
     }
+    if (leave_to_host(e)) return;
   }
   if (c == nullptr) return fail(e, "its controller is no longer configured", false);
   if (e.gate == Gate::closing) ensure_closed(e);

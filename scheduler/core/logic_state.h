@@ -200,6 +200,7 @@ class LogicState {
   void on_executor_ordered(const ExecutorOrdered& event);
   void advance_planned(Executor& e);
   void advance_coming(Executor& e);
+  bool leave_to_host(Executor& e);
   void send_order(Executor& e);
   void look_joined(Executor& e);
   void look_soon(Executor& e, Duration pace);

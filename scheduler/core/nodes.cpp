@@ -81,11 +81,11 @@ bool LogicState::doubts_absence(const Controller& c, Executor& e) {
     look_soon(e, Duration::zero());
     return true;
   }
-  if (e.node_session != c.session || e.lost_since || e.is_resuming) return false;
+  if (e.node_session != c.session || e.lost_since) return false;
   // A hook removes the nodes of builds, and of nothing else.
   if (e.state() >= ExecutorState::finished) return !e.delete_acked && (is_gated(e) || !e.record.was_used);
   const bool is_told_by_agent = !is_gated(e) && e.agent == AgentPhase::ended;
-  if (e.creation != Executor::Creation::done || is_told_by_agent) return false;
+  if (e.is_resuming || e.creation != Executor::Creation::done || is_told_by_agent) return false;
   look_soon(e, Duration::zero());
   return true;
 }

@@ -104,7 +104,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   void note_host_told(const simulation::World&, int scheduler, const HostReport&);
   void check_drain(const simulation::World&, const simulation::Host&);
   void check_opening(const simulation::World&, int scheduler, const scheduler::OpenGate&);
-  void check_demand(const simulation::World&, const TemplateName&, const std::string& what);
+  void check_demand(const simulation::World&, int scheduler, const TemplateName&, const std::string& what);
   void check_host_round(const simulation::World&, simulation::Host&);
   void note_leaving(const simulation::World&, int scheduler, const scheduler::Action&);
   void note_refusal(const simulation::World&, const scheduler::NodeCreated&);
@@ -149,6 +149,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   std::vector<std::pair<int, scheduler::ExecutorRecord>> gone_;  // since the last event
   std::set<std::pair<int, Epoch>> fenced_;                       // leaders that know of a newer one
   std::map<int, std::map<ExecutorId, Instant>> open_gates_;      // since
+  std::map<int, Instant> decided_;  // when a scheduler was last asked
   struct Queue {                                                 // as a scheduler last read it
     Instant read{};
     std::size_t buildable = 0, buildable_before = 0;

@@ -21,6 +21,7 @@ constexpr Epoch highest_epoch = std::numeric_limits<Epoch>::max();
 }  // namespace
 
 void Checkers::on_scheduler_event(const World& world, int scheduler, const scheduler::Event& event) {
+  decided_[scheduler] = world.now;
   note_gates(scheduler, event);
   if (const auto* read = std::get_if<scheduler::QueueRead>(&event)) {
     if (read->queue) queue_read_ = world.now;
@@ -322,16 +323,19 @@ void Checkers::check_opening(const World& world, int scheduler, const scheduler:
            std::to_string(since) + " gates are open for " + std::to_string(queue.buildable) + " items");
   const auto record = seen_.find(open.node);
   if (record != seen_.end() && !record->second.template_name.text.empty())
-    check_demand(world, record->second.template_name, "the gate of " + open.node.text + " is opened");
+    check_demand(world, scheduler, record->second.template_name, "the gate of " + open.node.text + " is opened");
 }
 
 /// Somebody wants, or a moment ago wanted, what this template makes.
-void Checkers::check_demand(const World& world, const TemplateName& name, const std::string& what) {
+void Checkers::check_demand(const World& world, int scheduler, const TemplateName& name,
+                            const std::string& what) {
+  // Between a decision and what it leads to the whole machine may be suspended.
+  const Instant decided = decided_[scheduler];
   // An old list may name what left long ago.
   if (stale_lists_ && world.now - *stale_lists_ < minutes(1)) return;
   const bool is_wanted = std::any_of(wanted_.begin(), wanted_.end(), [&](const auto& entry) {
     const Wanted& each = entry.second;
-    const bool is_recent = each.last > Instant{} && world.now - each.last < minutes(1);
+    const bool is_recent = each.last > Instant{} && decided - each.last < minutes(1);
     return each.templates.contains(name) && (each.jobs > 0 || is_recent);
   });
   if (!is_wanted) report(world, "executors are for jobs that can use them", what + ", and no job can use it");
@@ -384,7 +388,7 @@ void Checkers::check_plan(const World& world, int scheduler, const scheduler::Ex
   const bool is_suspended_leader = process.epoch < highest_leader_;  // as for an opening
   if (!is_suspended_leader &&
       std::none_of(process.config.templates.begin(), process.config.templates.end(), keeps_some))
-    check_demand(world, record.template_name, what + " is launched");
+    check_demand(world, scheduler, record.template_name, what + " is launched");
   if (quiet_since_ && world.now - *quiet_since_ > seconds(5) && made_of != nullptr &&
       made_of->minimum_idle == 0 && world.schedulers.size() == 1 && !probes.contains("fault config_reload"))
     report(world, "a controller that quiets down gets no executors", what);

@@ -168,6 +168,29 @@ TEST_CASE("a node that an old list hid is deleted when it is seen again", "[unit
   CHECK(w.count<DeleteNode>() == 2);
 }
 
+TEST_CASE("an old list does not end a node that was made again in vain", "[unit][scheduler][faults]") {
+  Farm w;
+  w.add_job("linux", minutes(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, minutes(1)));
+  w.run_for(seconds(5));
+  w.restart_controller();
+  const std::size_t orders = w.count<OrderExecutor>();
+  w.fault = [&](const Action& action) -> std::optional<Fault> {
+    if (std::holds_alternative<OrderExecutor>(action))
+      return Fault{Error::failed(ErrorCode::conflict, "it has failed"), false};
+    if (std::holds_alternative<ReadNodes>(action) && w.count<OrderExecutor>() > orders) return Fault{lost};
+    return std::nullopt;
+  };
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() > orders; }, minutes(1)));
+  const std::string name = w.all<OrderExecutor>().back().order.spec.id.text;
+  w.run_for(milliseconds(3));
+  REQUIRE(w.nodes.contains(name));
+  w.send(NodesRead{ControllerId("main"), w.session, w.now, NodesSnapshot{}});
+  w.fault = [](const Action&) { return std::nullopt; };
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
+  CHECK_FALSE(w.nodes.contains(name));
+}
+
 TEST_CASE("a boot or join deadline fails the executor, backs off, and opens the host's breaker",
           "[unit][scheduler][faults]") {
   SchedulerConfig config = make_config();

@@ -236,6 +236,35 @@ TEST_CASE("configuration: a build of a controller that left it ends with its age
   CHECK(w.all<Audit>()[0].may_hide_build);  // nobody watched its gate
 }
 
+TEST_CASE("configuration: what has no agent yet is left to its host when its controller leaves",
+          "[unit][scheduler][operators]") {
+  Farm w(make_config(), OneBuildMeans::hook);
+  w.boot_time = minutes(10);
+  const bool arrives = GENERATE(true, false);
+  w.fault = [&](const Action& action) -> std::optional<Fault> {
+    if (arrives || !std::holds_alternative<OrderExecutor>(action)) return std::nullopt;
+    return Fault{Error::unknown(ErrorCode::timed_out, "no answer came in time"), false};
+  };
+  w.add_job("linux", hours(1));
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 1; }, seconds(20)));
+  w.run_for(seconds(10));
+  SchedulerConfig next = w.config;
+  next.controllers.front().name = ControllerId("other");
+  w.config = next;
+  w.jobs.clear();
+  const std::size_t renewals = w.count<RenewLeases>();
+  w.send(ConfigChanged{next});
+  w.run_for(minutes(1));
+  CHECK(w.count<DestroyExecutor>() == 0);  // its agent may connect before that arrives, and take a build
+  CHECK(w.count<RenewLeases>() == renewals);
+  if (arrives) {
+    w.hosts.at(HostId("h1")).executors.clear();  // the end of its lease
+    w.report(HostId("h1"));
+  }
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
+  CHECK(w.all<Audit>()[0].end.starts_with("failed"));
+}
+
 TEST_CASE("configuration: an agent that its host gave up takes no build of a controller that left it",
           "[unit][scheduler][operators]") {
   Farm w(make_config(), OneBuildMeans::hook);
