@@ -156,7 +156,10 @@ void LogicState::on_executor_ordered(const ExecutorOrdered& event) {
   }
   const Error& error = event.result.error();
   if (error.code == ErrorCode::stale_epoch) return fence(epoch + 1, "host " + e->record.host.text);
-  if (error.outcome != Outcome::failed) {
+  const bool is_word_of_host =
+      error.outcome == Outcome::failed && error.code != ErrorCode::unauthenticated &&
+      error.code != ErrorCode::generic;  // else something before it answered
+  if (error.outcome != Outcome::failed || (e->is_resuming && !is_word_of_host)) {
     // The order is idempotent by id: it is sent again until the host's report or a deadline decides.
     e->order_retry.note_failure(now, milliseconds(500), seconds(5));
     return;

@@ -372,4 +372,24 @@ TEST_CASE("a controller that is renamed while an executor is called back costs n
   CHECK(w.count<DestroyExecutor>() == 0);
 }
 
+TEST_CASE("restart: a host that refuses our token for a while ends no build that is to go on",
+          "[unit][scheduler]") {
+  World w(make_config());
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux", minutes(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
+  w.run_for(seconds(5));
+  const std::size_t before = w.count<OrderExecutor>();
+  w.fault = [&](const Action& action) -> std::optional<Fault> {
+    if (!std::holds_alternative<OrderExecutor>(action) || w.count<OrderExecutor>() > before + 3)
+      return std::nullopt;
+    return Fault{Error::failed(ErrorCode::unauthenticated, "answered 401"), false};
+  };
+  w.restart_controller();
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }));
+  CHECK(w.builds.size() == 2);
+  CHECK(w.builds[0] == w.builds[1]);
+}
+
 }  // namespace restart_test
