@@ -81,6 +81,21 @@ struct NodesRead {
   Instant started;
   Result<NodesSnapshot> nodes;
 };
+/// The companion told (docs/design/companion.md): the queue as it is now, and what happened to nodes since it told
+/// last. `started` is when it was asked. `is_base`: what happened before is not known.
+struct CompanionTold {
+  ControllerId controller;
+  std::string session;
+  Instant started;
+  QueueSnapshot queue;
+  std::vector<NodeNews> nodes;
+  bool is_base = false;
+};
+/// It cannot be asked, and could not be put back.
+struct CompanionLost {
+  ControllerId controller;
+  Error error;
+};
 /// What one watch of an open gate saw before its last look.
 struct GateWatch {
   Instant first_answer{};

@@ -73,6 +73,14 @@ struct NodesSnapshot {
   std::vector<NodeFact> nodes;  // all of the controller, not only ours
 };
 
+/// What a controller's companion tells of a node, in the order in which it happened.
+struct NodeNews {
+  enum class Kind { online, offline, opened, closed, accepted, completed, continues } kind{};
+  std::string node;
+  std::string path;  // accepted: of the task; completed: of the build; from "job/" on, "" if unknown
+  friend bool operator==(const NodeNews&, const NodeNews&) = default;
+};
+
 /// What became of an opening.
 struct Opening {
   bool has_kicked = false;  // the queue looks at once, too
