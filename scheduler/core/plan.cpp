@@ -497,6 +497,9 @@ void LogicState::plan_controller(Controller& c) {
     if (e.node && is_foreign_offline(*e.node)) continue;  // somebody's decision: left alone
     if (e.is_obsolete) e.retiring = "unused: its template was changed or removed";
     if (is_draining(e)) e.retiring = "unused: its host drains";
+    // Without a gate nobody would ever open it again.
+    if (!is_gated(e) && e.node && e.node->is_temporarily_offline)
+      e.retiring = "unused: an earlier leader had closed its node";
     if (e.record.was_opened && e.is_adopted) e.retiring = "unused: an earlier leader had opened its gate";
     if (e.retiring) touch(e);
   }

@@ -112,6 +112,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   void note_agent(const simulation::World&, const HostId&, const agentd::Event&);
   void note_lease(const simulation::World&, const agentd::Event&, Epoch known);
   void note_controllers(const simulation::World&, int scheduler);
+  void note_untold(const simulation::World&, const scheduler::LeaderStarted&);
   void note_gates(int scheduler, const scheduler::Event&);
   void note_queue(const simulation::World&, int scheduler, const scheduler::QueueSnapshot&);
   void note_newer_leader(const simulation::World&, int scheduler, Epoch seen);

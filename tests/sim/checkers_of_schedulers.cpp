@@ -69,6 +69,7 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
     note_controllers(world, scheduler);
   } else if (const auto* started = std::get_if<scheduler::LeaderStarted>(&event)) {
     leader_since_ = world.now;
+    note_untold(world, *started);
     for (const auto& [id, hold] : orders.holds) {
       const bool is_over = world.wall(hold.of->wall_offset).ms_since_epoch >= hold.wall_until.ms_since_epoch;
       if (hold.of != world.schedulers[static_cast<std::size_t>(scheduler)].get() || is_over) continue;
@@ -94,6 +95,20 @@ void Checkers::note_controllers(const World& world, int scheduler) {
   const auto& process = *world.schedulers[static_cast<std::size_t>(scheduler)];
   for (const auto& [id, record] : process.records.records()) {
     if (record.controller != process.config.controllers.front().name) seen_[record.id].is_unreached = true;
+  }
+}
+
+/// Nobody led, and the records of who led before are lost: of what is gone meanwhile nothing could have told.
+void Checkers::note_untold(const World& world, const scheduler::LeaderStarted& started) {
+  const auto nodes = world.controller.node_names();
+  std::set<ExecutorId> known;
+  for (const std::string& name : nodes) known.insert(ExecutorId(name));
+  for (const scheduler::ExecutorRecord& each : started.executors) known.insert(each.id);
+  for (const auto& host : world.hosts) {
+    for (const drivers::Instance& each : host->model.peek(host->owner(), world.now)) known.insert(each.id);
+  }
+  for (const auto& [id, seen] : seen_) {
+    if (!seen.is_audited && !known.contains(id)) beyond_sight_.insert(id);
   }
 }
 

@@ -392,4 +392,24 @@ TEST_CASE("restart: a host that refuses our token for a while ends no build that
   CHECK(w.builds[0] == w.builds[1]);
 }
 
+TEST_CASE("restart: with the hook, what an earlier leader had closed takes no build and goes",
+          "[unit][scheduler]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  World w(config, OneBuildMeans::hook);
+  w.add_host("h1");
+  w.start();
+  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }));
+  w.run_for(seconds(5));
+  Node& node = w.nodes.begin()->second;
+  const std::string name = node.fact.name;
+  node.fact.is_offline = node.fact.is_temporarily_offline = true;
+  node.fact.offline_reason = "skep: leaving";
+  w.restart_scheduler();
+  w.add_job("linux", seconds(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
+  CHECK(w.builds[0].first != name);
+  REQUIRE(w.run_until([&] { return !w.nodes.contains(name); }));
+}
+
 }  // namespace restart_test
