@@ -103,6 +103,13 @@ void AgentdLogic::State::trim_tombstones() {
   }
 }
 
+/// Between two looks its agent may have come, taken a build and been cut off: by a controller that restarts, and
+/// then that build waits for it.
+bool AgentdLogic::State::was_out_of_sight(const Executor& executor) const {
+  return executor.has_missed_looks || !executor.seen_at ||
+         now - *executor.seen_at > 2 * config.slow_inspect_interval;
+}
+
 void AgentdLogic::State::see(Executor& executor, const Sandbox& sandbox) {
   executor.seen = sandbox.state;
   executor.is_adopting = false;
@@ -161,7 +168,12 @@ void AgentdLogic::State::see_running(Executor& executor, const Sandbox& sandbox)
   executor.exit_code = sandbox.exit_code;
   if (executor.wants_gone || executor.state == S::finished) return;
   // Also of one that failed by its deadline: its controller may give it a build all the same.
-  if (sandbox.agent == AgentPhase::connected && !executor.record.was_connected) {
+  const bool may_have_connected = sandbox.agent == AgentPhase::ended && executor.record.is_busy &&
+                                  executor.record.state == IntentState::running &&
+                                  was_out_of_sight(executor);
+  executor.seen_at = now;
+  executor.has_missed_looks = false;
+  if ((sandbox.agent == AgentPhase::connected || may_have_connected) && !executor.record.was_connected) {
     executor.record.was_connected = true;
     executor.is_record_due = true;
   }
@@ -203,6 +215,7 @@ void AgentdLogic::State::note_failure(Executor& executor, const char* verb, cons
   explain(Level::warning, executor.trouble + "; it is tried again", executor.id(),
           std::string(verb) + " " + executor.id().text);
   if (error.outcome == Outcome::unknown) executor.must_inspect = true;
+  executor.has_missed_looks = true;
 }
 
 /// It could not be looked at several times in a row: it counts as existing, and no deadline runs against it.

@@ -38,6 +38,8 @@ struct Executor {
   bool is_lease_expired = false;
   std::optional<Deadline> deadline;
   std::optional<Instant> agent_ended_at;  // seen so first; its sandbox runs on
+  std::optional<Instant> seen_at;         // running, in this life of agentd
+  bool has_missed_looks = false;          // since then a call of its driver failed
 
   // Wishes.
   bool is_record_due = false;  // `record` differs from what is durable
@@ -170,6 +172,7 @@ struct AgentdLogic::State {
   void begin_destroy(Executor& executor, const std::string& reason);
   void become_gone(const ExecutorId& id);
   void see(Executor& executor, const Sandbox& sandbox);
+  bool was_out_of_sight(const Executor& executor) const;
   void see_running(Executor& executor, const Sandbox& sandbox);
   void see_absent(Executor& executor);
   void lose_sight(Executor& executor);

@@ -134,6 +134,24 @@ TEST_CASE("leases: one that its driver could not look at yet may run a build by 
   CHECK(world.seen("a1").has_value() == has_come);
 }
 
+TEST_CASE("leases: an agent that came and was cut off while nobody could look may have left a build",
+          "[unit][agentd]") {
+  World world = world_with_busy_order();
+  REQUIRE(world.state("a1") == ExecutorState::booting);
+  const bool could_look = GENERATE(true, false);
+  for (int i = 0; i < 12 && !could_look; ++i)
+    world.errors["inspect"].push_back(Error::try_again(ErrorCode::unavailable, "no"));
+  world.send(InstanceChanged{ExecutorId("a1")});
+  world.advance(seconds(20));
+  world.set_agent("a1", AgentPhase::ended, 0);
+  world.advance(seconds(30));
+  world.errors.clear();
+  world.advance(seconds(30));
+  CHECK((world.count_calls("stop") == 0) == !could_look);
+  world.advance(minutes(10));  // no block came back for it
+  CHECK_FALSE(world.seen("a1"));
+}
+
 TEST_CASE("leases: a busy executor outlives its lease until its agent has ended", "[unit][agentd]") {
   World world = world_with_connected("a1");
   world.renew({{ExecutorId("a1"), true}});
