@@ -233,9 +233,9 @@ void Host::run(const std::vector<agentd::Action>& actions, std::vector<agentd::E
     if (failed.contains(agentd::executor_of(action))) continue;
     if (const auto* call = std::get_if<agentd::CallDriver>(&action)) call_driver(*call);
     if (const auto* reply = std::get_if<agentd::Reply>(&action)) {
-      const bool has_lost_state = std::any_of(failures.begin(), failures.end(), [](const agentd::Event& event) {
-        return std::holds_alternative<agentd::StateNotRecorded>(event);
-      });
+      const bool has_lost_state = std::any_of(
+          failures.begin(), failures.end(),
+          [](const agentd::Event& event) { return std::holds_alternative<agentd::StateNotRecorded>(event); });
       if (reply->needs_state && has_lost_state) continue;
       last_status_ = reply->status;
       const agentd::Reply told = is_older_ ? as_older(*reply) : *reply;

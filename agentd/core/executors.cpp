@@ -103,8 +103,8 @@ void AgentdLogic::State::trim_tombstones() {
   }
 }
 
-/// Between two looks its agent may have come, taken a build and been cut off: by a controller that restarts, and
-/// then that build waits for it.
+/// Between two looks its agent may have come, taken a build and been cut off: by a controller that restarts,
+/// and then that build waits for it.
 bool AgentdLogic::State::was_out_of_sight(const Executor& executor) const {
   return executor.has_missed_looks || !executor.seen_at ||
          now - *executor.seen_at > 2 * config.slow_inspect_interval;
@@ -169,8 +169,7 @@ void AgentdLogic::State::see_running(Executor& executor, const Sandbox& sandbox)
   if (executor.wants_gone || executor.state == S::finished) return;
   // Also of one that failed by its deadline: its controller may give it a build all the same.
   const bool may_have_connected = sandbox.agent == AgentPhase::ended && executor.record.is_busy &&
-                                  executor.record.state == IntentState::running &&
-                                  was_out_of_sight(executor);
+                                  executor.record.state == IntentState::running && was_out_of_sight(executor);
   executor.seen_at = now;
   executor.has_missed_looks = false;
   if ((sandbox.agent == AgentPhase::connected || may_have_connected) && !executor.record.was_connected) {

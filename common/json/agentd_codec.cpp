@@ -222,8 +222,7 @@ Json encode(const LeaseReply& reply) {
   for (const ExecutorId& id : reply.not_here) ids.push_back(id.text);
   Json leaving = Json::array();
   for (const ExecutorId& id : reply.leaving) leaving.push_back(id.text);
-  return {
-      {"epoch_seen", reply.epoch_seen}, {"not_here", std::move(ids)}, {"leaving", std::move(leaving)}};
+  return {{"epoch_seen", reply.epoch_seen}, {"not_here", std::move(ids)}, {"leaving", std::move(leaving)}};
 }
 
 Json encode(const HostAnnouncement& announcement) {

@@ -35,6 +35,10 @@ struct ProfileController {
 struct ReadQueue {
   ControllerId controller;
 };  // -> QueueRead
+/// The companion's next answer is a base again. Answered by nothing of its own.
+struct RebaseCompanion {
+  ControllerId controller;
+};
 struct ReadNodes {
   ControllerId controller;
 };  // -> NodesRead
@@ -121,6 +125,6 @@ struct Explain {  // a log line
 
 using Action = std::variant<RecordExecutor, ForgetExecutor, RecordDrain, RecordPause, ProfileController,
                             ReadQueue, ReadNodes, PollNode, CreateNode, CloseGate, OpenGate, Kick, DeleteNode,
-                            OrderExecutor, DestroyExecutor, RenewLeases, Audit, Explain>;
+                            OrderExecutor, DestroyExecutor, RenewLeases, Audit, Explain, RebaseCompanion>;
 
 }  // namespace skep::scheduler

@@ -131,8 +131,7 @@ void LogicState::advance_unseen_build(Executor& e) {
   const std::string end = "used: its controller is no longer configured";
   e.was_unreached = true;
   if (e.is_gone_on_host) return build_over(e, end);
-  const bool is_alone =
-      e.agent == AgentPhase::none || e.agent == AgentPhase::ended || e.has_failed_on_host;
+  const bool is_alone = e.agent == AgentPhase::none || e.agent == AgentPhase::ended || e.has_failed_on_host;
   if (!e.was_seen_on_host || !is_alone) return e.lost_since.reset();
   if (!e.lost_since) e.lost_since = now;
   const Instant over = *e.lost_since + config.resume_window;

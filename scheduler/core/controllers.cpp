@@ -8,6 +8,8 @@ namespace {
 
 constexpr Duration longest_backoff = seconds(30);
 constexpr Duration profile_again_after = seconds(20);
+constexpr Duration full_read_interval = minutes(1);       // beside a companion that tells
+constexpr Duration nameless_read_interval = seconds(10);  // it tells no names
 constexpr Duration idle_nodes_interval =
     seconds(30);  // nobody is expected to change anything while nothing is under way
 const std::string sentinel_reason = std::string(our_offline_prefix) + " sentinel, keeps label texts readable";
@@ -29,6 +31,13 @@ bool LogicState::is_active(const Controller& c) const {
 }
 
 Duration LogicState::poll_interval(const Controller& c, bool is_queue) const {
+  if (c.is_told) {
+    const auto& items = c.demand.items();
+    const bool is_nameless = is_queue && std::any_of(items.begin(), items.end(), [](const auto& pair) {
+                               return pair.second.item.path.empty();
+                             });
+    return is_nameless ? nameless_read_interval : full_read_interval;
+  }
   if (is_active(c)) return c.config.poll_interval;
   return is_queue ? c.config.idle_poll_interval : std::max(c.config.idle_poll_interval, idle_nodes_interval);
 }
@@ -96,6 +105,7 @@ bool LogicState::is_fresh(const Poll& poll, Duration limit) const {
 void LogicState::doubt_facts(Instant from) {
   facts_from = from;
   for (auto& [id, c] : controllers) {
+    lose_companion(c, "this machine was suspended");
     read_soon(c.queue_poll);
     read_soon(c.nodes_poll);
   }
@@ -150,6 +160,7 @@ void LogicState::doubt_profile(Executor& e, const Error& error) {
 void LogicState::advance_controllers() {
   for (auto& [id, c] : controllers) {
     advance_profile(c);
+    advance_companion(c);
     advance_poll(c, c.queue_poll, true);
     advance_poll(c, c.nodes_poll, false);
   }
@@ -285,18 +296,28 @@ void LogicState::on_queue_read(const QueueRead& event) {
     read_soon(c->queue_poll);
     return;
   }
-  c->demand.update(*event.queue, template_index, now);
-  resolve_hidden(*c);
-  if (c->demand.classes().size() > 2 * c->demand.items().size() + 1000) c->demand.drop_empty_classes();
-  std::erase_if(c->consumed, [&](const auto& pair) {
-    const bool is_over = c->consumed_at[pair.first] < event.started;
-    if (is_over) c->consumed_at.erase(pair.first);
+  for (auto& [id, e] : executors) {
+    if (e.of != c || !e.lost_since || event.started < *e.lost_since) continue;
+    ++e.queue_reads_lost;  // unless it waits, see take_queue
+    touch(e);
+  }
+  if (c->is_told) return compare_queue(*c, *event.queue);
+  take_queue(*c, *event.queue, event.started);
+}
+
+void LogicState::take_queue(Controller& c, const QueueSnapshot& queue, Instant started) {
+  c.demand.update(queue, template_index, now);
+  resolve_hidden(c);
+  if (c.demand.classes().size() > 2 * c.demand.items().size() + 1000) c.demand.drop_empty_classes();
+  std::erase_if(c.consumed, [&](const auto& pair) {
+    const bool is_over = c.consumed_at[pair.first] < started;
+    if (is_over) c.consumed_at.erase(pair.first);
     return is_over;
   });
   for (auto& [id, e] : executors) {
-    if (e.of != c) continue;
-    if (e.lost_since && event.started >= *e.lost_since) {
-      e.queue_reads_lost = c->demand.item_for_node(id.text) ? 0 : e.queue_reads_lost + 1;
+    if (e.of != &c) continue;
+    if (e.lost_since && c.demand.item_for_node(id.text)) {
+      e.queue_reads_lost = 0;
       touch(e);
     }
     if (e.offer) touch(e);

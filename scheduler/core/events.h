@@ -81,8 +81,8 @@ struct NodesRead {
   Instant started;
   Result<NodesSnapshot> nodes;
 };
-/// The companion told (docs/design/companion.md): the queue as it is now, and what happened to nodes since it told
-/// last. `started` is when it was asked. `is_base`: what happened before is not known.
+/// The companion told (docs/design/companion.md): the queue as it is now, and what happened to nodes since it
+/// told last. `started` is when it was asked. `is_base`: what happened before is not known.
 struct CompanionTold {
   ControllerId controller;
   std::string session;
@@ -198,10 +198,10 @@ struct PauseLaunching {
 struct ResumeLaunching {};
 struct Tick {};
 
-using Event =
-    std::variant<LeaderStarted, ConfigChanged, ControllerProfiled, QueueRead, NodesRead, NodePolled,
-                 NodeCreated, GateClosed, GateOpened, Kicked, NodeDeleted, HostReported, HostUnseen,
-                 HostDeparted, ExecutorOrdered, ExecutorDestroyed, LeasesRenewed, DrainHost, UndrainHost,
-                 HoldExecutor, RetireExecutor, PauseLaunching, ResumeLaunching, Tick, ForgetHost>;
+using Event = std::variant<LeaderStarted, ConfigChanged, ControllerProfiled, QueueRead, NodesRead, NodePolled,
+                           NodeCreated, GateClosed, GateOpened, Kicked, NodeDeleted, HostReported, HostUnseen,
+                           HostDeparted, ExecutorOrdered, ExecutorDestroyed, LeasesRenewed, DrainHost,
+                           UndrainHost, HoldExecutor, RetireExecutor, PauseLaunching, ResumeLaunching, Tick,
+                           ForgetHost, CompanionTold, CompanionLost>;
 
 }  // namespace skep::scheduler

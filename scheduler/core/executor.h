@@ -95,15 +95,15 @@ struct Executor {
   Call open;
   Instant open_answered{};
   std::optional<Offer> offer;
-  bool is_left_to_host = false;      // its lease is not renewed
-  bool is_told_idle = false;         // its host would remove it at the end of its lease
-  CallId told_in = 0;                // renewal that says otherwise
-  bool was_found_open = false;       // by a leader that had not opened it
-  bool was_reopened = false;         // by somebody else, so that more than one build may have come
-  bool was_left_alone = false;       // by an earlier leader, until its node is seen
-  bool was_unreached = false;        // while it could take builds: its controller left the configuration
-  Retry offer_retry;                 // openings that brought nothing
-  std::optional<Instant> opened_at;  // sent; until the close is acknowledged
+  bool is_left_to_host = false;       // its lease is not renewed
+  bool is_told_idle = false;          // its host would remove it at the end of its lease
+  CallId told_in = 0;                 // renewal that says otherwise
+  bool was_found_open = false;        // by a leader that had not opened it
+  bool was_reopened = false;          // by somebody else, so that more than one build may have come
+  bool was_left_alone = false;        // by an earlier leader, until its node is seen
+  bool was_unreached = false;         // while it could take builds: its controller left the configuration
+  Retry offer_retry;                  // openings that brought nothing
+  std::optional<Instant> opened_at;   // sent; until the close is acknowledged
   Instant shut_from{}, shut_until{};  // the last close that was acknowledged before an opening, and that
   std::int64_t gate_open_ms = 0;
   std::int64_t gate_longest_blind_ms = 0;

@@ -143,8 +143,8 @@ void LogicState::note_opened_by_others(Executor& e) {
   record(e);
 }
 
-/// Between our last close and our opening. The opening's own answer need not tell: a close may have come before
-/// it.
+/// Between our last close and our opening. The opening's own answer need not tell: a close may have come
+/// before it.
 bool LogicState::was_open_before(const Executor& e, const NodeFact& node, Instant started) const {
   if (!is_gated(e) || node.is_temporarily_offline || (!node.is_connected && node.is_idle)) return false;
   const bool is_before_opening = started >= e.shut_from && started < e.shut_until;

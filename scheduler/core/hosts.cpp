@@ -233,7 +233,8 @@ void LogicState::advance_hosts() {
     const Call lease = new_call();
     renew.renewal.number = lease.id;
     for (const auto& [executor, e] : place.executors) {
-      const bool is_over = !e->was_ordered || e->is_left_to_host || e->is_gone_on_host || e->state() >= ExecutorState::destroying;
+      const bool is_over = !e->was_ordered || e->is_left_to_host || e->is_gone_on_host ||
+                           e->state() >= ExecutorState::destroying;
       if (is_over && e->state() != ExecutorState::held) continue;
       // What waits behind a closed gate gets no build before its host was told; anything else may.
       const bool is_idle =

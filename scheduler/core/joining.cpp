@@ -156,9 +156,8 @@ void LogicState::on_executor_ordered(const ExecutorOrdered& event) {
   }
   const Error& error = event.result.error();
   if (error.code == ErrorCode::stale_epoch) return fence(epoch + 1, "host " + e->record.host.text);
-  const bool is_word_of_host =
-      error.outcome == Outcome::failed && error.code != ErrorCode::unauthenticated &&
-      error.code != ErrorCode::generic;  // else something before it answered
+  const bool is_word_of_host = error.outcome == Outcome::failed && error.code != ErrorCode::unauthenticated &&
+                               error.code != ErrorCode::generic;  // else something before it answered
   if (error.outcome != Outcome::failed || (e->is_resuming && !is_word_of_host)) {
     // The order is idempotent by id: it is sent again until the host's report or a deadline decides.
     e->order_retry.note_failure(now, milliseconds(500), seconds(5));
@@ -189,8 +188,8 @@ void LogicState::look_soon(Executor& e, Duration pace) {
   emit(std::move(poll));
 }
 
-/// Its agent may connect while our order to destroy it is on its way, and take a build that nobody tells of. Its
-/// host knows at once: not renewed, what has no agent goes with its lease. False: it was never there.
+/// Its agent may connect while our order to destroy it is on its way, and take a build that nobody tells of.
+/// Its host knows at once: not renewed, what has no agent goes with its lease. False: it was never there.
 bool LogicState::leave_to_host(Executor& e) {
   if (!e.was_ordered) return false;
   e.is_left_to_host = true;

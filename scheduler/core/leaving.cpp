@@ -71,6 +71,7 @@ void LogicState::advance_destroying(Executor& e) {
       wake(e, e.state_since + wait_for_list);
     } else if (e.delete_acked) {
       // A list that was sent later decides: nodes.cpp.
+      if (c->is_told && c->nodes_poll.ok_started < e.delete_acked) read_soon(c->nodes_poll);
     } else if (e.del.is_pending() && now < e.del.sent + call_limit) {
       wake(e, e.del.sent + call_limit);
     } else if (now < e.delete_retry.next) {

@@ -52,6 +52,10 @@ void LogicState::route(const Event& event) {
           on_profiled(e);
         else if constexpr (std::is_same_v<T, QueueRead>)
           on_queue_read(e);
+        else if constexpr (std::is_same_v<T, CompanionTold>)
+          on_companion_told(e);
+        else if constexpr (std::is_same_v<T, CompanionLost>)
+          on_companion_lost(e);
         else if constexpr (std::is_same_v<T, NodesRead>)
           on_nodes_read(e);
         else if constexpr (std::is_same_v<T, NodePolled>)

@@ -77,6 +77,11 @@ struct Controller {
 
   Poll queue_poll;
   Poll nodes_poll;
+  bool is_told = false;  // by its companion; reads are far apart then
+  Instant told_at{};
+  std::string companion_problem;          // why it does not tell
+  std::set<std::int64_t> unlike;          // items in which the last full read differed from what was told
+  std::optional<Instant> compare_at;      // the next full read, because of them
   std::map<std::string, NodeFact> nodes;  // the last good list, by name
   std::map<std::string, int> orphan_sightings;
   std::map<std::string, Call> orphan_deletes;
@@ -273,6 +278,7 @@ class LogicState {
   void resolve_hidden(Controller& c);
   bool note_session(Controller& c, const std::string& session, Instant started);
   void restart_session(Controller& c);
+  void take_queue(Controller& c, const QueueSnapshot& queue, Instant started);
   bool is_fresh(const Poll& poll, Duration limit) const;
   void doubt_facts(Instant from);
   bool is_known(const Controller& c) const;
@@ -310,6 +316,19 @@ class LogicState {
   void refresh_views();
   bool is_draining(const HostId& id) const;
   bool is_draining(const Executor& e) const;
+
+  // companion.cpp
+  void on_companion_told(const CompanionTold& event);
+  void on_companion_lost(const CompanionLost& event);
+  void lose_companion(Controller& c, const std::string& why);
+  void advance_companion(Controller& c);
+  void compare_queue(Controller& c, const QueueSnapshot& read);
+  void apply_news(Controller& c, const NodeNews& news);
+  void look_at_news(Executor& e);
+  NodeFact fact_by_news(const Executor& e) const;
+  void note_online(Executor& e);
+  void note_accepted(Executor& e);
+  void note_completed(Executor& e, const std::string& path);
 
   // strays.cpp
   void meet_strays();

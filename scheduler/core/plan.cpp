@@ -512,8 +512,9 @@ void LogicState::plan_controller(Controller& c) {
     }
     return;
   }
-  // While nothing was under way the nodes were read rarely: look again before anything is decided.
-  if (c.demand.classed_items() > 0 && !is_fresh(c.nodes_poll, config.facts_stale_after))
+  // While nothing was under way the nodes were read rarely: look again before anything is decided. A
+  // companion tells when there is something to look at.
+  if (!c.is_told && c.demand.classed_items() > 0 && !is_fresh(c.nodes_poll, config.facts_stale_after))
     return read_soon(c.nodes_poll);
   PlanPass(*this, c).run();
 }

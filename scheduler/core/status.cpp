@@ -82,6 +82,8 @@ StatusSnapshot LogicState::status(Instant at, WallTime wall_at) const {
       status.queue_age_ms = std::max<std::int64_t>(0, to_ms(at - *c.queue_poll.ok_started));
     if (c.nodes_poll.ok_started)
       status.nodes_age_ms = std::max<std::int64_t>(0, to_ms(at - *c.nodes_poll.ok_started));
+    status.is_told = c.is_told;
+    status.companion_problem = c.companion_problem;
     status.items = static_cast<int>(c.demand.items().size());
     for (const auto& [name, e] : executors) {
       const bool is_here = e.record.controller == id && e.state() != ExecutorState::gone &&

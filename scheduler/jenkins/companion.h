@@ -1,5 +1,5 @@
-// What the companion scripts print, and the queue that follows from it. Pure, no lock: the owner keeps one around
-// CompanionBook. Wire format and its source: docs/design/companion.md (recordings 16 and 23).
+// What the companion scripts print, and the queue that follows from it. Pure, no lock: the owner keeps one
+// around CompanionBook. Wire format and its source: docs/design/companion.md (recordings 16 and 23).
 #pragma once
 
 #include <cstdint>
@@ -45,8 +45,8 @@ struct CompanionNews {
   bool is_quieting_down = false;
 };
 
-/// Errors: not_found when the companion is absent; malformed_reply for what is cut, a script's stack trace, another
-/// version, or anything that is not wholly understood. Each means: install, and take the base again.
+/// Errors: not_found when the companion is absent; malformed_reply for what is cut, a script's stack trace,
+/// another version, or anything that is not wholly understood. Each means: install, and take the base again.
 Result<CompanionBase> read_companion_base(std::string_view text);
 Result<CompanionNews> read_companion_news(std::string_view text);
 
@@ -54,8 +54,8 @@ Result<CompanionNews> read_companion_news(std::string_view text);
 class CompanionBook {
  public:
   void begin(CompanionBase base, WallTime now);
-  /// The events of nodes, in order. An error (another boot, a gap, a number that goes backwards, an event of an item
-  /// that cannot be) changes nothing, and means: take a new base.
+  /// The events of nodes, in order. An error (another boot, a gap, a number that goes backwards, an event of
+  /// an item that cannot be) changes nothing, and means: take a new base.
   Result<std::vector<NodeNews>> apply(const CompanionNews& news, WallTime now);
   /// Names, paths and times, which the companion does not tell. They do not change which items there are.
   void note_read(const QueueSnapshot& read);

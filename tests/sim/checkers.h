@@ -150,7 +150,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   std::vector<std::pair<int, scheduler::ExecutorRecord>> gone_;  // since the last event
   std::set<std::pair<int, Epoch>> fenced_;                       // leaders that know of a newer one
   std::map<int, std::map<ExecutorId, Instant>> open_gates_;      // since
-  std::map<int, Instant> decided_;  // when a scheduler was last asked
+  std::map<int, Instant> decided_;                               // when a scheduler was last asked
   struct Queue {                                                 // as a scheduler last read it
     Instant read{};
     std::size_t buildable = 0, buildable_before = 0;

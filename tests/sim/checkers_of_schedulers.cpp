@@ -338,7 +338,8 @@ void Checkers::check_opening(const World& world, int scheduler, const scheduler:
            std::to_string(since) + " gates are open for " + std::to_string(queue.buildable) + " items");
   const auto record = seen_.find(open.node);
   if (record != seen_.end() && !record->second.template_name.text.empty())
-    check_demand(world, scheduler, record->second.template_name, "the gate of " + open.node.text + " is opened");
+    check_demand(world, scheduler, record->second.template_name,
+                 "the gate of " + open.node.text + " is opened");
 }
 
 /// Somebody wants, or a moment ago wanted, what this template makes.

@@ -124,7 +124,8 @@ TEST_CASE("audit: a gate that a list shows open before it was opened may hide a 
   REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
   const Duration arrives = GENERATE(Duration::zero(), Duration(seconds(1)));  // before and after it is closed
   w.run_for(arrives);
-  const Duration asked = GENERATE(-Duration(milliseconds(1)), Duration(milliseconds(1)));  // before our opening
+  const Duration asked =
+      GENERATE(-Duration(milliseconds(1)), Duration(milliseconds(1)));  // before our opening
   NodeFact shown = w.nodes.begin()->second.fact;
   shown.is_offline = shown.is_temporarily_offline = false;
   w.send(NodesRead{ControllerId("main"), w.session, opened + asked, NodesSnapshot{{shown}}});

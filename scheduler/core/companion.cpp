@@ -1,0 +1,173 @@
+// A controller that tells by itself (docs/design/companion.md): its queue and the news of nodes, as they
+// happen. What is read in full stays the truth that they are compared with.
+#include <algorithm>
+
+#include "scheduler/core/logic_state.h"
+
+namespace skep::scheduler {
+namespace {
+
+constexpr Duration companion_silence = seconds(50);  // it answers each 30 s, also with nothing
+constexpr Duration compared_again_after = seconds(2);
+
+}  // namespace
+
+void LogicState::on_companion_told(const CompanionTold& event) {
+  Controller* c = controller(event.controller);
+  if (c == nullptr || event.started < facts_from || !note_session(*c, event.session, event.started)) return;
+  ++counters.companion_answers;
+  if (!c->is_told) {
+    say(Level::info, "the controller's companion tells; it is not polled any more",
+        {{"controller", c->config.name.text}});
+    c->is_told = true;
+  }
+  c->companion_problem.clear();
+  c->told_at = now;
+  // What happened to nodes before a base was taken is not known.
+  if (event.is_base) read_soon(c->nodes_poll);
+  Poll& poll = c->queue_poll;
+  if (poll.failures > 0) replan();
+  poll.failures = 0;
+  poll.is_ok = true;
+  poll.problem.clear();
+  poll.ok_started = std::max(poll.ok_started.value_or(event.started), event.started);
+  take_queue(*c, event.queue, event.started);
+  for (const NodeNews& news : event.nodes) apply_news(*c, news);
+}
+
+void LogicState::on_companion_lost(const CompanionLost& event) {
+  Controller* c = controller(event.controller);
+  if (c != nullptr) lose_companion(*c, event.error.message);
+}
+
+void LogicState::lose_companion(Controller& c, const std::string& why) {
+  c.companion_problem = why;
+  if (!std::exchange(c.is_told, false)) return;
+  c.unlike.clear();
+  read_soon(c.queue_poll);
+  read_soon(c.nodes_poll);
+  say(Level::warning, "the controller's companion does not tell: " + why + "; it is polled until it does",
+      {{"controller", c.config.name.text}});
+  replan();
+}
+
+void LogicState::advance_companion(Controller& c) {
+  if (!c.is_told) return;
+  if (now >= c.told_at + companion_silence)
+    return lose_companion(c, "it was silent for " + duration_to_text(companion_silence));
+  wake_at(c.told_at + companion_silence);
+  if (!c.compare_at) return;
+  if (now < *c.compare_at) return wake_at(*c.compare_at);
+  c.compare_at.reset();
+  read_soon(c.queue_poll);
+}
+
+/// A full read beside what was told. Either may be ahead of the other, so an item counts only when two reads
+/// in a row differ in it. The read brings names and times; which items there are is told.
+void LogicState::compare_queue(Controller& c, const QueueSnapshot& read) {
+  QueueSnapshot told;
+  told.is_quieting_down = read.is_quieting_down;
+  std::map<std::int64_t, const QueueItem*> shown;
+  for (const QueueItem& item : read.items) shown[item.id] = &item;
+  std::set<std::int64_t> unlike;
+  for (const auto& [id, entry] : c.demand.items()) {
+    QueueItem item = entry.item;
+    if (const auto found = shown.find(id); found == shown.end()) {
+      unlike.insert(id);
+    } else {
+      const QueueItem& full = *found->second;
+      item.name = full.name;
+      item.path = full.path;
+      item.is_pipeline_block = full.is_pipeline_block;
+      item.is_flow = full.is_flow;
+      item.is_stopping = full.is_stopping;
+      item.in_queue_since = full.in_queue_since;
+      item.quiet_until = full.quiet_until;
+      item.why = full.why;
+      shown.erase(found);
+    }
+    told.items.push_back(std::move(item));
+  }
+  for (const auto& [id, item] : shown) unlike.insert(id);
+  c.demand.update(told, template_index, now);
+  const auto was_unlike = [&c](std::int64_t id) { return c.unlike.contains(id); };
+  const auto lasting = std::count_if(unlike.begin(), unlike.end(), was_unlike);
+  if (lasting > 0) {
+    counters.companion_differences += static_cast<std::uint64_t>(lasting);
+    say(Level::warning,
+        "what the companion told of the queue differs from the queue in " + std::to_string(lasting) +
+            " items; it is asked anew for all of it",
+        {{"controller", c.config.name.text}}, "companion differs " + c.config.name.text);
+    emit(RebaseCompanion{c.config.name});
+    unlike.clear();
+  } else if (!unlike.empty()) {
+    c.compare_at = now + compared_again_after;
+  }
+  c.unlike = std::move(unlike);
+  replan();
+}
+
+void LogicState::apply_news(Controller& c, const NodeNews& news) {
+  using Kind = NodeNews::Kind;
+  ++counters.companion_news;
+  Executor* e = find(ExecutorId(news.node));
+  if (e == nullptr || e->of != &c) {
+    // Somebody else's node: what it may take counts.
+    const bool is_other = news.kind != Kind::accepted && news.kind != Kind::continues;
+    if (is_other && news.node != c.config.sentinel_node) read_soon(c.nodes_poll);
+    return;
+  }
+  // A node that was made again has news of its former life, too: only a look tells.
+  if (e->attempt > 1 || e->create.is_pending() || is_gated(*e)) return look_at_news(*e);
+  switch (news.kind) {
+    case Kind::online:
+      return note_online(*e);
+    case Kind::accepted:
+      return note_accepted(*e);
+    case Kind::completed:
+      return note_completed(*e, news.path);
+    case Kind::offline:
+    case Kind::opened:
+    case Kind::closed:
+      return look_at_news(*e);
+    case Kind::continues:
+      return;  // its block waits for it after the restart
+  }
+}
+
+void LogicState::look_at_news(Executor& e) {
+  if (e.state() < ExecutorState::finished) look_soon(e, Duration::zero());
+}
+
+/// As a look at its node would have shown it.
+NodeFact LogicState::fact_by_news(const Executor& e) const {
+  NodeFact fact = e.node.value_or(NodeFact{});
+  fact.name = e.id().text;
+  fact.is_connected = true;
+  fact.is_offline = fact.is_temporarily_offline;
+  return fact;
+}
+
+void LogicState::note_online(Executor& e) {
+  if (e.state() >= ExecutorState::finished) return;
+  const NodeFact fact = fact_by_news(e);
+  apply_node(e, &fact, {now, false});
+}
+
+void LogicState::note_accepted(Executor& e) {
+  if (e.state() >= ExecutorState::finished) return;
+  NodeFact fact = fact_by_news(e);
+  fact.is_idle = false;
+  apply_node(e, &fact, {now, false});
+  e.took_item_at.reset();  // that its item left was told before
+}
+
+/// The controller removes the node by itself.
+void LogicState::note_completed(Executor& e, const std::string& path) {
+  if (e.state() >= ExecutorState::finished || e.lost_since) return;
+  if (!path.empty()) note_build(e, path);
+  if (e.state() == ExecutorState::busy) return build_over(e, "used");
+  taken_by_hook(e);
+}
+
+}  // namespace skep::scheduler

@@ -1,0 +1,159 @@
+// A controller with a companion: what it tells instead of being polled, and what happens when it does not.
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "tests/unit/scheduler/support/world.h"
+
+namespace companion_test {
+
+using namespace skep;
+using namespace skep::scheduler;
+using namespace skep::scheduler::testing;
+using Kind = NodeNews::Kind;
+
+namespace {
+
+/// Tells what changed since it told last, as the listeners inside a controller do.
+struct Told : World {
+  explicit Told(SchedulerConfig given = make_config()) : World(std::move(given), OneBuildMeans::hook) {
+    add_host("h1");
+    start();
+    run_for(milliseconds(50));
+    tell(true);
+  }
+  void tell(bool is_base = false) {
+    CompanionTold told{ControllerId("main"), session, now, {}, {}, is_base};
+    for (const auto& [id, job] : jobs) told.queue.items.push_back(job.item);
+    for (const auto& [name, node] : nodes) {
+      if (node.fact.is_connected && online.insert(name).second)
+        told.nodes.push_back({Kind::online, name, ""});
+    }
+    for (const auto& [node, build] : builds) {
+      if (!accepted.emplace(node, build).second) continue;
+      if (online.insert(node).second) told.nodes.push_back({Kind::online, node, ""});
+      told.nodes.push_back({Kind::accepted, node, build});
+    }
+    for (const auto& [node, build] : accepted) {
+      if (nodes.contains(node) || !ended.insert(node).second) continue;
+      told.nodes.push_back({Kind::completed, node, build});
+      told.nodes.push_back({Kind::offline, node, ""});
+    }
+    send(told);
+  }
+  void tell_for(Duration length) {
+    for (const Instant end = now + length; now < end;) {
+      run_for(milliseconds(10));
+      tell();
+    }
+  }
+  bool tell_until(const std::function<bool()>& condition, Duration limit = minutes(2)) {
+    for (const Instant end = now + limit; now < end && !condition();) {
+      run_for(milliseconds(10));
+      tell();
+    }
+    return condition();
+  }
+  std::set<std::string> online, ended;
+  std::map<std::string, std::string> accepted;
+};
+
+}  // namespace
+
+TEST_CASE("companion: a life is told from the item to the end, with no poll of a node", "[unit][scheduler]") {
+  Told w;
+  w.tell_for(seconds(1));
+  const std::size_t queue_reads = w.count<ReadQueue>();
+  w.add_job("linux", seconds(30));
+  const Instant arrived = w.now;
+  w.tell();
+  REQUIRE(w.count<CreateNode>() == 1);  // at once
+  REQUIRE(w.tell_until([&] { return w.builds.size() == 1; }));
+  w.tell_for(milliseconds(20));
+  CHECK(w.status().executors[0].state == ExecutorState::busy);
+  CHECK(w.count<CreateNode>() == 1);
+  REQUIRE(w.tell_until([&] { return w.count<Audit>() == 1; }));
+  const Audit audit = w.all<Audit>().front();
+  CHECK(audit.end == "used");
+  CHECK(audit.record.builds_seen == std::vector<std::string>{w.builds[0].second});
+  CHECK_FALSE(audit.may_hide_build);
+  CHECK(w.count<PollNode>() == 0);
+  CHECK(w.count<OpenGate>() + w.count<CloseGate>() == 0);
+  CHECK(w.count<ReadQueue>() - queue_reads <= 1);
+  CHECK(w.now - arrived < seconds(40));
+  CHECK(w.status().counters.companion_differences == 0);
+}
+
+TEST_CASE("companion: a warm executor is replaced as soon as it accepted a build", "[unit][scheduler]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  Told w(config);
+  REQUIRE(w.tell_until([&] { return w.online.size() == 1; }));
+  w.tell_for(seconds(1));
+  REQUIRE(w.count<CreateNode>() == 1);
+  w.add_job("linux", minutes(1));
+  w.maintain();
+  w.tell();
+  CHECK(w.builds.size() == 1);
+  CHECK(w.count<CreateNode>() == 2);
+}
+
+TEST_CASE("companion: when it does not tell, the controller is polled at once", "[unit][scheduler]") {
+  Told w;
+  w.tell_for(seconds(70));
+  CHECK(w.status().controllers[0].is_told);
+  const std::size_t before = w.count<ReadQueue>();
+  const bool is_said = GENERATE(true, false);
+  if (is_said) {
+    w.send(CompanionLost{ControllerId("main"), Error::failed(ErrorCode::permission_denied, "no scripts")});
+    w.run_for(milliseconds(10));
+  } else {
+    w.run_for(seconds(51));
+  }
+  CHECK(w.count<ReadQueue>() > before);
+  CHECK_FALSE(w.status().controllers[0].is_told);
+  CHECK_FALSE(w.status().controllers[0].companion_problem.empty());
+  w.add_job("linux", seconds(1));
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }));
+  w.tell(true);
+  CHECK(w.status().controllers[0].is_told);
+  CHECK(w.status().controllers[0].companion_problem.empty());
+}
+
+TEST_CASE("companion: a difference that lasts leads to a new base", "[unit][scheduler]") {
+  Told w;
+  w.tell_for(seconds(1));
+  w.add_job("nobody has this", seconds(1));  // its event was lost
+  const bool lasts = GENERATE(true, false);
+  const auto tell_nothing = [&w] {
+    w.send(CompanionTold{ControllerId("main"), w.session, w.now, {}, {}, false});
+  };
+  const std::size_t reads = w.count<ReadQueue>();
+  for (int i = 0; i < 14 && w.count<ReadQueue>() == reads; ++i) {
+    tell_nothing();
+    w.run_for(seconds(5));
+  }
+  REQUIRE(w.count<ReadQueue>() > reads);
+  CHECK(w.count<RebaseCompanion>() == 0);
+  if (!lasts) w.tell();
+  w.run_for(seconds(5));
+  CHECK(w.count<RebaseCompanion>() == (lasts ? 1 : 0));
+  CHECK(w.status().counters.companion_differences == (lasts ? 1 : 0));
+}
+
+TEST_CASE("companion: what it told before this machine was suspended counts no more", "[unit][scheduler]") {
+  Told w;
+  w.tell_for(seconds(1));
+  const Instant asked = w.now;
+  w.run_for(seconds(1));
+  w.suspended += minutes(2);
+  QueueSnapshot old;
+  w.add_job("linux");
+  old.items.push_back(w.jobs.begin()->second.item);
+  w.jobs.clear();
+  w.send(Tick{});
+  w.send(CompanionTold{ControllerId("main"), w.session, asked, old, {}, false});
+  w.run_for(seconds(5));
+  CHECK(w.count<CreateNode>() == 0);
+}
+
+}  // namespace companion_test
