@@ -81,6 +81,8 @@ struct NodeNews {
   friend bool operator==(const NodeNews&, const NodeNews&) = default;
 };
 
+std::string_view to_string(NodeNews::Kind kind);
+
 /// What became of an opening.
 struct Opening {
   bool has_kicked = false;  // the queue looks at once, too

@@ -53,6 +53,7 @@ void LogicState::start_destroying(Executor& e) {
   e.delete_retry.reset();
   e.destroy_retry.reset();
   if (!e.record.node_created) e.is_node_gone = true;
+  if (e.is_resuming) e.is_node_known = false;  // lists that do not show it yet were no reason for anything
   const bool is_host_free = !e.was_ordered && !e.is_adopted;
   if (is_host_free) e.is_gone_on_host = true;
   changed(*e.at);

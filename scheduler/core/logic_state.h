@@ -5,7 +5,8 @@
 //   busy.cpp         build, lost node, resume                    leaving.cpp    finished -> gone
 //   hosts.cpp        reports, room, leases                       strays.cpp     adopts what no record knows
 //   plan.cpp         demand -> launches, openings                forget.cpp     a host that is gone for good
-//   operators.cpp    drain, hold, retire, pause, configuration   explain.cpp, status.cpp
+//   operators.cpp    drain, hold, retire, pause, configuration   companion.cpp  what a controller tells by itself
+//   explain.cpp, status.cpp
 #pragma once
 
 #include <map>

@@ -28,7 +28,7 @@ void LogicState::meet_stray(Host& host, const ExecutorReport& report, bool is_ne
   Stray& stray = host.strays_met.try_emplace(report.id, Stray{now, {}, false}).first->second;
   if (is_new) stray.report = report;
   stray.had_agent = stray.had_agent || report.agent != AgentPhase::none;
-  const Instant met = stray.met;
+  const Instant met = std::max(stray.met, facts_from);
   for (auto& [id, c] : controllers) {
     // Another leader may have made it meanwhile: a list from before tells nothing. Its host reports again.
     if (!c.nodes_poll.ok_started || *c.nodes_poll.ok_started < met) return read_soon(c.nodes_poll);

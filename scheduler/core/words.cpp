@@ -33,6 +33,27 @@ std::string_view to_string(LabelSource source) {
   return "unresolved";
 }
 
+std::string_view to_string(NodeNews::Kind kind) {
+  using Kind = NodeNews::Kind;
+  switch (kind) {
+    case Kind::online:
+      return "online";
+    case Kind::offline:
+      return "offline";
+    case Kind::opened:
+      return "opened";
+    case Kind::closed:
+      return "closed";
+    case Kind::accepted:
+      return "accepted";
+    case Kind::completed:
+      return "completed";
+    case Kind::continues:
+      return "continues";
+  }
+  return "continues";
+}
+
 std::string_view to_string(OneBuildMeans means) {
   switch (means) {
     case OneBuildMeans::hook:

@@ -111,6 +111,15 @@ struct EventText {
   std::string operator()(const scheduler::PauseLaunching&) const { return "pause"; }
   std::string operator()(const scheduler::ResumeLaunching&) const { return "resume"; }
   std::string operator()(const scheduler::ForgetHost& e) const { return "forget " + e.host.text; }
+  std::string operator()(const scheduler::CompanionTold& e) const {
+    std::string text = e.is_base ? "told as a base:" : "told:";
+    for (const scheduler::QueueItem& item : e.queue.items)
+      text += " " + std::to_string(item.id) + "[" + item.label.value_or("?") + "]";
+    for (const scheduler::NodeNews& news : e.nodes)
+      text += "; " + news.node + " " + std::string(to_string(news.kind));
+    return text;
+  }
+  std::string operator()(const scheduler::CompanionLost& e) const { return "companion lost: " + e.error.message; }
   std::string operator()(const scheduler::Tick&) const { return "tick"; }
 
   std::string operator()(const agentd::Started& e) const {
@@ -162,6 +171,7 @@ struct ActionText {
   }
   std::string operator()(const scheduler::ProfileController&) const { return "profile"; }
   std::string operator()(const scheduler::ReadQueue&) const { return "read queue"; }
+  std::string operator()(const scheduler::RebaseCompanion&) const { return "ask the companion anew"; }
   std::string operator()(const scheduler::ReadNodes&) const { return "read nodes"; }
   std::string operator()(const scheduler::PollNode& a) const {
     return "poll " + a.node.text + (a.is_gate_open ? ", gate open" : "");

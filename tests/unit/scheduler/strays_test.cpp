@@ -92,4 +92,31 @@ TEST_CASE("a connected node that no record knows waits for its host's word", "[u
   CHECK(w.all<Audit>().front().may_hide_build);
 }
 
+TEST_CASE("a stranger is not destroyed by what was known before this machine was suspended",
+          "[unit][scheduler]") {
+  World w(make_config());
+  TestHost& host = w.add_host("h1");
+  const ExecutorId id(w.add_stranger("h1", true).name);
+  w.nodes.clear();
+  host.executors.at(id).report.state = ExecutorState::booting;
+  host.executors.at(id).report.agent = AgentPhase::none;
+  HostReport met = host.report;
+  met.executors = {host.executors.at(id).report};
+  host.is_reachable = false;
+  w.start(2);
+  w.run_for(seconds(5));
+  w.send(HostReported{met});
+  w.run_for(seconds(10));  // the lists are newer now
+  REQUIRE(w.count<DestroyExecutor>() == 0);
+  const bool was_suspended = GENERATE(true, false);
+  if (was_suspended) w.suspended += minutes(2);
+  ++met.index;
+  w.send(HostReported{met});
+  CHECK((w.count<DestroyExecutor>() == 0) == was_suspended);
+  w.run_for(milliseconds(100));
+  ++met.index;
+  w.send(HostReported{met});
+  CHECK(w.count<DestroyExecutor>() == 1);
+}
+
 }  // namespace strays_test
