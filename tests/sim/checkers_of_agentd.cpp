@@ -176,6 +176,11 @@ bool Checkers::may_be_killed(const World& world, const ExecutorId& id, const See
   // Without an agent when its end began, on a node of a controller that left the configuration, which nobody
   // can close: what the agent got in the last moment is known to nobody.
   if (seen.is_unreached && seen.end_begun && *seen.end_begun < seen.build_started) return true;
+  // Nobody calls back what belongs to a controller that left the configuration; it is waited for as for a restart.
+  const auto agent = agents_ended_.find(id);
+  if (seen.is_unreached && agent != agents_ended_.end() &&
+      world.now - agent->second >= weather_.plan.scheduler.resume_window)
+    return true;
   // agentd's own last resort: busy, but no leader for a day after its lease.
   return world.now - seen.build_started > hours(24);
 }
