@@ -158,7 +158,9 @@ void LogicState::on_executor_ordered(const ExecutorOrdered& event) {
   if (error.code == ErrorCode::stale_epoch) return fence(epoch + 1, "host " + e->record.host.text);
   const bool is_word_of_host = error.outcome == Outcome::failed && error.code != ErrorCode::unauthenticated &&
                                error.code != ErrorCode::generic;  // else something before it answered
-  if (error.outcome != Outcome::failed || (e->is_resuming && !is_word_of_host)) {
+  // An earlier attempt, of which nothing was heard, may have made it.
+  const bool may_be_there = e->is_resuming || e->order_retry.failures > 0;
+  if (error.outcome != Outcome::failed || (may_be_there && !is_word_of_host)) {
     // The order is idempotent by id: it is sent again until the host's report or a deadline decides.
     e->order_retry.note_failure(now, milliseconds(500), seconds(5));
     return;

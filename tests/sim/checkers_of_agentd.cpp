@@ -42,11 +42,11 @@ void Checkers::on_agentd_event(const World& world, const HostId& id, const agent
   if (const auto* started = std::get_if<agentd::Started>(&event)) {
     if (!started->intents.empty()) probe("agentd starts with executors");
     up_since_.erase(id);  // it may have been down between two rounds only
-    if (orders.lost_states.contains(id.text)) {
-      epochs_[id] = started->epoch_seen;
-      for (const agentd::IntentRecord& each : started->intents)
-        epochs_[id] = std::max(epochs_[id], each.epoch);
-    }
+    // What could not be recorded is forgotten; what was recorded is not.
+    epochs_[id] = started->epoch_seen;
+    for (const agentd::IntentRecord& each : started->intents) epochs_[id] = std::max(epochs_[id], each.epoch);
+    if (epochs_[id] < world.host_by_id.at(id)->highest_epoch && !orders.lost_states.contains(id.text))
+      report(world, "epochs never decrease", "agentd on " + id.text + ", by its records");
     // What it was told and did not write down, it does not know any more.
     for (auto& [executor, seen] : seen_) {
       if (seen.host == id) seen.destroy_asked.reset();
@@ -176,7 +176,8 @@ bool Checkers::may_be_killed(const World& world, const ExecutorId& id, const See
   // Without an agent when its end began, on a node of a controller that left the configuration, which nobody
   // can close: what the agent got in the last moment is known to nobody.
   if (seen.is_unreached && seen.end_begun && *seen.end_begun < seen.build_started) return true;
-  // Nobody calls back what belongs to a controller that left the configuration; it is waited for as for a restart.
+  // Nobody calls back what belongs to a controller that left the configuration; it is waited for as for a
+  // restart.
   const auto agent = agents_ended_.find(id);
   if (seen.is_unreached && agent != agents_ended_.end() &&
       world.now - agent->second >= weather_.plan.scheduler.resume_window)

@@ -119,7 +119,9 @@ struct EventText {
       text += "; " + news.node + " " + std::string(to_string(news.kind));
     return text;
   }
-  std::string operator()(const scheduler::CompanionLost& e) const { return "companion lost: " + e.error.message; }
+  std::string operator()(const scheduler::CompanionLost& e) const {
+    return "companion lost: " + e.error.message;
+  }
   std::string operator()(const scheduler::Tick&) const { return "tick"; }
 
   std::string operator()(const agentd::Started& e) const {

@@ -126,6 +126,24 @@ TEST_CASE("unknown outcome of an order: sent again, made once", "[unit][schedule
   for (const auto& order : w.all<OrderExecutor>()) CHECK(order.order.ticket.attempt == 1);
 }
 
+TEST_CASE("a host that refuses our token after an order of unknown outcome may have made the executor",
+          "[unit][scheduler][faults]") {
+  Farm w(make_config(), OneBuildMeans::hook);
+  std::size_t orders = 0;
+  const bool was_unknown = GENERATE(true, false);
+  w.fault = [&](const Action& action) -> std::optional<Fault> {
+    if (!std::holds_alternative<OrderExecutor>(action) || ++orders > 2) return std::nullopt;
+    if (orders == 1 && was_unknown) return Fault{lost, true};
+    return Fault{Error::failed(ErrorCode::unauthenticated, "answered 401"), false};
+  };
+  w.add_job("linux", seconds(10));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, minutes(2)));
+  if (was_unknown) CHECK(w.count<CreateNode>() == 1);
+  if (!was_unknown) CHECK(w.count<CreateNode>() > 1);  // it was made elsewhere, or again
+  REQUIRE(w.run_until([&] { return w.is_clean(); }, minutes(5)));
+  CHECK(w.builds_per_node().size() == 1);
+}
+
 TEST_CASE("deletes and destroys are repeated until the executor is seen gone", "[unit][scheduler][faults]") {
   Farm w;
   int left = 6;
@@ -183,7 +201,8 @@ TEST_CASE("an old list does not end a node that was made again in vain", "[unit]
   };
   REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() > orders; }, minutes(1)));
   const std::string name = w.all<OrderExecutor>().back().order.spec.id.text;
-  const Duration later = GENERATE(Duration::zero(), Duration(milliseconds(3)));  // before the refusal, after it
+  const Duration later =
+      GENERATE(Duration::zero(), Duration(milliseconds(3)));  // before the refusal, after it
   w.run_for(later);
   REQUIRE(w.nodes.contains(name));
   w.send(NodesRead{ControllerId("main"), w.session, w.now, NodesSnapshot{}});
