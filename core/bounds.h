@@ -12,6 +12,8 @@ inline constexpr std::size_t max_reply_bytes = 64u << 20;  // decompressed, any 
 inline constexpr int max_json_depth = 64;
 inline constexpr std::size_t max_request_body_bytes = 1u << 20;  // what our own APIs accept
 inline constexpr std::size_t max_queue_items = 200'000;
+inline constexpr std::size_t max_companion_events =
+    20'000;  // kept inside a controller: KEEP of install.groovy
 inline constexpr std::size_t max_hosts = 10'000;
 inline constexpr std::size_t max_executors = 50'000;
 inline constexpr std::size_t max_events_queued = 10'000;

@@ -46,7 +46,7 @@ version""".split())
 # Folders whose logic is pure: std and core only, no clock, thread, randomness, environment, file or socket.
 PURE = ("core/", "scheduler/core/", "agentd/core/", "drivers/api/", "drivers/fake/host_model", "join/core/",
         "simulation/", "scheduler/jenkins/labels.", "scheduler/jenkins/texts.", "scheduler/jenkins/scripts.h",
-        "scheduler/jenkins/requests.h")
+        "scheduler/jenkins/requests.h", "scheduler/jenkins/companion.", "scheduler/jenkins/companion_scripts.h")
 
 BANNED_IN_PURE = [
     ("a clock", r"\b(system_clock|steady_clock|high_resolution_clock)\s*::\s*now\b"),
@@ -92,7 +92,8 @@ RULES = [
     Rule("linux/", ("core/", "common/", "drivers/api/", "linux/"), ("boost", "boost_process", "os")),
     Rule("windows/", ("core/", "common/", "drivers/api/", "windows/"), ("boost", "boost_process", "os")),
     # The farm in virtual time: both logics as they ship, and models of what is around them.
-    Rule("simulation/controller/direct", ("core/", "scheduler/core/", "scheduler/jenkins/labels.h",
+    Rule("simulation/controller/direct", ("core/", "scheduler/core/", "scheduler/jenkins/companion.h",
+                                          "scheduler/jenkins/labels.h",
                                           "scheduler/jenkins/requests.h", "scheduler/jenkins/scripts.h",
                                           "simulation/controller/")),
     Rule("simulation/controller/", ("core/", "simulation/controller/")),
@@ -118,6 +119,8 @@ RULES = [
     Rule("drivers/hyperv/", ("core/", "drivers/api/", "drivers/hyperv/", *SMALL_COMMON, "windows/")),
     Rule("drivers/", ("core/", "drivers/api/")),
     # Adapters and shells: JSON goes through common/json, HTTP through common/http.
+    Rule("scheduler/jenkins/companion.", ("core/", "scheduler/core/", "scheduler/jenkins/companion.h",
+                                          "scheduler/jenkins/companion_scripts.h")),
     Rule("scheduler/jenkins/labels", ("core/", "scheduler/core/", "scheduler/jenkins/labels.h",
                                       "scheduler/jenkins/texts.h")),
     Rule("scheduler/jenkins/texts", ("core/", "scheduler/jenkins/texts.h")),

@@ -45,6 +45,7 @@ struct ControllerConfig {
   Duration idle_poll_interval = seconds(5);
   std::string sentinel_node;  // empty: none is kept
   enum class OneBuild { automatic, gate, hook } one_build = OneBuild::automatic;
+  bool companion = false;  // scripts inside the controller tell of changes: needs the hook's means
   Duration gate_poll = milliseconds(8);  // 5..20 ms
   Duration gate_open_limit = seconds(6);
   int max_open_gates = 4;

@@ -59,15 +59,18 @@ std::string JenkinsController::session() const {
   return session_;
 }
 
-Result<http::Reply> JenkinsController::send(http::Request request) {
+Result<http::Reply> JenkinsController::send(http::Request request, std::optional<Duration> total_timeout) {
   request.headers.emplace_back("Accept-Language",
                                "en");  // texts are formatted in the language of the request
-  auto reply = client_->call(request);
+  auto reply = client_->call(request, total_timeout);
   if (!reply) return reply;
   const std::string session = http::header_value(reply->headers, "X-Jenkins-Session");
   if (!session.empty()) {
     const std::lock_guard<std::mutex> guard(lock_);
-    if (session != session_) labels_.forget();
+    if (session != session_) {
+      labels_.forget();
+      if (!session_.empty()) companion_.forget_session();
+    }
     session_ = session;
   }
   return reply;
@@ -122,6 +125,9 @@ Result<QueueSnapshot> JenkinsController::read_queue() {
     snapshot.is_quieting_down =
         snapshot.is_quieting_down || item.why.starts_with("Jenkins is about to shut down");
   }
+  if (!config_.companion) return snapshot;
+  const std::lock_guard<std::mutex> guard(lock_);
+  companion_.note_read(snapshot);
   return snapshot;
 }
 

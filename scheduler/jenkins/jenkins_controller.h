@@ -20,6 +20,7 @@
 #include "scheduler/core/actions.h"
 #include "scheduler/core/config.h"
 #include "scheduler/core/facts.h"
+#include "scheduler/jenkins/companion.h"
 #include "scheduler/jenkins/labels.h"
 #include "scheduler/jenkins/replies.h"
 
@@ -53,6 +54,20 @@ class JenkinsController {
   /// Success when Jenkins says that it is not there.
   Result<void> delete_node(const std::string& node);
 
+  /// What the companion tells (docs/design/companion.md): the queue as it is, and what happened to nodes
+  /// since it was asked last. Answers when there is something new, at the latest after `wait`, which is at
+  /// most a minute. Without a base it is installed and tells one at once; so it does when it was restarted or
+  /// tells what does not fit, and whenever rebase_companion() was called since. One caller at a time. It
+  /// answers as a read does: whatever the error, nothing is known and the next call may go on.
+  /// permission_denied: the account may run no scripts (any more); malformed_reply: no base could be had from
+  /// what the script console answers.
+  Result<CompanionAnswer> ask_companion(Duration wait);
+  /// The next call of ask_companion() takes a new base. One that waits is not woken.
+  void rebase_companion();
+  /// Takes it out of the controller. The one-build hook is put in first, so that agents go on taking one
+  /// build each. Idempotent. Whoever waits then is told of nothing until its wait is over.
+  Result<void> remove_companion();
+
   std::string session() const;  // X-Jenkins-Session of the newest reply; changes when the controller restarts
   void cancel() { client_->cancel(); }
 
@@ -64,9 +79,11 @@ class JenkinsController {
                            const std::string& content_type, bool is_repeatable = false);
   /// For what does no harm when it arrives twice: on a kept connection, without the handshakes of a new one.
   Result<http::Reply> post_repeatable(const std::string& target, const std::string& body);
-  Result<http::Reply> send(http::Request request);
+  Result<http::Reply> send(http::Request request, std::optional<Duration> total_timeout = std::nullopt);
   Result<http::Reply> read_json(const std::string& target, const std::string& what);
   Result<std::string> run_script(const std::string& script, std::string_view marker, const std::string& what);
+
+  Result<CompanionAnswer> ask_companion_once(Duration wait);
 
   ScriptLabels labels_by_script(const std::vector<QueueItem>& items);
 
@@ -93,6 +110,7 @@ class JenkinsController {
   bool config_opens_ =
       true;  // until a gate stayed closed after its configuration was posted without the flag
   LabelMemory labels_;
+  CompanionTalk companion_;
   std::uint64_t throw_aways_ = 0;
   std::string throw_away_salt_;
   std::set<std::string> left_overs_;  // throw-away nodes whose deletion failed

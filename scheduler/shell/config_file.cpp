@@ -97,6 +97,9 @@ void read_controller(ConfigSection& section, FileConfig& out) {
   logic.one_build = means == "gate"   ? ControllerConfig::OneBuild::gate
                     : means == "hook" ? ControllerConfig::OneBuild::hook
                                       : ControllerConfig::OneBuild::automatic;
+  logic.companion = section.flag("companion", false);
+  if (logic.companion && logic.one_build == ControllerConfig::OneBuild::gate)
+    section.problem("companion", "true with one_build: gate", "one_build: auto or hook, whose rule it keeps");
   logic.gate_poll = section.duration("gate_poll", logic.gate_poll, milliseconds(5), milliseconds(1000));
   logic.gate_open_limit =
       section.duration("gate_open_limit", logic.gate_open_limit, milliseconds(100), minutes(1));
@@ -263,8 +266,8 @@ std::vector<std::string> keys_that_need_a_restart(const FileConfig& now, const F
   for (std::size_t i = 0; i < std::min(now.logic.controllers.size(), next.logic.controllers.size()); ++i) {
     const ControllerConfig &a = now.logic.controllers[i], &b = next.logic.controllers[i];
     if (a.name != b.name) continue;
-    differs("one_build or max_open_gates of a controller",
-            a.one_build != b.one_build || a.max_open_gates != b.max_open_gates);
+    differs("one_build, companion or max_open_gates of a controller",
+            a.one_build != b.one_build || a.companion != b.companion || a.max_open_gates != b.max_open_gates);
   }
   differs("log", now.log_level != next.log_level || now.log_format != next.log_format);
   return keys;

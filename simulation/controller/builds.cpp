@@ -144,7 +144,8 @@ void State::start_executable(std::uint64_t id) {
   leave(item);
   for (const Hook& hook : hooks_for(computer->second)) {
     computer->second.accepting = false;
-    if (hook.reports) report("accepted " + occupation.computer);
+    if (hook.reports)
+      report("accepted " + occupation.computer + (hook.tells_paths ? " " + item.shown_path : ""));
   }
   if (body.empty_block || computer->first == built_in_name) {
     const Duration length = body.empty_block ? milliseconds(random.between(50, 150)) : body.duration;
@@ -180,7 +181,8 @@ void State::finish(std::uint64_t id, const std::string& result) {
   const auto computer = computers.find(occupation.computer);
   if (computer != computers.end()) {
     for (const Hook& hook : hooks_for(computer->second)) {
-      if (hook.reports) report("completed " + occupation.computer);
+      if (hook.reports)
+        report("completed " + occupation.computer + (hook.tells_paths ? " " + occupation.build_path : ""));
       at(clock + milliseconds(2), {EventKind::remove_node, 0, occupation.computer});
     }
     for (auto& slot : computer->second.slots) {

@@ -12,7 +12,7 @@ using State = ControllerModel::State;
 
 namespace {
 
-constexpr std::array<std::pair<std::string_view, FaultKind>, 13> fault_names{{
+constexpr std::array<std::pair<std::string_view, FaultKind>, 16> fault_names{{
     {"status", FaultKind::status},
     {"delay", FaultKind::delay},
     {"truncate_body", FaultKind::truncate_body},
@@ -26,6 +26,9 @@ constexpr std::array<std::pair<std::string_view, FaultKind>, 13> fault_names{{
     {"drop_reply", FaultKind::drop_reply},
     {"refuse_request", FaultKind::refuse_request},
     {"stale_list", FaultKind::stale_list},
+    {"companion_absent", FaultKind::companion_absent},
+    {"companion_overflow", FaultKind::companion_overflow},
+    {"companion_other_version", FaultKind::companion_other_version},
 }};
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
@@ -96,8 +99,21 @@ HttpReply State::apply_fault(const Fault& fault, const HttpRequest& request) {
       return reply;
     }
     default:
+      befall_companion(fault.kind, fault.value);
       reply = dispatch(request);
   }
+  if (reply.parked) {
+    for (ParkedReply& waiter : parked) {
+      if (waiter.id == *reply.parked) waiter.fault = fault;
+    }
+  } else {
+    alter(reply, fault);
+  }
+  return reply;
+}
+
+/// What becomes of a reply that was made.
+void State::alter(HttpReply& reply, const Fault& fault) {
   switch (fault.kind) {
     case FaultKind::delay:
       reply.delivery.delay = milliseconds(fault.value);
@@ -129,7 +145,6 @@ HttpReply State::apply_fault(const Fault& fault, const HttpRequest& request) {
     default:
       break;
   }
-  return reply;
 }
 
 HttpReply State::handle(const HttpRequest& request) {
@@ -319,6 +334,11 @@ bool ControllerModel::listening() const {
 
 void ControllerModel::misbehave(const Fault& fault) {
   state_->faults.push_back(fault);
+}
+
+void ControllerModel::befall_companion(FaultKind kind, std::int64_t value, Instant now) {
+  state_->advance(now);
+  state_->befall_companion(kind, value);
 }
 
 void ControllerModel::clear_faults() {

@@ -164,6 +164,10 @@ enum class FaultKind {
   drop_reply,      // processed, then the connection closes
   refuse_request,  // connection closes, nothing processed
   stale_list,      // a GET keeps the first answer it got since the fault was set
+  // Befalls the companion before the request is looked at:
+  companion_absent,        // it is not there any more
+  companion_overflow,      // value = how many of its newest events it still has
+  companion_other_version  // an older one is in its place
 };
 std::optional<FaultKind> parse_fault_kind(std::string_view name);
 
@@ -225,6 +229,8 @@ class ControllerModel {
   /// False while a restart is in its first part: the shell refuses connections.
   bool listening() const;
   void misbehave(const Fault& fault);
+  /// One of the kinds companion_...: at once, whoever asks next.
+  void befall_companion(FaultKind kind, std::int64_t value, Instant now);
   void clear_faults();
 
   // --- truth

@@ -39,6 +39,7 @@ bool DirectCalls::Memory::may(std::string_view permission) {
 void DirectCalls::Memory::note_session() {
   if (session == state().session_id) return;
   labels.forget();
+  if (!session.empty()) companion.forget_session();
   session = state().session_id;
 }
 

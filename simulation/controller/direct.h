@@ -15,6 +15,7 @@
 #include <string>
 
 #include "scheduler/core/actions.h"
+#include "scheduler/jenkins/companion.h"
 #include "simulation/controller/controller_model.h"
 
 namespace skep::controller_sim {
@@ -36,6 +37,13 @@ class DirectCalls {
   Result<scheduler::Opening> open_gate(const std::string& node, Instant now);
   Result<void> kick(Instant now);
   Result<void> delete_node(const std::string& node, Instant now);
+  /// As JenkinsController's with no time to wait: what there is to tell at this instant. Who wants the wait
+  /// asks again when has_companion_news() says so, or after its time.
+  Result<scheduler::CompanionAnswer> ask_companion(Instant now);
+  /// A question that waits would be answered now: with news, or because what it waits for is not there.
+  bool has_companion_news(Instant now) const;
+  void rebase_companion();
+  Result<void> remove_companion(Instant now);
   /// A list that nobody reads any more: the next one is made in its place.
   void take_back(scheduler::QueueSnapshot read);
   void take_back(scheduler::NodesSnapshot read);

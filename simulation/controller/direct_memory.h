@@ -31,6 +31,7 @@ struct DirectCalls::Memory {
   Caller caller{};
   std::string session{};
   scheduler::LabelMemory labels{};
+  scheduler::CompanionTalk companion{};
   bool can_script = false;
   KickMeans kick_means = KickMeans::other_node;
   bool config_opens = true;
@@ -53,6 +54,7 @@ struct DirectCalls::Memory {
   Error denied(std::string_view permission, Asked asked, std::string_view what);
   Computer* find_computer(const std::string& name) const;
   bool run_script(Instant now);
+  Result<scheduler::CompanionAnswer> ask_companion_once(Instant now);
   Result<std::string> create(const scheduler::CreateNode& order, Instant now, std::string* missing = nullptr);
   Result<void> toggle(const std::string& node, bool only_closes, const std::string& message, Instant now);
   Node* read_config(const std::string& node, Instant now);

@@ -82,6 +82,7 @@ Result<QueueSnapshot> DirectCalls::read_queue(Instant now) {
   memory_->labels.settle(snapshot.items, scripted, before);
   snapshot.is_quieting_down = std::any_of(snapshot.items.begin(), snapshot.items.end(),
                                           [](const QueueItem& item) { return item.is_stopping; });
+  if (memory_->config.companion) memory_->companion.note_read(snapshot);
   return snapshot;
 }
 

@@ -34,11 +34,6 @@ std::string class_with(const std::string& script, std::string_view kind) {
   return keyword == std::string::npos ? std::string() : between(script, "class ", " ", keyword);
 }
 
-std::string marker_label(const std::string& script) {
-  const std::string label = between(script, "it.name == '", "'");
-  return label.empty() ? between(script, "it.name == \"", "\"") : label;
-}
-
 /// What `println 'text'` prints, the last one of the script.
 std::string last_println(const std::string& script) {
   const std::size_t at = script.rfind("println");
@@ -58,38 +53,36 @@ std::uint64_t to_number(const std::string& text) {
 
 }  // namespace
 
+std::string marker_label(const std::string& script) {
+  const std::string label = between(script, "it.name == '", "'");
+  return label.empty() ? between(script, "it.name == \"", "\"") : label;
+}
+
 void State::report(const std::string& text) {
   if (!companion) return;
   companion->ring.push_back(std::to_string(companion->next++) + " " + text);
+  if (companion->ring.size() > companion_ring_size) companion->ring.pop_front();
   std::vector<std::uint64_t> woken;
   for (const ParkedReply& waiter : parked) {
-    if (companion->next > waiter.from) woken.push_back(waiter.id);
+    if (companion->next > waiter.from && waiter.last_words.empty()) woken.push_back(waiter.id);
   }
   for (const std::uint64_t id : woken) end_of_wait(id);
 }
 
 void State::report_item(std::string_view kind, const Item& item) {
-  if (!companion) return;
-  const std::string shown = any_node_item(item) ? "" : label(item.label).expression.expression();
-  report(std::string(kind) + " " + std::to_string(item.id) + " " + shown);
+  if (companion) report(std::string(kind) + " " + std::to_string(item.id) + " " + shown_label(item));
 }
 
 void State::end_of_wait(std::uint64_t parked_id) {
   const auto found = std::find_if(parked.begin(), parked.end(),
                                   [&](const ParkedReply& each) { return each.id == parked_id; });
   if (found == parked.end()) return;
-  const std::uint64_t from = found->from;
+  const ParkedReply waiter = *found;
   parked.erase(found);
-  HttpReply reply = plain(200, script_type, "skep-companion absent\n");
-  if (companion) {
-    const std::uint64_t first = companion->next - companion->ring.size();
-    reply.body = companion->greeting + " " + companion->boot + " " + std::to_string(first) + " " +
-                 std::to_string(companion->next) + "\n";
-    for (std::size_t i = from > first ? static_cast<std::size_t>(from - first) : 0;
-         i < companion->ring.size(); ++i) {
-      reply.body += companion->ring[i] + "\n";
-    }
-  }
+  HttpReply reply = plain(200, script_type, waiter.last_words);
+  if (reply.body.empty())
+    reply.body = companion ? companion_events(waiter.from, waiter.is_own) : "skep-companion absent\n";
+  if (waiter.fault) alter(reply, *waiter.fault);
   finished_replies.emplace_back(parked_id, std::move(reply));
 }
 
@@ -136,23 +129,12 @@ std::string State::install_companion(const std::string& script) {
                              script.rfind("hub.boot") == std::string::npos
                                  ? 0
                                  : script.rfind("println \"", script.rfind("hub.boot")));
-    const std::string hex = digest64(random.next(), "boot", name);
-    fresh.boot = hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-4" + hex.substr(12, 3) + "-8" +
-                 hex.substr(15, 3) + "-" + hex.substr(18, 12);
+    fresh.boot = fresh_boot(name);
     companion = std::move(fresh);
     hooks.push_back({class_with(script, "implements ExecutorListener"), marker_label(script), true});
   }
-  std::string out =
-      companion->greeting + " " + companion->boot + " " + std::to_string(companion->next) + "\n";
-  for (const std::int64_t id : visible_items()) {
-    const Item& item = items.at(id);
-    const char* state = item.state == ItemState::buildable || item.state == ItemState::pending ? "buildable"
-                        : item.state == ItemState::blocked                                     ? "blocked"
-                                                                                               : "waiting";
-    out += std::to_string(id) + " " + state + " " +
-           (any_node_item(item) ? "" : label(item.label).expression.expression()) + "\n";
-  }
-  return out;
+  return companion->greeting + " " + companion->boot + " " + std::to_string(companion->next) + "\n" +
+         companion_items();
 }
 
 /// queue.items.each { println it.id + ' ' + label [+ ' ' + it.why] }
@@ -187,6 +169,7 @@ std::string State::list_labels(const std::string& script) {
 
 HttpReply State::script_text(const ParsedRequest& request) {
   const std::string script = field_or(request.parameters, "script", "");
+  if (const std::string verb = own_script_verb(script); !verb.empty()) return run_own_script(verb, script);
   std::string out;
   if (contains(script, "extends QueueListener")) {
     out = install_companion(script);

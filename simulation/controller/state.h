@@ -223,21 +223,30 @@ struct Hook {
   std::string class_name;
   std::string marker_label;
   bool reports = false;  // writes companion events
+  bool tells_paths = false;
 };
 
 struct Companion {
   std::string class_name;
   std::string greeting;  // "skep-companion 1"
   std::string boot;
-  std::vector<std::string> ring{};
+  std::deque<std::string> ring{};
   std::uint64_t next = 1;
 };
+inline constexpr std::size_t companion_ring_size = 20'000;
 
 struct ParkedReply {
   std::uint64_t id = 0;
   std::uint64_t from = 0;
   Instant until{};
+  bool is_own = false;           // by a script of Skep itself
+  std::string last_words{};      // the answer, when what it waits for was taken out
+  std::optional<Fault> fault{};  // befalls the answer
 };
+/// "install" for a script that begins so: "// skep-companion 1 install"; empty for every other script.
+std::string own_script_verb(const std::string& script);
+/// The label that a script looks for on nodes.
+std::string marker_label(const std::string& script);
 
 enum class Phase { up, down, starting };
 
@@ -490,10 +499,23 @@ struct ControllerModel::State {
   std::string install_hook(const std::string& script);
   std::string install_companion(const std::string& script);
   std::string list_labels(const std::string& script);
+  std::string shown_label(const Item& item);  // as the script console shows it; empty: any node
+
+  // --- the companion, as Skep's own scripts put it in
+  bool has_own_companion() const;
+  std::string fresh_boot(std::string_view name);
+  std::string companion_items();
+  std::string companion_events(std::uint64_t from, bool is_own) const;
+  std::string install_own_companion(const std::string& marker);
+  HttpReply wait_for_own_companion(std::uint64_t from, Duration wait);
+  std::string remove_own_companion();
+  HttpReply run_own_script(const std::string& verb, const std::string& script);
+  void befall_companion(FaultKind kind, std::int64_t value);
 
   // --- faults
   Fault* fault_for(const std::string& path);
   HttpReply apply_fault(const Fault& fault, const HttpRequest& request);
+  void alter(HttpReply& reply, const Fault& fault);
 };
 
 /// A job's labelExpression: as typed; a text that does not parse comes back quoted; null = any node.

@@ -62,6 +62,8 @@ inline std::string broken_invariant(const scheduler::FileConfig& config) {
     if (controller.poll_interval < milliseconds(200) || controller.idle_poll_interval < milliseconds(200))
       return "poll_interval";
     if (controller.gate_poll < milliseconds(5) || controller.max_open_gates < 1) return "gate";
+    if (controller.companion && controller.one_build == scheduler::ControllerConfig::OneBuild::gate)
+      return "companion with the gate";
   }
   for (const scheduler::ControllerAccess& access : config.access) {
     if (!is_usable_url(access.url)) return "url";

@@ -120,6 +120,19 @@ std::string told(const QueueSnapshot& queue) {
   return out;
 }
 
+/// Without times: the adapter takes them from a clock where no read told them.
+std::string told(const CompanionAnswer& answer) {
+  std::string out = answer.is_base ? "base\n" : "news\n";
+  CompanionAnswer timeless = answer;
+  for (QueueItem& item : timeless.queue.items) {
+    item.in_queue_since = {};
+    item.buildable_since.reset();
+  }
+  for (const NodeNews& news : answer.nodes)
+    out += std::to_string(static_cast<int>(news.kind)) + " " + plain(news.node) + " " + news.path + "\n";
+  return out + told(timeless.queue);
+}
+
 std::string told(const ControllerProfile& profile) {
   return profile.version + " " + profile.session + " " + std::string(to_string(profile.one_build)) +
          " kick " + profile.kick + (profile.can_script ? " scripts" : "") + " missing " +
@@ -177,7 +190,9 @@ class TwoLives {
 
   void step() {
     now_ += milliseconds(dice_.chance(1, 4) ? 0 : dice_.between(0, dice_.chance(1, 20) ? 400'000 : 900));
-    if (dice_.chance(3, 5)) {
+    if (dice_.chance(1, 6)) {
+      ask_companion();
+    } else if (dice_.chance(3, 5)) {
       call();
     } else {
       happen();
@@ -204,6 +219,7 @@ class TwoLives {
   }
 
   std::size_t queue_items = 0, nodes_seen = 0, labels_by_why = 0, errors = 0, openings = 0;
+  std::size_t bases = 0, node_news = 0;
   std::size_t builds() const { return told_.builds().size(); }
 
  private:
@@ -238,6 +254,7 @@ class TwoLives {
   void start_schedulers() {
     ControllerConfig config;
     config.name = ControllerId("ci");
+    config.companion = true;
     const auto means = dice_.below(6);
     config.one_build = means == 0   ? ControllerConfig::OneBuild::hook
                        : means == 1 ? ControllerConfig::OneBuild::gate
@@ -302,6 +319,28 @@ class TwoLives {
     } else {
       start_schedulers();
     }
+  }
+
+  void ask_companion() {
+    const auto kind = dice_.below(30);
+    if (kind == 0) {
+      adapter_->rebase_companion();
+      direct_->rebase_companion();
+    } else if (kind == 1) {
+      compare("remove companion", adapter_->remove_companion(), direct_->remove_companion(now_));
+    } else if (kind < 5) {
+      const FaultKind fault = kind == 2   ? FaultKind::companion_absent
+                              : kind == 3 ? FaultKind::companion_overflow
+                                          : FaultKind::companion_other_version;
+      both([&](ControllerModel& model, Instant now) { model.befall_companion(fault, 0, now); });
+    }
+    const bool has_news = direct_->has_companion_news(now_);
+    const auto direct = direct_->ask_companion(now_);
+    if (!compare("companion", adapter_->ask_companion(Duration::zero()), direct)) return;
+    REQUIRE((has_news || (!direct->is_base && direct->nodes.empty())));
+    REQUIRE_FALSE(direct_->has_companion_news(now_));
+    bases += direct->is_base ? 1 : 0;
+    node_news += direct->nodes.size();
   }
 
   void read_queue() {
@@ -470,6 +509,7 @@ std::vector<std::uint64_t> seeds() {
 
 TEST_CASE("a direct call tells what the adapter reads over HTTP", "[direct]") {
   std::size_t items = 0, nodes = 0, by_why = 0, errors = 0, openings = 0, builds = 0;
+  std::size_t bases = 0, node_news = 0;
   const auto chosen = seeds();
   for (const std::uint64_t seed : chosen) {
     INFO("replay: SKEP_SEED=" << seed << " contract_controller_direct '[direct]'");
@@ -482,17 +522,22 @@ TEST_CASE("a direct call tells what the adapter reads over HTTP", "[direct]") {
     errors += lives.errors;
     openings += lives.openings;
     builds += lives.builds();
+    bases += lives.bases;
+    node_news += lives.node_news;
   }
   if (chosen.size() == 1) return;
   // A life in which nothing happens proves nothing.
   INFO(items << " items, " << nodes << " nodes, " << by_why << " labels from texts, " << errors << " errors, "
-             << openings << " openings, " << builds << " builds");
+             << openings << " openings, " << builds << " builds, " << bases << " bases, " << node_news
+             << " events of nodes");
   CHECK(items > 5'000);
   CHECK(nodes > 5'000);
   CHECK(by_why > 200);
   CHECK(errors > 500);
   CHECK(openings > 300);
   CHECK(builds > 500);
+  CHECK(bases > 500);
+  CHECK(node_news > 500);
 }
 
 }  // namespace skep::controller_sim::direct_test

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ class CheckedClient : public http::Client {
   void cancel() final {}
 
   std::vector<http::Request> requests;
+  std::vector<std::optional<Duration>> timeouts;  // of each request; none: the client's own
 
  protected:
   virtual Result<http::Reply> answer(const http::Request& request) = 0;
@@ -65,9 +67,12 @@ class ModelClient : public CheckedClient {
   Instant now() const { return now_; }
   void pass(Duration time);
   void connect(const std::string& node);
+  /// Happens once, as soon as a request has to wait for its answer.
+  std::function<void()> meanwhile;
 
  private:
   Result<http::Reply> answer(const http::Request& request) override;
+  controller_sim::HttpReply wait_for(std::uint64_t parked);
 
   std::string prefix_, authorization_;
   Instant now_{};
@@ -90,6 +95,7 @@ struct Adapter {
   static ControllerConfig config() {
     ControllerConfig made;
     made.name = ControllerId("ci");
+    made.companion = true;
     return made;
   }
 };

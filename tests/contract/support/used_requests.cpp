@@ -5,7 +5,7 @@
 
 namespace skep::recordings {
 
-bool is_used_by_skep(const std::string& method, const std::string& target, const std::string& body) {
+bool is_used_by_skep(const std::string& method, const std::string& target) {
   struct Row {
     const char* method;
     const char* path;
@@ -30,10 +30,7 @@ bool is_used_by_skep(const std::string& method, const std::string& target, const
   std::string path = target.substr(0, target.find('?'));
   if (!path.empty() && path.front() == '/') path.erase(0, 1);
   for (const Row& row : rows) {
-    if (method != row.method || !std::regex_match(path, std::regex(row.path))) continue;
-    // The companion is future work; the other scripts are ours or stand for ours.
-    return path != "scriptText" ||
-           (body.find("SkepQueueV1") == std::string::npos && body.find("SkepHubV1") == std::string::npos);
+    if (method == row.method && std::regex_match(path, std::regex(row.path))) return true;
   }
   return false;
 }

@@ -7,6 +7,6 @@
 namespace skep::recordings {
 
 /// `target` with or without leading slash, percent-encoded as on the wire.
-bool is_used_by_skep(const std::string& method, const std::string& target, const std::string& body);
+bool is_used_by_skep(const std::string& method, const std::string& target);
 
 }  // namespace skep::recordings

@@ -39,6 +39,7 @@ controllers:
     one_build: gate
   - name: second
     url: http://127.0.0.1:8080/
+    companion: true
 templates:
   - name: linux
     labels: [linux, x86]

@@ -65,6 +65,30 @@ TEST_CASE("an unknown key is an error with the nearest known one") {
   CHECK(has(message_of(replaced(good_scheduler, "user: skep", "usr: skep")), "controllers[0].usr"));
 }
 
+TEST_CASE("the companion needs the hook's means") {
+  const auto controller = [](const std::string& keys) {
+    return replaced(good_scheduler, "    user: skep\n", "    user: skep\n" + keys);
+  };
+  const auto with_it = scheduler::parse_config_text(controller("    companion: true\n"), "s.yaml");
+  REQUIRE(with_it);
+  CHECK(with_it->logic.controllers[0].companion);
+  CHECK_FALSE(scheduler::parse_config_text(good_scheduler, "s.yaml")->logic.controllers[0].companion);
+  CHECK(message_of(controller("    companion: true\n    one_build: hook\n")).empty());
+  CHECK(message_of(controller("    companion: false\n    one_build: gate\n")).empty());
+  CHECK(has(message_of(controller("    companion: true\n    one_build: gate\n")),
+            "s.yaml:7: controllers[0].companion: found true with one_build: gate; allowed: one_build: auto"));
+  CHECK(has(message_of(controller("    companion: 7\n")), "s.yaml:7: controllers[0].companion"));
+}
+
+TEST_CASE("a change of the companion needs a restart") {
+  const auto off = scheduler::parse_config_text(good_scheduler, "s.yaml");
+  auto on = off;
+  REQUIRE((off && on));
+  on->logic.controllers[0].companion = true;
+  CHECK(scheduler::keys_that_need_a_restart(*off, *off).empty());
+  CHECK(scheduler::keys_that_need_a_restart(*off, *on).size() == 1);
+}
+
 TEST_CASE("every problem of a file is told at once") {
   std::string text = replaced(good_scheduler, "farm: skep", "farm: NO_GOOD");
   text = replaced(text, "cpu: 1", "cpu: -1");
