@@ -56,6 +56,9 @@ void look_at_controllers(const Json& controllers, std::vector<Trouble>& out) {
                      is_refused ? "check user and token_file of this controller, then restart skep-scheduler"
                                 : "nothing is launched or removed for it meanwhile; builds that run go on"});
     }
+    if (flag_of(c, "has_companion") && !flag_of(c, "is_told") && !text_of(c, "companion_problem").empty())
+      out.push_back({name + " is polled, its companion does not tell: " + text_of(c, "companion_problem"),
+                     "it is tried again by itself; skep controller status " + text_of(c, "controller")});
     if (!list_of(c, "foreign_offline").empty())
       out.push_back({name + ": set offline by somebody else: " + joined(list_of(c, "foreign_offline")),
                      "left alone; bring the node online in Jenkins, or skep retire it"});
@@ -109,10 +112,10 @@ std::vector<Trouble> troubles_of(const Json& s) {
 }
 
 void print_controllers(const Json& controllers) {
-  Table table({"CONTROLLER", "STATE", "VERSION", "ONE BUILD BY", "KICK", "QUEUE", "SEEN"});
+  Table table({"CONTROLLER", "STATE", "VERSION", "ONE BUILD BY", "HEARD BY", "KICK", "QUEUE", "SEEN"});
   for (const Json& c : controllers) {
     table.add({text_of(c, "controller"), flag_of(c, "is_known") ? "ok" : "UNKNOWN", text_of(c, "version"),
-               text_of(c, "one_build"), text_of(c, "kick"), std::to_string(number_of(c, "items")),
+               text_of(c, "one_build"), flag_of(c, "is_told") ? "companion" : "polling", text_of(c, "kick"), std::to_string(number_of(c, "items")),
                ago_text(number_of(c, "queue_age_ms", -1))});
   }
   print_table(table);

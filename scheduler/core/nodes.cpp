@@ -40,7 +40,7 @@ void LogicState::on_nodes_read(const NodesRead& event) {
   for (auto& [id, e] : executors) {
     const NodeFact* fact = next_of(node, c->nodes, id.text);
     if (e.of != c || e.state() == ExecutorState::gone) continue;
-    if (fact == nullptr && doubts_absence(*c, e)) continue;
+    if (fact == nullptr && (event.started < e.create_answered || doubts_absence(*c, e))) continue;
     apply_node(e, fact, {event.started, true});
   }
   meet_strays();

@@ -81,6 +81,9 @@ Json to_json(const ControllerStatus& controller) {
            {"queue_age_ms", controller.queue_age_ms},
            {"nodes_age_ms", controller.nodes_age_ms},
            {"items", controller.items},
+           {"has_companion", controller.config.companion},
+           {"is_told", controller.is_told},
+           {"companion_problem", controller.companion_problem},
            {"foreign_offline", controller.foreign_offline}};
   if (controller.profile) {
     out["version"] = controller.profile->version;
@@ -119,7 +122,10 @@ Json to_json(const Counters& counters) {
           {"resumes", counters.resumes},
           {"frozen_decisions", counters.frozen_decisions},
           {"queue_reads", counters.queue_reads},
-          {"queue_read_failures", counters.queue_read_failures}};
+          {"queue_read_failures", counters.queue_read_failures},
+          {"companion_answers", counters.companion_answers},
+          {"companion_news", counters.companion_news},
+          {"companion_differences", counters.companion_differences}};
 }
 
 Json to_json(const StatusSnapshot& snapshot) {

@@ -83,6 +83,9 @@ Result<void> Daemon::start(Epoch least_epoch) {
   const std::string farm = config_.logic.farm;  // from here on a reload may write it, on the strand
   strand_->start();
   post_event(std::move(*started));
+  for (auto& [name, line] : controllers_) {
+    if (line.companion) line.companion->start();
+  }
   if (auto listening = server_->start(); !listening) return listening;
   registry_->start(
       {[this](const HostEndpoint& endpoint) { strand_->post([this, endpoint] { on_host(endpoint); }); },
@@ -162,6 +165,10 @@ Result<void> Daemon::open_controllers() {
     line.calls = std::make_unique<shell::WorkerPool>("calls to " + access.name.text, call_threads);
     line.gates = std::make_unique<shell::WorkerPool>("gates of " + access.name.text,
                                                      3 * config_.logic.controllers[i].max_open_gates + 1);
+    if (config_.logic.controllers[i].companion) {
+      line.companion = std::make_unique<CompanionLine>(
+          access.name, *line.controller, [this](Event event) { post_event(std::move(event), true); });
+    }
     controllers_.emplace(access.name, std::move(line));
   }
   return {};
@@ -172,7 +179,10 @@ void Daemon::stop() {
   if (registry_) registry_->stop();
   if (server_) server_->stop();
   close_open_gates();
-  for (auto& [name, line] : controllers_) line.controller->cancel();
+  for (auto& [name, line] : controllers_) {
+    line.controller->cancel();
+    if (line.companion) line.companion->stop();
+  }
   if (strand_) strand_->stop();
   for (auto& [host, line] : hosts_) line.link->stop();
   if (host_calls_) host_calls_->stop();
@@ -255,6 +265,11 @@ void Daemon::run(const Action& action) {
 }
 
 void Daemon::run_controller_action(const Action& action) {
+  if (const auto* a = std::get_if<RebaseCompanion>(&action)) {
+    const auto found = controllers_.find(a->controller);
+    if (found != controllers_.end()) found->second.controller->rebase_companion();
+    return;
+  }
   const Instant at_once = shell::now();
   if (const auto* a = std::get_if<ProfileController>(&action)) {
     const ControllerId name = a->controller;

@@ -18,6 +18,7 @@
 #include "common/shell/worker_pool.h"
 #include "scheduler/core/logic.h"
 #include "scheduler/jenkins/jenkins_controller.h"
+#include "scheduler/shell/companion_line.h"
 #include "scheduler/shell/config_file.h"
 #include "scheduler/shell/host_link.h"
 #include "scheduler/shell/registry.h"
@@ -53,6 +54,7 @@ class Daemon {
  private:
   struct ControllerLine {
     std::unique_ptr<JenkinsController> controller;
+    std::unique_ptr<CompanionLine> companion;  // where the configuration wants one
     std::unique_ptr<shell::WorkerPool> calls;  // reads and orders
     std::unique_ptr<shell::WorkerPool>
         gates;  // what is urgent while a gate is open: never behind a slow read

@@ -86,7 +86,7 @@ def watch(farm, expected, limit_s, progress):
         progress.end()
 
 
-def summarise(truth, expected, leaks, explanation):
+def summarise(truth, expected, leaks, explanation, requests):
     builds = [build for build in truth["builds"] if build["started_at_ms"] is not None]
     nodes = [build["node"] for build in builds]
     waits = [build["started_at_ms"] - build["buildable_at_ms"] for build in builds if build["buildable_at_ms"] is not None]
@@ -99,6 +99,7 @@ def summarise(truth, expected, leaks, explanation):
         "leaks": len(leaks),
         "unsatisfiable_explained": explained,
         "start_latency_ms": {"p50": percentile(waits, 0.50), "p99": percentile(waits, 0.99)},
+        "requests": requests,
     }
 
 
@@ -111,6 +112,7 @@ def print_summary(summary, leaks, explanation, seconds):
     for leak in leaks:
         print(f"                    {leak}")
     print(f"queue to start      p50 {latency['p50']} ms, p99 {latency['p99']} ms")
+    print(f"requests            {', '.join(f'{count} {kind}' for kind, count in sorted(summary['requests'].items()))}")
     print(f"never runs          {explanation.get('name', IMPOSSIBLE)}, label {explanation.get('label', '')}")
     for title, key in (("  why", "text"), ("  to unblock", "unblock"), ("  nearest", "nearest_miss")):
         if explanation.get(key):
@@ -120,7 +122,7 @@ def print_summary(summary, leaks, explanation, seconds):
 def run(arguments):
     progress = Progress()
     farm = Farm(core=arguments.core, one_build=arguments.one_build, administrator=arguments.administrator, keep=arguments.keep,
-                minimum_idle=arguments.minimum_idle, registry=arguments.registry)
+                minimum_idle=arguments.minimum_idle, registry=arguments.registry, companion=arguments.companion)
     try:
         progress.show("starting the stand-in controller, the scheduler and one host")
         farm.start()
@@ -138,10 +140,11 @@ def run(arguments):
             except Failure:
                 leaks = farm.leaks()
         truth = farm.sim("truth")
+        requests = farm.sim("requests")
         for program in (farm.agentd, farm.scheduler):
             program.end()
         leaks = leaks or farm.leaks()
-        summary = summarise(truth, expected, leaks, explanation)
+        summary = summarise(truth, expected, leaks, explanation, requests)
         if arguments.json:
             print(json.dumps(summary))
         else:
@@ -174,6 +177,8 @@ def main():
     parser.add_argument("--core", choices=("2.479.3", "2.528.3"), default="2.479.3", help="which Jenkins core the stand-in plays")
     parser.add_argument("--one-build", choices=("auto", "gate", "hook"), default="auto")
     parser.add_argument("--administrator", action="store_true", help="give the account Overall/Administer: the hook is used")
+    parser.add_argument("--companion", action="store_true",
+                        help="scripts inside the controller tell of changes, nothing is polled (needs and gives Overall/Administer)")
     parser.add_argument("--minimum-idle", type=int, default=0, help="executors kept ready per template")
     parser.add_argument("--registry", choices=("embedded", "consul"), default="embedded", help="how hosts become known; consul starts a real one")
     parser.add_argument("--limit", type=float, default=180, help="give up after so many seconds")

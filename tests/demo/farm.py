@@ -92,10 +92,11 @@ class Program:
 class Farm:
     def __init__(self, farm_name=None, core="2.479.3", one_build="auto", administrator=False, minimum_idle=0, maximum=6,
                  poll="500ms", gate_poll="8ms", max_executors=6, keep=False, registry="embedded",
-                 consul_token="", consul_tls=False, leader_lock="", controller_tls=False):
+                 consul_token="", consul_tls=False, leader_lock="", controller_tls=False, companion=False):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-demo-"))
         self.tag = farm_name or "d" + self.folder.name[-8:].lower().replace("_", "x")
-        self.core, self.one_build, self.administrator = core, one_build, administrator
+        self.core, self.one_build, self.administrator = core, one_build, administrator or companion
+        self.companion = companion
         self.minimum_idle, self.maximum, self.poll, self.gate_poll = minimum_idle, maximum, poll, gate_poll
         self.max_executors, self.keep = max_executors, keep
         self.controller = self.scheduler = self.agentd = None
@@ -184,6 +185,7 @@ controllers:
     idle_poll_interval: {self.poll}
     gate_poll: {self.gate_poll}
     one_build: {self.one_build}
+    companion: {"true" if self.companion else "false"}
 templates:
 {template("linux", "linux, x86")}{template("tools", "linux, x86, docker, git", "    takes_unlabelled: true")}
 """
