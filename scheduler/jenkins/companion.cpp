@@ -237,7 +237,7 @@ Result<CompanionNews> read_companion_news(std::string_view text) {
     event.number = *number;
     const bool is_next =
         news.events.empty() ? event.number >= news.first : event.number == news.events.back().number + 1;
-    if (!is_next || event.number >= news.next) return misfit("an event out of turn", shown);
+    if (!is_next) return misfit("an event out of turn", shown);
     if (news.events.size() == bounds::max_companion_events) return misfit("too many events");
     news.events.push_back(std::move(event));
   }
@@ -272,7 +272,6 @@ void CompanionBook::set_stage(std::int64_t id, ItemStage stage, std::string labe
   item.label = std::move(label);
   item.label_source = LabelSource::script;
   if (becomes_buildable && !item.buildable_since) item.buildable_since = now;
-  if (stage == ItemStage::waiting) item.buildable_since.reset();
   if (!is_new) return;
   if (const auto read = read_.find(id); read != read_.end()) take_facts(item, read->second);
 }

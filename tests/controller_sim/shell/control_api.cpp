@@ -1,5 +1,7 @@
 #include "tests/controller_sim/shell/control_api.h"
 
+#include <set>
+
 #include "common/json/json.h"
 #include "simulation/controller/text.h"
 
@@ -96,6 +98,18 @@ HttpReply add_fault(Hub& hub, const Json& body) {
   return answer(200, Json::object());
 }
 
+HttpReply set_permissions(Hub& hub, const Json& body) {
+  if (!body.contains("permissions") || !body["permissions"].is_array())
+    return refuse("permissions is a list");
+  std::set<std::string, std::less<>> granted;
+  for (const Json& each : body["permissions"]) {
+    if (!each.is_string()) return refuse("a permission is a text such as \"Job/Read\"");
+    granted.insert(each.get<std::string>());
+  }
+  hub.model().set_permissions(text_of(body, "user"), granted);
+  return answer(200, Json::object());
+}
+
 HttpReply truth(Hub& hub) {
   const ControllerModel& model = hub.model();
   const auto ms = [](const std::optional<Instant>& at) -> Json {
@@ -145,6 +159,7 @@ HttpReply post(Hub& hub, const std::string& verb, const Json& body) {
     return hub.cut_agent(text_of(body, "agent")) ? answer(200, Json::object())
                                                  : answer(404, {{"error", "no such agent connected"}});
   }
+  if (verb == "permissions") return set_permissions(hub, body);
   if (verb == "block") {
     model.block_job(text_of(body, "path"), flag_of(body, "blocked", true), now);
   } else if (verb == "stop") {

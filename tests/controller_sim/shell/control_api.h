@@ -8,6 +8,7 @@
 //   POST nodes       {"name","labels","exclusive","executors"}     a permanent node
 //   POST quiet-down  {"on"}                      POST restart {"keep_queue","down_ms","starting_ms"}
 //   POST faults      {"path_prefix","kind","value","count"}        DELETE faults
+//   POST permissions {"user","permissions":["Job/Read",...]}       those of a user from now on
 //   POST kill        {"agent"}: cuts the agent's connection
 //   GET  truth       builds, nodes, queue length, nodes with more than one build
 //   GET  requests    counters by kind            DELETE requests

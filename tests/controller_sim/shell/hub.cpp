@@ -28,6 +28,13 @@ std::string request_kind(const HttpRequest& request) {
         (kind.find(' ') == std::string::npos ? " " : "/") + (is_name && !is_verb ? std::string("N") : part);
     previous = part;
   }
+  // The first line of a script of Skep's own, as it is encoded in the form.
+  constexpr std::string_view before = "skep-companion%201%20";
+  const std::size_t verb = request.body.find(before);
+  if (verb != std::string::npos) {
+    const std::size_t start = verb + before.size();
+    kind += " companion " + request.body.substr(start, request.body.find('%', start) - start);
+  }
   return kind;
 }
 

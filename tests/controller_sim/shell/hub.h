@@ -68,7 +68,8 @@ class Hub {
   std::map<std::string, std::uint64_t> counters_;
 };
 
-/// "GET computer/N/api/json": the request with names replaced, for counting.
+/// "GET computer/N/api/json": the request with names replaced, for counting; "POST scriptText companion wait"
+/// for the companion's scripts.
 std::string request_kind(const HttpRequest& request);
 
 }  // namespace skep::controller_sim

@@ -139,6 +139,7 @@ TEST_CASE("news that are not wholly understood are refused") {
   REQUIRE(read_companion_news("skep-companion 1 b 1 1 quiet\n")->is_quieting_down);
   const std::string bad[] = {
       "",
+      good + "x",
       good.substr(0, good.size() - 1),            // cut within a line
       "skep-companion 1 b 2 5\n3 waiting 7 x\n",  // and after one
       "skep-companion 1 b 5 2\n",                 // oldest beyond the next
@@ -219,6 +220,8 @@ TEST_CASE("news that do not fit change nothing") {
   book.begin(base_of("skep-companion 1 b 5\n5 waiting x\nend 1\n"), early);
   CompanionNews unparsed = news_of("skep-companion 1 b 1 6\n5 left 5 x\n");
   unparsed.events[0].kind = "exploded";
+  CompanionNews twice = news_of("skep-companion 1 b 1 7\n5 left 5 x\n6 left 5 x\n");
+  twice.events[0].number = 6;
   const CompanionNews misfits[] = {
       news_of("skep-companion 1 other 1 6\n5 left 5 x\n"),  // another installation
       news_of("skep-companion 1 b 6 7\n6 left 5 x\n"),      // event 5 is lost
@@ -227,6 +230,7 @@ TEST_CASE("news that do not fit change nothing") {
       news_of("skep-companion 1 b 1 7\n6 left 5 x\n"),      // event 5 is left out
       news_of("skep-companion 1 b 1 7\n"),                  // all are
       unparsed,
+      twice,
   };
   for (const CompanionNews& news : misfits) {
     INFO(news.boot << " " << news.first << " " << news.next);
@@ -236,6 +240,9 @@ TEST_CASE("news that do not fit change nothing") {
     CHECK(book.next() == 5);
     CHECK(told(book.queue()) == "5 waiting x; ");
   }
+  const auto why = [&](const char* news) { return book.apply(news_of(news), late).error().message; };
+  CHECK(why("skep-companion 1 b 6 6\n").find("events from 5 on are lost") != std::string::npos);
+  CHECK(why("skep-companion 1 b 1 4\n").find("numbers went back from 5 to 4") != std::string::npos);
   REQUIRE(book.apply(news_of("skep-companion 1 b 1 6\n5 left 5 x\n"), late));
 }
 
@@ -255,6 +262,9 @@ TEST_CASE("an item of which only the companion tells") {
   CHECK(only(book.queue()).buildable_since == late);
   REQUIRE(book.apply(news_of("skep-companion 1 b 1 3 quiet\n"), late));
   CHECK(only(book.queue()).is_stopping);
+  book.begin(base_of("skep-companion 1 b 9\n5 buildable x\nend 1\n"), WallTime{99'000});
+  CHECK(only(book.queue()).in_queue_since == early);
+  CHECK(only(book.queue()).buildable_since == late);
 }
 
 TEST_CASE("a read gives names and times, and changes neither the items nor their stage and label") {
