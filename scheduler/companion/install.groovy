@@ -69,14 +69,15 @@ def lists = [queue, ExtensionList.lookup(ComputerListener), ExtensionList.lookup
 def current = ['SkepQueueV1', 'SkepComputersV1', 'SkepExecutorsV1']
 synchronized (QueueListener) {  // two installations at once put in one
   def whole = (0..2).every { i -> lists[i].findAll { it.class.name == current[i] }.size() == 1 }
-  def others = lists.collect { all -> all.findAll { it.class.name ==~ /Skep(Queue|Computers|Executors|OneBuild)V\d+/ && !(whole && it.class.name in current) } }
+  def others = lists.collect { all -> all.findAll { it.class.name ==~ /Skep(Queue|Computers|Executors)V\d+/ && !(whole && it.class.name in current) } }
   if (!whole) {
     def hub = new SkepHubV1()
     lists[2].add(new SkepExecutorsV1(hub))
     lists[1].add(new SkepComputersV1(hub))
     queue.add(new SkepQueueV1(hub))
   }
-  // Other versions of these, half an installation, and the hook without events: last, so that the rule has no gap.
+  // Other versions of these, and half an installation: last, so that the rule has no gap. The hook without events stays
+  // beside them: it keeps the rule when these are removed by hand.
   lists.eachWithIndex { all, i -> others[i].each { all.remove(it) } }
   old = queue.find { it.class.name == 'SkepQueueV1' }
 }

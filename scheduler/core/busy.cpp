@@ -309,7 +309,7 @@ void LogicState::begin_resume(Executor& e) {
   create.labels = labels_text(e);
   create.remote_fs = e.spec->remote_fs;
   create.description = config.farm + " " + e.record.template_name.text;
-  create.takes_unlabelled = e.spec->takes_unlabelled;
+  create.takes_unlabelled = false;
   create.is_recreation = true;
   emit(std::move(create));
   say(Level::info, "a build waits for its executor: its node is created again",

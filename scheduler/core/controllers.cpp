@@ -9,7 +9,6 @@ namespace {
 constexpr Duration longest_backoff = seconds(30);
 constexpr Duration profile_again_after = seconds(20);
 constexpr Duration full_read_interval = minutes(1);       // beside a companion that tells
-constexpr Duration nameless_read_interval = seconds(10);  // it tells no names
 constexpr Duration idle_nodes_interval =
     seconds(30);  // nobody is expected to change anything while nothing is under way
 const std::string sentinel_reason = std::string(our_offline_prefix) + " sentinel, keeps label texts readable";
@@ -36,7 +35,7 @@ Duration LogicState::poll_interval(const Controller& c, bool is_queue) const {
     const bool is_nameless = is_queue && std::any_of(items.begin(), items.end(), [](const auto& pair) {
                                return pair.second.item.path.empty();
                              });
-    return is_nameless ? nameless_read_interval : full_read_interval;
+    return is_nameless ? c.config.poll_interval : full_read_interval;  // it tells no names
   }
   if (is_active(c)) return c.config.poll_interval;
   return is_queue ? c.config.idle_poll_interval : std::max(c.config.idle_poll_interval, idle_nodes_interval);

@@ -17,7 +17,9 @@ const std::string waiting_reason = std::string(our_offline_prefix) + " waiting f
 }  // namespace
 
 std::string LogicState::labels_text(const Executor& e) const {
-  std::string text = e.spec ? e.spec->labels_text : std::string();
+  // Made again, it is there for its own block alone, which asks for it by its name: anything else would be a second
+  // build.
+  std::string text = e.spec && !e.is_resuming ? e.spec->labels_text : std::string();
   if (is_gated(e)) return text;
   if (!text.empty()) text += ' ';
   return text + std::string(one_build_marker_label);

@@ -156,8 +156,9 @@ void Checkers::on_build_changed(const World& world, const controller_sim::BuildR
   if (!is_new || seen.builds != 2) return;
   ++second_builds;
   probe("a second build on an executor");
-  if (world.controller_weather.lists_are_stale && orders.nodes_touched_by_hand.contains(id.text))
-    beyond_sight_.insert(id);
+  // Opened by hand while nobody could see: told as soon as anybody sees it, which a restart may prevent.
+  const bool is_blind = world.controller_weather.lists_are_stale || world.now - nodes_read_ > seconds(5);
+  if (is_blind && orders.nodes_touched_by_hand.contains(id.text)) beyond_sight_.insert(id);
   if (weather_.uses_hook)
     report(world, "one build per executor", id.text + " serves a second build, with the hook");
 }

@@ -412,4 +412,27 @@ TEST_CASE("restart: with the hook, what an earlier leader had closed takes no bu
   REQUIRE(w.run_until([&] { return !w.nodes.contains(name); }));
 }
 
+TEST_CASE("restart: a node that is made again takes its own block and nothing else", "[unit][scheduler]") {
+  const auto means = GENERATE(OneBuildMeans::hook, OneBuildMeans::gate);
+  SchedulerConfig config = make_config();
+  config.templates[0].takes_unlabelled = true;
+  World w(config, means);
+  w.add_host("h1");
+  w.start();
+  w.add_job("linux", minutes(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
+  w.run_for(seconds(5));
+  w.restart_controller();
+  const auto is_made_again = [&] {
+    const auto made = w.all<CreateNode>();
+    return !made.empty() && made.back().is_recreation;
+  };
+  REQUIRE(w.run_until(is_made_again, minutes(1)));
+  w.jobs.clear();  // its block is aborted before its agent is back
+  const std::string label = GENERATE("linux", "");
+  w.add_job(label, seconds(1));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, minutes(5)));
+  for (const auto& [node, count] : w.builds_per_node()) CHECK(count == 1);
+}
+
 }  // namespace restart_test
