@@ -143,6 +143,10 @@ std::optional<Error> AgentdLogic::State::refusal_of(const ExecutorOrder& order) 
     return Error::try_again(ErrorCode::unavailable,
                             "driver " + spec.driver + " is not usable: " + driver->second.use->detail);
   }
+  if (order.ticket.attempt > 1) {
+    return Error::failed(ErrorCode::conflict,
+                         "executor " + spec.id.text + " cannot join again: it is not here any more");
+  }
   return capacity_error(spec);
 }
 

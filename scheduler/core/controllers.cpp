@@ -8,7 +8,7 @@ namespace {
 
 constexpr Duration longest_backoff = seconds(30);
 constexpr Duration profile_again_after = seconds(20);
-constexpr Duration full_read_interval = minutes(1);       // beside a companion that tells
+constexpr Duration full_read_interval = minutes(1);  // beside a companion that tells
 constexpr Duration idle_nodes_interval =
     seconds(30);  // nobody is expected to change anything while nothing is under way
 const std::string sentinel_reason = std::string(our_offline_prefix) + " sentinel, keeps label texts readable";

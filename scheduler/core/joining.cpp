@@ -17,8 +17,8 @@ const std::string waiting_reason = std::string(our_offline_prefix) + " waiting f
 }  // namespace
 
 std::string LogicState::labels_text(const Executor& e) const {
-  // Made again, it is there for its own block alone, which asks for it by its name: anything else would be a second
-  // build.
+  // Made again, it is there for its own block alone, which asks for it by its name: anything else would be a
+  // second build.
   std::string text = e.spec && !e.is_resuming ? e.spec->labels_text : std::string();
   if (is_gated(e)) return text;
   if (!text.empty()) text += ' ';
@@ -250,7 +250,8 @@ void LogicState::advance_coming(Executor& e) {
     wake(e, now + seconds(1));
   } else if (e.is_resuming) {
     return end_resume(e, "used: its build did not come back");
-  } else if (!is_host_known(e.record.host) || (is_started ? !is_known(*c) : e.at->host->seen < deadline)) {
+  } else if (!c->profile || !is_host_known(e.record.host) ||
+             (is_started ? !is_known(*c) : e.at->host->seen < deadline)) {
     wake(e,
          now + seconds(1));  // nothing follows from what cannot be seen, or was seen before it could be over
   } else {

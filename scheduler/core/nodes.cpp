@@ -82,8 +82,9 @@ bool LogicState::doubts_absence(const Controller& c, Executor& e) {
     return true;
   }
   if (e.node_session != c.session || e.lost_since) return false;
-  // A hook removes the nodes of builds, and of nothing else.
-  if (e.state() >= ExecutorState::finished) return !e.delete_acked && (is_gated(e) || !e.record.was_used);
+  // A hook removes the nodes of builds, and of nothing else: not one that was made again in vain.
+  const bool is_hooks = !is_gated(e) && e.record.was_used && !e.is_resuming;
+  if (e.state() >= ExecutorState::finished) return !e.delete_acked && !is_hooks;
   const bool is_told_by_agent = !is_gated(e) && e.agent == AgentPhase::ended;
   if (e.is_resuming || e.creation != Executor::Creation::done || is_told_by_agent) return false;
   look_soon(e, Duration::zero());

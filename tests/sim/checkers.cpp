@@ -157,7 +157,8 @@ void Checkers::on_build_changed(const World& world, const controller_sim::BuildR
   ++second_builds;
   probe("a second build on an executor");
   // Opened by hand while nobody could see: told as soon as anybody sees it, which a restart may prevent.
-  const bool is_blind = world.controller_weather.lists_are_stale || world.now - nodes_read_ > seconds(5);
+  const bool is_blind =
+      world.controller_weather.lists_are_stale || !nodes_read_ || world.now - *nodes_read_ > seconds(5);
   if (is_blind && orders.nodes_touched_by_hand.contains(id.text)) beyond_sight_.insert(id);
   if (weather_.uses_hook)
     report(world, "one build per executor", id.text + " serves a second build, with the hook");

@@ -123,6 +123,18 @@ TEST_CASE("orders: max_executors counts failed and destroying ones, and a gone o
   CHECK(status(world.order(make_order("a5"))) == 202);
 }
 
+TEST_CASE("orders: what is not here any more cannot join again", "[unit][agentd]") {
+  World world;
+  world.start();
+  world.settle();
+  ExecutorOrder again = make_order("a1");
+  again.ticket.attempt = 2;
+  const auto reply = world.order(again);
+  REQUIRE(status(reply) == 409);
+  CHECK(std::get<Error>(reply->body).message == "executor a1 cannot join again: it is not here any more");
+  CHECK(world.count_calls("start") == 0);
+}
+
 TEST_CASE("orders: a drain that cannot be recorded is answered so, holds, and is recorded later",
           "[unit][agentd]") {
   World world;

@@ -265,6 +265,39 @@ TEST_CASE("configuration: what has no agent yet is left to its host when its con
   CHECK(w.all<Audit>()[0].end.starts_with("failed"));
 }
 
+TEST_CASE("configuration: no deadline counts before a controller that came back is profiled",
+          "[unit][scheduler][operators]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].boot_deadline = seconds(30);
+  Farm w(config, OneBuildMeans::hook);
+  w.boot_time = minutes(10);
+  w.add_job("linux", minutes(1));
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 1; }, seconds(20)));
+  const std::string name = w.nodes.begin()->first;
+  w.run_for(seconds(10));
+  const SchedulerConfig before = w.config;
+  SchedulerConfig away = w.config;
+  away.controllers.front().name = ControllerId("other");
+  w.send(ConfigChanged{away});
+  NodeFact& fact = w.nodes.at(name).fact;  // its agent came, and a build with it, which nobody told
+  fact.is_connected = true;
+  fact.is_offline = false;
+  w.maintain();
+  REQUIRE(w.builds.size() == 1);
+  w.run_for(seconds(25));
+  w.before_action = [&](const Action& action) {
+    const bool ends =
+        std::holds_alternative<DeleteNode>(action) || std::holds_alternative<DestroyExecutor>(action);
+    if (ends) CHECK(w.running.empty());
+    return true;
+  };
+  w.report(HostId("h1"));
+  w.run_for(milliseconds(50));
+  w.send(ConfigChanged{before});
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(5)));
+  CHECK(w.all<Audit>()[0].record.builds_seen.size() == 1);
+}
+
 TEST_CASE("configuration: an agent that its host gave up takes no build of a controller that left it",
           "[unit][scheduler][operators]") {
   Farm w(make_config(), OneBuildMeans::hook);
