@@ -95,6 +95,7 @@ void World::settle_controller() {
     later(agent_way, [host, command] { host->on_agent_command(command); });
   }
   for (const std::size_t record : controller.take_changed_builds()) on_build_changed(record);
+  for (const auto& process : schedulers) process->look_at_companion();
   wake_controller_at(controller.next_deadline());
 }
 

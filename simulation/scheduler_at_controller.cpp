@@ -1,4 +1,5 @@
 // What a scheduler asks of its controller, and the looks at an open gate.
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 
@@ -9,6 +10,10 @@ namespace skep::simulation {
 namespace {
 
 using namespace scheduler;
+
+// As scheduler/shell/companion_line.
+constexpr Duration companion_waits = seconds(30), companion_pace = milliseconds(20);
+constexpr Duration first_companion_retry = seconds(1), last_companion_retry = seconds(15);
 
 Error malformed() {
   return Error::unknown(ErrorCode::malformed_reply, "the answer is not understood");
@@ -69,6 +74,9 @@ bool SchedulerProcess::run_controller_action(const Action& action) {
     read_queue(*queue);
   } else if (const auto* nodes = std::get_if<ReadNodes>(&action)) {
     read_nodes(*nodes);
+  } else if (std::holds_alternative<RebaseCompanion>(action)) {
+    calls_->rebase_companion();
+    look_at_companion();
   } else if (const auto* kick = std::get_if<Kick>(&action)) {
     order_controller<void>([](Calls& calls, Instant now) { return calls.kick(now); },
                            [name = kick->controller](const Result<void>& result, Instant) {
@@ -166,6 +174,49 @@ void SchedulerProcess::read_nodes(const ReadNodes& order) {
       },
       [this, name = order.controller, started = own_time()](Result<NodesSnapshot>&& result) {
         handle_list(NodesRead{name, calls_->session(), started, std::move(result)}, &NodesRead::nodes);
+      });
+}
+
+/// Asks, waits, and asks again. The question waits at the controller, where nothing of it can be lost: its answer can.
+void SchedulerProcess::follow_companion() {
+  if (!logic || !calls_ || !config.controllers.front().companion) return;
+  const std::uint64_t number = ++companion_asked_;
+  companion_wait_ = CompanionWait{own_time(), number};
+  world_.later(companion_waits, [this, life = life_, number] {
+    if (life == life_ && companion_wait_ && companion_wait_->number == number) ask_companion();
+  });
+  look_at_companion();
+}
+
+void SchedulerProcess::look_at_companion() {
+  if (!companion_wait_ || !calls_ || !calls_->has_companion_news(world_.now)) return;
+  const std::uint64_t number = companion_wait_->number;
+  world_.later(milliseconds(1), [this, life = life_, number] {
+    if (life == life_ && companion_wait_ && companion_wait_->number == number) ask_companion();
+  });
+}
+
+void SchedulerProcess::ask_companion() {
+  const Instant started = companion_wait_->started;
+  companion_wait_.reset();
+  ask_controller<CompanionAnswer>(
+      [](Calls& calls, Instant now) { return calls.ask_companion(now); },
+      [this, started](Result<CompanionAnswer>&& answer) {
+        const ControllerId name = config.controllers.front().name;
+        Duration pause = companion_pace;
+        if (answer) {
+          companion_retry_ = Duration::zero();
+          handle(CompanionTold{name, calls_->session(), started, std::move(answer->queue),
+                               std::move(answer->nodes), answer->is_base});
+        } else {
+          // The adapter's book was at the controller's side of the link here: what it took in is lost.
+          calls_->rebase_companion();
+          companion_retry_ = std::clamp(2 * companion_retry_, first_companion_retry, last_companion_retry);
+          pause = companion_retry_;
+          handle(CompanionLost{name, answer.error()});
+        }
+        if (!logic) return;
+        world_.later(pause, [this, life = life_] { in_life(life, [this] { follow_companion(); }); });
       });
 }
 

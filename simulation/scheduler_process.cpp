@@ -57,6 +57,7 @@ void SchedulerProcess::kill(Duration down) {
   lines_.clear();
   stale_queue_.reset();
   stale_nodes_.reset();
+  companion_wait_.reset();
   world_.later(down, [this] { start(); });
 }
 
@@ -143,6 +144,8 @@ void SchedulerProcess::lead() {
   seen_ = {};
   handle(std::move(started));
   follow_registry();
+  companion_retry_ = Duration::zero();
+  follow_companion();
 }
 
 /// What was appended to records is unknown to the version before: it neither reads nor keeps it. (`held_for`

@@ -33,6 +33,8 @@ class SchedulerProcess {
   void kill(Duration down);
   void stall(Duration length);
   /// As its machine: its own clock stands still meanwhile, so that it does not notice.
+  /// Something changed at the controller: a question that waits there may have its answer.
+  void look_at_companion();
   void suspend(Duration length);
   bool is_up() const { return is_up_; }
   bool is_leading() const { return logic != nullptr; }
@@ -111,6 +113,8 @@ class SchedulerProcess {
   void read_queue(const scheduler::ReadQueue& order);
   void read_nodes(const scheduler::ReadNodes& order);
   void poll_node(const scheduler::PollNode& order);
+  void follow_companion();
+  void ask_companion();
   void watch_gate(const scheduler::PollNode& order);
   struct Watch;
   void look_later(const std::shared_ptr<Watch>& watch);
@@ -149,6 +153,13 @@ class SchedulerProcess {
   std::map<HostId, HostLine> lines_;
   int next_line_ = 1;
   Registry::View seen_;
+  struct CompanionWait {
+    Instant started;  // on its own clock
+    std::uint64_t number = 0;
+  };
+  std::optional<CompanionWait> companion_wait_;  // a question that the controller has not answered yet
+  std::uint64_t companion_asked_ = 0;
+  Duration companion_retry_{};
   std::optional<scheduler::QueueSnapshot> stale_queue_;
   std::optional<scheduler::NodesSnapshot> stale_nodes_;
 };

@@ -29,6 +29,12 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
     if (read->queue && !is_quieting) quiet_since_.reset();
     if (is_quieting && !quiet_since_) quiet_since_ = world.now;
     if (read->queue) note_queue(world, scheduler, *read->queue);
+  } else if (const auto* companion = std::get_if<scheduler::CompanionTold>(&event)) {
+    probe(companion->is_base ? "a companion tells a base" : "a companion tells");
+    queue_read_ = world.now;
+    note_queue(world, scheduler, companion->queue);
+  } else if (std::holds_alternative<scheduler::CompanionLost>(event)) {
+    probe("a companion does not tell");
   } else if (const auto* nodes = std::get_if<scheduler::NodesRead>(&event)) {
     if (nodes->nodes) nodes_read_ = world.now;
     if (nodes->nodes && !world.controller_weather.lists_are_stale) {

@@ -12,7 +12,7 @@ using simulation::Link;
 using simulation::SchedulerProcess;
 using simulation::World;
 
-enum class Part { scheduler, operators, meddlers, host, network, registry, controller, gone, peers };
+enum class Part { scheduler, operators, meddlers, host, network, registry, controller, companion, gone, peers };
 
 struct Row {
   std::string_view name;
@@ -87,6 +87,9 @@ constexpr std::array<Row, fault_kind_count> rows{{
     {"scheduler_older", Part::peers},
     {"host_drained", Part::peers},
     {"agentd_ended", Part::peers},
+    {"companion_removed", Part::companion},
+    {"companion_overflow", Part::companion},
+    {"companion_older", Part::companion},
 }};
 
 const Row& row_of(FaultKind kind) {
@@ -360,6 +363,15 @@ void meddle(World& world, Orders& orders, const Fault& fault) {
   }
 }
 
+void befall_companion(World& world, const Fault& fault) {
+  using Kind = controller_sim::FaultKind;
+  const Kind kind = fault.kind == FaultKind::companion_removed    ? Kind::companion_absent
+                    : fault.kind == FaultKind::companion_overflow ? Kind::companion_overflow
+                                                                  : Kind::companion_other_version;
+  world.controller.befall_companion(kind, fault.value % 4, world.now);
+  world.settle_controller();
+}
+
 void begin_on_network(World& world, const Fault& fault) {
   Link& link = link_of(world, fault);
   const int often = static_cast<int>(fault.value);
@@ -514,6 +526,8 @@ void begin(World& world, Orders& orders, const Fault& fault) {
       return begin_on_registry(world, fault);
     case Part::controller:
       return begin_on_controller(world, orders, fault);
+    case Part::companion:
+      return befall_companion(world, fault);
     case Part::gone:
       return take_for_gone(world, orders, fault);
     case Part::peers:

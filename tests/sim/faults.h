@@ -97,8 +97,12 @@ enum class FaultKind {
   // a host's own operator
   host_drained,
   agentd_ended,  // in order; `value` chooses what happens to executors: keep, drain, remove
+  // what happens to the scripts inside the controller
+  companion_removed,
+  companion_overflow,  // `value`: events that it still has
+  companion_older,     // another version of ours is in its place
 };
-inline constexpr std::size_t fault_kind_count = 67;
+inline constexpr std::size_t fault_kind_count = 70;
 
 std::string_view to_string(FaultKind kind);
 std::optional<FaultKind> fault_kind_from(std::string_view text);

@@ -25,6 +25,7 @@ struct Recipe {
   bool wants_lock = false;
   bool has_images = false;  // one for each template
   bool holds_for_long = false;
+  bool is_told = false;  // by the controller's companion
   Duration storm = minutes(20);
 };
 
@@ -139,6 +140,14 @@ const std::vector<Recipe>& recipes() {
     std::erase(all_of_it, host_lost);
     Recipe& tempest = add("tempest", std::move(all_of_it), 3, 30);
     tempest.is_swarm = tempest.has_images = true;
+    Recipe& told = add("told",
+                       {companion_removed, companion_removed, companion_overflow, companion_older,
+                        controller_restart, controller_restart_empty, controller_refuses, controller_unusable,
+                        controller_slow, loss, replies_cut, late_requests, scheduler_crash, scheduler_stall,
+                        scheduler_suspend, item_cancelled, node_deleted_by_hand, host_cut_off, agentd_crash},
+                       2, 16);
+    told.is_told = true;
+    told.jobs_least = 15;
     return made;
   }();
   return all;
@@ -348,6 +357,7 @@ Weather make_weather(std::string_view name, std::uint64_t seed) {
   weather.plan.seed = seed;
   weather.plan.may_script = random.chance(1, 2);
   weather.uses_hook = weather.plan.may_script && random.chance(1, 2);
+  if (recipe->is_told) weather.plan.may_script = weather.uses_hook = true;
   weather.plan.core_version = random.chance(1, 2) ? "2.528.3" : "2.479.3";
   weather.has_leader_lock = recipe->wants_lock || (recipe->is_swarm && random.chance(1, 2));
   weather.schedulers = weather.has_leader_lock ? 2 : 1;
@@ -355,6 +365,7 @@ Weather make_weather(std::string_view name, std::uint64_t seed) {
   for (scheduler::Template& each : weather.plan.scheduler.templates) {
     if (recipe->has_images) each.image += "-" + each.name.text;
   }
+  weather.plan.scheduler.controllers.front().companion = recipe->is_told;
   const int hosts = draw(random, recipe->hosts_least, recipe->hosts_most);
   for (int i = 0; i < hosts; ++i) weather.plan.hosts.push_back(make_host(i, random));
   weather.arrivals = make_load(*recipe, weather, root.fork("load"));
@@ -364,7 +375,9 @@ Weather make_weather(std::string_view name, std::uint64_t seed) {
 
 std::string describe(const Weather& weather) {
   std::string text = "weather " + weather.name + ", seed " + std::to_string(weather.seed) + ": controller " +
-                     weather.plan.core_version + (weather.uses_hook ? ", hook" : ", gate") +
+                     weather.plan.core_version + (weather.plan.scheduler.controllers.front().companion ? ", companion"
+                      : weather.uses_hook                                 ? ", hook"
+                                                                          : ", gate") +
                      (weather.plan.may_script ? ", administrator" : ", least rights") + ", " +
                      std::to_string(weather.schedulers) +
                      (weather.has_leader_lock ? " schedulers with a lock" : " scheduler") + ", " +
