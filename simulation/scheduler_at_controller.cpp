@@ -177,7 +177,8 @@ void SchedulerProcess::read_nodes(const ReadNodes& order) {
       });
 }
 
-/// Asks, waits, and asks again. The question waits at the controller, where nothing of it can be lost: its answer can.
+/// Asks, waits, and asks again. The question waits at the controller, where nothing of it can be lost: its
+/// answer can.
 void SchedulerProcess::follow_companion() {
   if (!logic || !calls_ || !config.controllers.front().companion) return;
   const std::uint64_t number = ++companion_asked_;

@@ -8,6 +8,7 @@ namespace {
 
 constexpr Duration longest_backoff = seconds(30);
 constexpr Duration profile_again_after = seconds(20);
+constexpr Duration host_silence = seconds(65);       // each question waits for 30 s when nothing changes
 constexpr Duration full_read_interval = minutes(1);  // beside a companion that tells
 constexpr Duration idle_nodes_interval =
     seconds(30);  // nobody is expected to change anything while nothing is under way
@@ -217,7 +218,13 @@ bool LogicState::note_session(Controller& c, const std::string& session, Instant
 /// Asked while the profile of before the restart is still known.
 bool LogicState::was_never_open(const Executor& e) const {
   if (!is_unused(e)) return false;
-  if (e.agent == AgentPhase::none && e.state() < ExecutorState::idle) return true;
+  // Without a gate only its host tells that no agent came: a word of before a stop of ours, or of a host that
+  // is silent, does not.
+  const Host* host = e.at->host;
+  const bool is_told =
+      is_gated(e) || !e.was_ordered ||
+      (host != nullptr && host->is_known && host->seen >= facts_from && now - host->asked <= host_silence);
+  if (e.agent == AgentPhase::none && e.state() < ExecutorState::idle && is_told) return true;
   const bool is_shut = e.gate == Gate::closed || e.gate == Gate::telling;
   return is_gated(e) && is_shut && !e.is_adopted;
 }
@@ -253,6 +260,7 @@ void LogicState::restart_session(Controller& c) {
         }
         break;
       case ExecutorState::busy:
+        e.lost_since.reset();  // its block waits as long as after the first restart
         lose_node(e);
         break;
       default:

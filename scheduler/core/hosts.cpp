@@ -41,6 +41,7 @@ void LogicState::on_host_reported(const HostReported& event) {
   host.is_known = true;
   host.unseen_reason.clear();
   host.seen = now;
+  host.asked = std::min(now, event.started);
   if (is_new_boot) host.strays.clear();
   changed(place);
   if (report.epoch_seen > epoch) return fence(report.epoch_seen, "host " + report.host.text);

@@ -5,8 +5,8 @@
 //   busy.cpp         build, lost node, resume                    leaving.cpp    finished -> gone
 //   hosts.cpp        reports, room, leases                       strays.cpp     adopts what no record knows
 //   plan.cpp         demand -> launches, openings                forget.cpp     a host that is gone for good
-//   operators.cpp    drain, hold, retire, pause, configuration   companion.cpp  what a controller tells by itself
-//   explain.cpp, status.cpp
+//   operators.cpp    drain, hold, retire, pause, configuration   companion.cpp  what a controller tells by
+//   itself explain.cpp, status.cpp
 #pragma once
 
 #include <map>
@@ -119,6 +119,7 @@ struct Host {
   bool is_known = false;
   std::string unseen_reason;
   Instant seen{};
+  Instant asked{};  // for its last report, which may have waited for us
   Call lease;
   bool is_lease_due = false;
   Resources foreign_use;  // executors there that have no record

@@ -84,7 +84,7 @@ std::string State::install_own_companion(const std::string& marker) {
   }
   std::erase_if(hooks, [&](const Hook& hook) {
     const bool is_current = is_whole && hook.class_name == executors_class;
-    return !is_current && (has_class(hook, "SkepExecutorsV") || has_class(hook, "SkepOneBuildV"));
+    return !is_current && has_class(hook, "SkepExecutorsV");
   });
   if (!is_whole) hooks.push_back({std::string(executors_class), marker, true, true});
   return companion->greeting + " " + companion->boot + " " + std::to_string(companion->next) +

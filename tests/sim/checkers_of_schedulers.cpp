@@ -295,6 +295,7 @@ void Checkers::check_leaving(const World& world) {
 /// What comes on a host that does not tell any more stands for no job.
 void Checkers::check_covered(const World& world) {
   if (world.controller.queue_length() == 0) return;
+  if (resumed_ && world.now - *resumed_ < told_of_silence_within) return;  // nothing was noticed meanwhile
   for (const auto& process : world.schedulers) {
     const int scheduler = process->number();
     if (!process->is_leading() || stopped_.contains(scheduler)) continue;
@@ -386,9 +387,9 @@ void Checkers::check_plan(const World& world, int scheduler, const scheduler::Ex
   if (process.drains.find(record.host.text) != nullptr)
     report(world, "a drained host gets no executor", what);
   if (process.meta.find("pause") != nullptr) report(world, "a paused farm launches nothing", what);
-  const auto is_old = [&](const std::optional<Instant>& read) {
-    return !read || world.now - *read > fact_life;
-  };
+  // A question to a companion waits for 30 s when nothing happens.
+  const Duration life = process.config.controllers.front().companion ? fact_life + seconds(35) : fact_life;
+  const auto is_old = [&](const std::optional<Instant>& read) { return !read || world.now - *read > life; };
   const bool decided_before_a_stop = resumed_ && world.now - *resumed_ < seconds(30);
   if (is_old(queue_read_) && is_old(nodes_read_) && !decided_before_a_stop)
     report(world, "unknown is never empty",

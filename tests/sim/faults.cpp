@@ -12,7 +12,18 @@ using simulation::Link;
 using simulation::SchedulerProcess;
 using simulation::World;
 
-enum class Part { scheduler, operators, meddlers, host, network, registry, controller, companion, gone, peers };
+enum class Part {
+  scheduler,
+  operators,
+  meddlers,
+  host,
+  network,
+  registry,
+  controller,
+  companion,
+  gone,
+  peers
+};
 
 struct Row {
   std::string_view name;

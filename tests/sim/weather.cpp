@@ -375,9 +375,10 @@ Weather make_weather(std::string_view name, std::uint64_t seed) {
 
 std::string describe(const Weather& weather) {
   std::string text = "weather " + weather.name + ", seed " + std::to_string(weather.seed) + ": controller " +
-                     weather.plan.core_version + (weather.plan.scheduler.controllers.front().companion ? ", companion"
-                      : weather.uses_hook                                 ? ", hook"
-                                                                          : ", gate") +
+                     weather.plan.core_version +
+                     (weather.plan.scheduler.controllers.front().companion ? ", companion"
+                      : weather.uses_hook                                  ? ", hook"
+                                                                           : ", gate") +
                      (weather.plan.may_script ? ", administrator" : ", least rights") + ", " +
                      std::to_string(weather.schedulers) +
                      (weather.has_leader_lock ? " schedulers with a lock" : " scheduler") + ", " +

@@ -435,4 +435,53 @@ TEST_CASE("restart: a node that is made again takes its own block and nothing el
   for (const auto& [node, count] : w.builds_per_node()) CHECK(count == 1);
 }
 
+TEST_CASE("restart: after a second restart a block waits as long as after the first", "[unit][scheduler]") {
+  World w(make_config());
+  TestHost& host = w.add_host("h1");
+  w.start();
+  w.add_job("linux", minutes(30));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
+  w.run_for(seconds(5));
+  const std::string build = w.builds[0].second;
+  host.is_reachable = false;  // so that it cannot be called back yet
+  w.send(HostUnseen{HostId("h1"), Error::try_again(ErrorCode::unavailable, "cut off")});
+  w.restart_controller();
+  w.run_for(minutes(4));
+  w.restart_controller();
+  w.run_for(minutes(4));
+  CHECK(w.count<Audit>() == 0);
+  host.is_reachable = true;
+  w.report(HostId("h1"));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }));
+  CHECK(w.builds[1].second == build);
+}
+
+TEST_CASE("restart: a booting executor with the hook may have taken a build while its host was not heard",
+          "[unit][scheduler]") {
+  World w(make_config(), OneBuildMeans::hook);
+  TestHost& host = w.add_host("h1");
+  w.boot_time = seconds(30);
+  w.start();
+  w.add_job("linux", minutes(30));
+  REQUIRE(w.run_until([&] { return w.count<OrderExecutor>() == 1; }));
+  w.run_for(seconds(1));
+  const bool is_heard = GENERATE(true, false);
+  const Instant asked = w.now;
+  w.run_for(seconds(1));
+  host.is_reachable = false;
+  if (!is_heard) w.run_for(seconds(66));
+  // What it said before, and what waited for us all the while.
+  HostReport old = host.report;
+  old.index += 10;
+  old.executors = {host.executors.begin()->second.report};
+  old.executors[0].state = ExecutorState::booting;
+  old.executors[0].agent = AgentPhase::none;
+  w.send(HostReported{old, asked});
+  w.jobs.clear();
+  w.restart_controller();
+  w.jobs.clear();
+  w.run_for(seconds(10));
+  CHECK((w.count<DestroyExecutor>() == 0) == !is_heard);
+}
+
 }  // namespace restart_test
