@@ -76,11 +76,14 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
   } else if (const auto* started = std::get_if<scheduler::LeaderStarted>(&event)) {
     leader_since_ = world.now;
     note_untold(world, *started);
-    for (const auto& [id, hold] : orders.holds) {
-      const bool is_over = world.wall(hold.of->wall_offset).ms_since_epoch >= hold.wall_until.ms_since_epoch;
-      if (hold.of != world.schedulers[static_cast<std::size_t>(scheduler)].get() || is_over) continue;
+    std::erase_if(orders.holds, [&](const auto& pair) {
+      const Orders::Hold& hold = pair.second;
+      if (hold.of != world.schedulers[static_cast<std::size_t>(scheduler)].get()) return false;
+      // One that starts reads the end as a time of its wall's clock, which may have been set meanwhile.
+      if (world.wall(hold.of->wall_offset).ms_since_epoch >= hold.wall_until.ms_since_epoch) return true;
       orders.held_at_most_until = std::max(orders.held_at_most_until, world.now + hold.length);
-    }
+      return false;
+    });
     note_controllers(world, scheduler);
     queues_.erase(scheduler);
     for (const scheduler::ExecutorRecord& each : started->executors) {
