@@ -117,13 +117,13 @@ void LogicState::apply_news(Controller& c, const NodeNews& news) {
     if (is_other && news.node != c.config.sentinel_node) read_soon(c.nodes_poll);
     return;
   }
-  // A node that was made again has news of its former life, too: only a look tells.
-  if (e->attempt > 1 || e->create.is_pending() || is_gated(*e)) return look_at_news(*e);
+  // What is not known to be of this session's node is a reason to look.
+  if (e->node_session != c.session || e->create.is_pending() || is_gated(*e)) return look_at_news(*e);
   switch (news.kind) {
     case Kind::online:
       return note_online(*e);
     case Kind::accepted:
-      return note_accepted(*e);
+      return note_accepted(*e, news.path);
     case Kind::completed:
       return note_completed(*e, news.path);
     case Kind::offline:
@@ -149,13 +149,16 @@ NodeFact LogicState::fact_by_news(const Executor& e) const {
 }
 
 void LogicState::note_online(Executor& e) {
-  if (e.state() >= ExecutorState::finished) return;
+  // The queue that was told with it may be ahead: that the block of one that is called back left it means nothing.
+  if (e.state() >= ExecutorState::finished || e.is_resuming) return;
   const NodeFact fact = fact_by_news(e);
   apply_node(e, &fact, {now, false});
 }
 
-void LogicState::note_accepted(Executor& e) {
+void LogicState::note_accepted(Executor& e, const std::string& path) {
   if (e.state() >= ExecutorState::finished) return;
+  const auto& seen = e.record.builds_seen;
+  if (e.is_resuming && std::find(seen.begin(), seen.end(), path) != seen.end()) return note_build(e, path);
   NodeFact fact = fact_by_news(e);
   fact.is_idle = false;
   apply_node(e, &fact, {now, false});

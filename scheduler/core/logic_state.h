@@ -297,6 +297,7 @@ class LogicState {
   void node_absent(Executor& e);
   bool doubts_absence(const Controller& c, Executor& e);
   void taken_by_hook(Executor& e);
+  void went_on_and_left(Executor& e);
   void node_present(Executor& e);
   void sweep_orphans(Controller& c);
 
@@ -329,7 +330,7 @@ class LogicState {
   void look_at_news(Executor& e);
   NodeFact fact_by_news(const Executor& e) const;
   void note_online(Executor& e);
-  void note_accepted(Executor& e);
+  void note_accepted(Executor& e, const std::string& path);
   void note_completed(Executor& e, const std::string& path);
 
   // strays.cpp

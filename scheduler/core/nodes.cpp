@@ -1,5 +1,6 @@
 // What a read of nodes means for each executor, and which nodes are ours but nobody's.
 #include <algorithm>
+#include <utility>
 
 #include "scheduler/core/logic_state.h"
 #include "scheduler/core/node_names.h"
@@ -9,6 +10,7 @@ namespace {
 
 constexpr Duration delete_again_after = seconds(5);
 constexpr int sightings_before_sweep = 2;
+constexpr Duration news_within = seconds(2);
 constexpr Duration hosts_tell_within = minutes(1);
 
 /// Of names asked for in their order: mostly it is the next one, and one comparison says so.
@@ -86,6 +88,9 @@ bool LogicState::doubts_absence(const Controller& c, Executor& e) {
   const bool is_hooks = !is_gated(e) && e.record.was_used && !e.is_resuming;
   if (e.state() >= ExecutorState::finished) return !e.delete_acked && !is_hooks;
   const bool is_told_by_agent = !is_gated(e) && e.agent == AgentPhase::ended;
+  // The news of its end may be on its way.
+  if (!e.missing_since) e.missing_since = now;
+  if (c.is_told && now - *e.missing_since < news_within) return true;
   if (e.is_resuming || e.creation != Executor::Creation::done || is_told_by_agent) return false;
   look_soon(e, Duration::zero());
   return true;
@@ -127,6 +132,7 @@ void LogicState::apply_node(Executor& e, const NodeFact* fact, NodeRead read) {
   e.node_read = started;
   e.is_node_listed = read.is_list;
   if (fact != nullptr) {
+    e.missing_since.reset();
     const Controller* c = controller_of(e);
     if (c != nullptr && e.node_session != c->session) e.node_session = c->session;
     if (e.node != *fact) e.node = *fact;
@@ -136,6 +142,15 @@ void LogicState::apply_node(Executor& e, const NodeFact* fact, NodeRead read) {
     node_absent(e);
   }
   touch(e);
+}
+
+/// The hook removed the node that was made again: its block went on and ended between two looks.
+void LogicState::went_on_and_left(Executor& e) {
+  const Controller* c = controller_of(e);
+  const bool has_ended = e.creation == Executor::Creation::done && e.is_order_acked &&
+                         e.agent == AgentPhase::ended && e.agent_exit_code.value_or(1) == 0;
+  if (c == nullptr || is_gated(e) || !has_ended || e.node_session != c->session || is_awaited(*c, e)) return;
+  finish(e, "used: its build went on and ended");
 }
 
 /// The hook removes a node when its build is over.
@@ -156,7 +171,7 @@ void LogicState::node_absent(Executor& e) {
     case ExecutorState::creating:
     case ExecutorState::booting:
     case ExecutorState::joining: {
-      if (e.is_resuming) return;
+      if (e.is_resuming) return went_on_and_left(e);
       // The hook removes a node when its build is over, which may be before we saw the node connected.
       const bool was_connected = e.agent == AgentPhase::connected ||
                                  (e.agent == AgentPhase::ended && e.agent_exit_code.value_or(1) == 0);

@@ -25,6 +25,7 @@ def demo(*arguments):
     expect(summary["unsatisfiable_explained"] is True, f"explanation: {summary}")
     expect(summary["start_latency_ms"]["p99"] is not None, f"latency: {summary}")
     print(f"      {json.dumps(summary['start_latency_ms'])}")
+    return summary
 
 
 def gate_on_core_2_479():
@@ -37,6 +38,57 @@ def gate_on_core_2_528():
 
 def hook_for_an_administrator():
     demo("--administrator")
+
+
+def companion_tells_and_no_node_is_polled():
+    requests = demo("--companion")["requests"]
+    told = sum(count for kind, count in requests.items() if "companion wait" in kind)
+    polls = sum(count for kind, count in requests.items() if kind == "GET jenkins/computer/N/api/json")
+    expect(told >= 10, f"the companion was asked {told} times: {requests}")
+    expect(polls == 0, f"nodes were polled {polls} times: {requests}")
+
+
+def a_companion_that_is_removed_a_restart_and_a_kill_lose_nothing():
+    farm = Farm(companion=True, maximum=4, max_executors=4)
+    try:
+        farm.start()
+        controller = lambda: farm.api("v1/status")["controllers"][0]  # noqa: E731: one expression, twice used
+        wait_for(lambda: controller()["is_told"], "the companion tells", 30)
+        farm.sim("jobs", "POST", {"path": "flow", "kind": "pipeline", "label": "linux", "duration_ms": 1500, "concurrent": True})
+
+        def run_more(count, total):
+            farm.sim("schedule", "POST", {"path": "flow", "count": count, "distinct": True})
+            wait_for(lambda: (t := farm.sim("truth")) and sum(1 for b in t["builds"] if b["started_at_ms"]) >= total - count + 2, "builds run", 60)
+
+        run_more(6, 6)
+        farm.scheduler.kill()
+        farm.start_scheduler()
+        run_more(6, 12)
+        farm.sim("faults", "POST", {"kind": "companion_absent", "times": 1})
+        run_more(6, 18)
+        farm.sim("restart", "POST", {"keep_queue": True, "down_ms": 500, "starting_ms": 500})
+        wait_for(lambda: reached(farm, "truth"), "the controller is back", 30)
+        run_more(6, 24)
+        truth = wait_for(lambda: (t := ended(farm)) and len({(b["job"], b["number"], b["block"]) for b in t["builds"]}) >= 24 and t, "every build has run", 150, 0.3)
+        nodes = {}
+        for build in truth["builds"]:
+            nodes.setdefault(build["node"], set()).add((build["job"], build["number"], build["block"]))
+        expect(all(len(builds) == 1 for builds in nodes.values()), f"an executor served two builds: {nodes}")
+        expect({b["result"] for b in truth["builds"]} == {"SUCCESS"}, f"a build was hurt: {truth['builds']}")
+        wait_for(lambda: not farm.leaks(), "nothing is left over", 90)
+        wait_for(lambda: controller()["is_told"], "the companion tells again", 60)
+    except BaseException:
+        print(f"--- executors\n{farm.api('v1/executors')}\n--- end of the scheduler's log\n{farm.scheduler.tail()}")
+        raise
+    finally:
+        farm.end()
+
+
+def reached(farm, path):
+    try:
+        return farm.sim(path)
+    except OSError:
+        return None
 
 
 def interrupting_the_demo_leaves_nothing():
@@ -115,6 +167,7 @@ def ended(farm):
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run([gate_on_core_2_479, gate_on_core_2_528, hook_for_an_administrator, interrupting_the_demo_leaves_nothing,
+    sys.exit(checks.run([gate_on_core_2_479, gate_on_core_2_528, hook_for_an_administrator, companion_tells_and_no_node_is_polled,
+                         a_companion_that_is_removed_a_restart_and_a_kill_lose_nothing, interrupting_the_demo_leaves_nothing,
                          builds_leave_nothing_outside_their_executor, a_pipeline_block_outlives_a_restart_with_the_gate,
                          a_pipeline_block_outlives_a_restart_with_the_hook]))
