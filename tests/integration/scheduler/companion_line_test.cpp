@@ -200,6 +200,18 @@ TEST_CASE("an installation under way while an operator removes the companion is 
   CHECK(farm.told(1));
 }
 
+TEST_CASE("who wants it although it was not removed gets a new base with the next answer") {
+  Line farm;
+  farm.line.start();
+  REQUIRE(farm.peer.sees_wait());
+  REQUIRE(farm.line.resume());
+  farm.peer.let_go();
+  REQUIRE(farm.told(3));
+  CHECK(farm.bases() == std::vector<bool>{true, false, true});
+  CHECK(farm.peer.becomes(true, 2, 0));
+  CHECK(farm.problems().empty());
+}
+
 TEST_CASE("a removal that failed is told, and the companion is not asked any more") {
   Line farm;
   farm.line.start();
