@@ -26,6 +26,7 @@ void add_status(CLI::App& app, Context& context);      // status
 void add_views(CLI::App& app, Context& context);       // hosts executors queue explain
 void add_history(CLI::App& app, Context& context);     // history
 void add_operations(CLI::App& app, Context& context);  // drain undrain forget hold retire pause resume
+void add_controller(CLI::App& app, Context& context);  // controller status|companion
 void add_labels(CLI::App& app, Context& context);      // labels
 void add_config(CLI::App& app, Context& context);      // config check|show|reload, version
 void add_simulate(CLI::App& app, Context& context);    // simulate

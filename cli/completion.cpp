@@ -17,7 +17,7 @@ struct Words {
   std::string help;
   std::string names;  // commands below it
   std::string options;
-  const char* dynamic = "";  // what its positional is: "hosts", "executors", "files"
+  const char* dynamic = "";  // what its positional is: "hosts", "executors", "controllers", "files"
 };
 
 const char* dynamic_of(const CLI::App& command) {
@@ -26,6 +26,7 @@ const char* dynamic_of(const CLI::App& command) {
     const std::string name = option->get_name();
     if (name == "host") return "hosts";
     if (name == "executor") return "executors";
+    if (name == "controller") return "controllers";
     if (name == "file" || name == "trace") return "files";
   }
   return "";
@@ -67,6 +68,7 @@ _skep() {
     --token-file|--ca-file|--config|--policy|--fleet|--html) COMPREPLY=($(compgen -f -- "$current")); return ;;
     --host) COMPREPLY=($(compgen -W "$(skep complete hosts 2>/dev/null)" -- "$current")); return ;;
     --template) COMPREPLY=($(compgen -W "$(skep complete templates 2>/dev/null)" -- "$current")); return ;;
+    --print) COMPREPLY=($(compgen -W "all install wait remove init" -- "$current")); return ;;
     --state) COMPREPLY=($(compgen -W "@STATES@" -- "$current")); return ;;
     completion) COMPREPLY=($(compgen -W "bash zsh fish" -- "$current")); return ;;
   esac
@@ -75,6 +77,7 @@ _skep() {
     case "$path" in
       "") case " @COMMANDS@ " in *" $word "*) path="$word" ;; esac ;;
       config) case "$word" in @CONFIG@) path="config $word" ;; esac ;;
+      controller) case "$word" in @CONTROLLER@) path="controller $word" ;; esac ;;
     esac
   done
   case "$path" in
@@ -100,6 +103,7 @@ _skep() {
     --token-file|--ca-file|--config|--policy|--fleet|--html) _files; return ;;
     --host) compadd -- ${(f)"$(skep complete hosts 2>/dev/null)"}; return ;;
     --template) compadd -- ${(f)"$(skep complete templates 2>/dev/null)"}; return ;;
+    --print) compadd all install wait remove init; return ;;
     --state) compadd @STATES@; return ;;
     completion) compadd bash zsh fish; return ;;
   esac
@@ -109,6 +113,7 @@ _skep() {
     case "$path_" in
       "") case " @COMMANDS@ " in *" $word "*) path_="$word" ;; esac ;;
       config) case "$word" in @CONFIG@) path_="config $word" ;; esac ;;
+      controller) case "$word" in @CONTROLLER@) path_="controller $word" ;; esac ;;
     esac
     (( i++ ))
   done
@@ -141,12 +146,14 @@ std::string states() {
 }
 
 std::string filled_in(const std::string& text, const std::vector<Words>& all) {
-  std::string config;
+  std::string config, controller;
   for (const Words& words : all) {
     if (words.path == "config") config = replaced(words.names, " ", "|");
+    if (words.path == "controller") controller = replaced(words.names, " ", "|");
   }
   std::string out = replaced(text, "@COMMANDS@", all.front().names);
   out = replaced(out, "@CONFIG@", config);
+  out = replaced(out, "@CONTROLLER@", controller);
   out = replaced(out, "@STATES@", states());
   return replaced(out, "@GLOBAL@", all.front().options);
 }
@@ -173,7 +180,7 @@ std::string fish_script(const std::vector<Words>& all) {
     const std::string here = " -n '__fish_seen_subcommand_from " + name + "'";
     const std::string dynamic = words.dynamic;
     if (dynamic == "files") out += "complete -c skep" + here + " -F\n";
-    if (dynamic == "hosts" || dynamic == "executors")
+    if (dynamic == "hosts" || dynamic == "executors" || dynamic == "controllers")
       out += "complete -c skep" + here + " -a '(skep complete " + dynamic + " 2>/dev/null)'\n";
     std::size_t start = 0;
     while (start < words.options.size()) {
@@ -197,10 +204,15 @@ std::string script(const std::string& shell, const CLI::App& app) {
 int print_names(const Context& context, const std::string& what) {
   ConnectionOptions connection = context.connection;
   connection.timeout = seconds(2);
-  const auto list = ApiClient(connection).get("v1/" + what);
-  if (!list) return exit_unreachable;
-  const char* key = what == "hosts" ? "host" : what == "executors" ? "id" : "name";
-  for (const Json& entry : *list) {
+  const bool is_controllers = what == "controllers";  // which the whole configuration only lists
+  const auto reply = ApiClient(connection).get("v1/" + (is_controllers ? "config" : what));
+  if (!reply) return exit_unreachable;
+  const Json& list = is_controllers ? list_of(*reply, "controllers") : *reply;
+  const char* key = what == "hosts"       ? "host"
+                    : what == "executors" ? "id"
+                    : is_controllers      ? "controller"
+                                          : "name";
+  for (const Json& entry : list) {
     if (text_of(entry, "state") != "gone") std::cout << text_of(entry, key) << "\n";
   }
   return exit_ok;
@@ -222,7 +234,9 @@ void add_completion(CLI::App& app, Context& context) {
 
   auto what = std::make_shared<std::string>();
   CLI::App* complete = app.add_subcommand("complete", "names for the completion scripts")->group("");
-  complete->add_option("what", *what)->required()->check(CLI::IsMember({"hosts", "executors", "templates"}));
+  complete->add_option("what", *what)
+      ->required()
+      ->check(CLI::IsMember({"hosts", "executors", "templates", "controllers"}));
   complete->callback([what, &context] { context.exit_code = print_names(context, *what); });
 }
 

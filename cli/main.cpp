@@ -42,6 +42,7 @@ int run(int argc, char** argv) {
   add_status(app, context);
   add_views(app, context);
   add_history(app, context);
+  add_controller(app, context);
   add_labels(app, context);
   add_operations(app, context);
   add_config(app, context);

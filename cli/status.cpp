@@ -115,8 +115,8 @@ void print_controllers(const Json& controllers) {
   Table table({"CONTROLLER", "STATE", "VERSION", "ONE BUILD BY", "HEARD BY", "KICK", "QUEUE", "SEEN"});
   for (const Json& c : controllers) {
     table.add({text_of(c, "controller"), flag_of(c, "is_known") ? "ok" : "UNKNOWN", text_of(c, "version"),
-               text_of(c, "one_build"), flag_of(c, "is_told") ? "companion" : "polling", text_of(c, "kick"), std::to_string(number_of(c, "items")),
-               ago_text(number_of(c, "queue_age_ms", -1))});
+               text_of(c, "one_build"), flag_of(c, "is_told") ? "companion" : "polling", text_of(c, "kick"),
+               std::to_string(number_of(c, "items")), ago_text(number_of(c, "queue_age_ms", -1))});
   }
   print_table(table);
   for (const Json& c : controllers) {

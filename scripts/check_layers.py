@@ -136,9 +136,10 @@ RULES = [
     Rule("join/main_linux", ("core/", "join/", "common/", "linux/"), ("cli11", "os")),
     Rule("join/", ("core/", "join/", "common/")),
     # The command line checks configuration files, so it sees their readers (and the values that these return); and it
-    # runs the farm in virtual time.
+    # runs the farm in virtual time, and prints the companion's scripts.
     Rule("cli/", ("core/", "common/", "cli/", "linux/", "windows/", "scheduler/core/", "scheduler/shell/config_file.h",
-                  "agentd/core/config.h", "agentd/shell/config_file.h", "simulation/whatif/"), ("cli11",)),
+                  "scheduler/jenkins/companion.h", "agentd/core/config.h", "agentd/shell/config_file.h",
+                  "simulation/whatif/"), ("cli11",)),
     # Tests and benchmarks may see anything, but only the stand-in's shell speaks HTTP by itself.
     Rule("tests/controller_sim/", ("core/", "common/json/", "simulation/controller/", "tests/", "linux/", "windows/"),
          ("nlohmann", "boost", "boost_beast", "cli11", "openssl", "zlib", "os")),

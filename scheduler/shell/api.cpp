@@ -4,6 +4,7 @@
 //   GET  /v1/queue/{item}?controller=C
 //   POST /v1/hosts/{host}/drain|undrain {"reason"}  /v1/hosts/{host}/forget {"reason","dry_run"}
 //   POST /v1/executors/{id}/hold {"for_ms","reason"}  /v1/executors/{id}/retire {"reason","even_if_busy"}
+//   POST /v1/controllers/{controller}/companion {"action": "install" or "remove"}
 //   POST /v1/pause {"reason"}  /v1/resume  /v1/config/reload {"yes"}
 //   GET  /healthz  /metrics
 #include <algorithm>
@@ -161,6 +162,7 @@ void Daemon::add_routes() {
   add_read_routes();
   add_order_routes();
   add_forget_route();
+  add_companion_route();
   server_->route("GET", "/healthz", [this](const ServerRequest&, const Responder& responder) {
     ask(responder, [this](SchedulerLogic&) {
       return json_reply(
@@ -339,6 +341,71 @@ void Daemon::add_forget_route() {
                              {"dry_run", is_dry}});
         });
       });
+}
+
+void Daemon::add_companion_route() {
+  server_->route(
+      "POST", "/v1/controllers/{controller}/companion",
+      [this](const ServerRequest& request, const Responder& responder) {
+        const auto body = body_of(request);
+        if (!body) return responder(error_reply(body.error()));
+        if (auto checked = only_keys(*body, {"action"}); !checked)
+          return responder(error_reply(checked.error()));
+        const auto action = json::get_string(*body, "action");
+        if (!action || (*action != "install" && *action != "remove"))
+          return responder(error_reply(
+              Error::failed(ErrorCode::invalid_input, "\"action\" is neither install nor remove")));
+        const ControllerId name(request.captures.at("controller"));
+        const bool is_posted = strand_->post(
+            [this, name, action = *action, responder] { order_companion(name, action, responder); });
+        if (!is_posted)
+          responder(error_reply(Error::try_again(ErrorCode::unavailable, "the scheduler is overloaded")));
+      });
+}
+
+void Daemon::order_companion(const ControllerId& name, const std::string& action,
+                             const Responder& responder) {
+  const auto configured = std::find_if(config_.logic.controllers.begin(), config_.logic.controllers.end(),
+                                       [&](const ControllerConfig& c) { return c.name == name; });
+  const auto found = controllers_.find(name);
+  if (configured == config_.logic.controllers.end() || found == controllers_.end())
+    return responder(error_reply(Error::failed(ErrorCode::not_found, "no controller is called " + name.text,
+                                               "skep controller status lists them")));
+  CompanionLine* line = found->second.companion.get();
+  if (action == "install") {
+    if (line == nullptr)
+      return responder(error_reply(Error::failed(
+          ErrorCode::invalid_input, "controller " + name.text + " is configured without a companion",
+          "set companion: true under this controller, then restart skep-scheduler")));
+    if (const auto resumed = line->resume(); !resumed) return responder(error_reply(resumed.error()));
+    log::write(log::Level::info, "an operator has the companion put in", {{"controller", name.text}});
+    return responder(json_reply(
+        {{"message", name.text + ": the companion is put in and asked for the whole queue, within half a "
+                                 "minute; skep controller status shows whether it tells"}}));
+  }
+  // The hook goes in before the companion goes out, and this farm wants nothing in its controller.
+  if (configured->one_build == ControllerConfig::OneBuild::gate)
+    return responder(error_reply(Error::failed(
+        ErrorCode::invalid_input,
+        "controller " + name.text + " has one_build: gate, with which nothing is ever put into it",
+        "what is in it from before: skep controller companion --print remove, for its script console")));
+  log::write(log::Level::info, "an operator has the companion removed", {{"controller", name.text}});
+  JenkinsController& controller = *found->second.controller;
+  const bool is_taken = found->second.calls->submit([name, line, &controller, responder] {
+    const auto removed = line != nullptr ? line->remove() : controller.remove_companion();
+    if (removed)
+      return responder(json_reply(
+          {{"message", name.text + ": the companion is removed, the one-build hook is in its place"}}));
+    log::write_error("the companion was not removed", removed.error());
+    Error error = removed.error();
+    error.hint += std::string(error.hint.empty() ? "" : "; ") +
+                  "it is asked no more: say it again, or paste what skep controller companion --print remove "
+                  "prints into Manage Jenkins, Script Console";
+    responder(error_reply(error));
+  });
+  if (!is_taken)
+    responder(error_reply(
+        Error::try_again(ErrorCode::unavailable, "too many calls to this controller are waiting")));
 }
 
 ServerReply Daemon::metrics_reply(SchedulerLogic& logic) {

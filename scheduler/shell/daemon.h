@@ -75,6 +75,9 @@ class Daemon {
   void add_read_routes();
   void add_order_routes();
   void add_forget_route();
+  void add_companion_route();
+  /// On the strand. Answers by itself, or when the controller has answered.
+  void order_companion(const ControllerId& name, const std::string& action, const http::Responder& responder);
   Result<void> open_registry();
   void close_open_gates();
   void on_host(const HostEndpoint& endpoint);

@@ -41,7 +41,8 @@ LEAST_CLANG_TIDY_S = 30
 # when the stage is named.
 SHORT = {"asan-ubsan": {"contract": {"contract_jenkins", "contract_controller_sim"},
                         "integration": {"http_test", "common_test", "agentd_shell_test"}},
-         "tsan": {"integration": {"http_test", "common_test", "agentd_shell_test", "integration_tls_farm"}}}
+         "tsan": {"integration": {"http_test", "common_test", "agentd_shell_test", "scheduler_shell_test",
+                                  "integration_tls_farm"}}}
 
 
 class Sanitizer(NamedTuple):

@@ -10,11 +10,12 @@ import tempfile
 from support import BIN, NOWHERE, SOURCE, ScriptedScheduler, checks, compare, environment, expect, on_terminal, skep, without_colours
 
 COMMANDS = ["status", "hosts", "executors", "queue", "explain", "history", "labels", "drain", "undrain", "forget", "hold", "retire", "pause",
-            "resume", "config", "version", "completion", "simulate"]
+            "resume", "config", "controller", "version", "completion", "simulate"]
 # Every command that asks the scheduler, complete enough to be sent.
 ASKING = [["status"], ["hosts"], ["executors"], ["queue"], ["explain", "1"], ["explain", "job"], ["history"], ["labels", "a"],
           ["labels", "--stdin", "-o", "json"], ["drain", "h"], ["undrain", "h"], ["forget", "h"], ["hold", "e"], ["retire", "e"], ["pause"], ["resume"],
-          ["config", "show"], ["config", "reload"]]
+          ["config", "show"], ["config", "reload"], ["controller", "status"], ["controller", "companion", "--install"],
+          ["controller", "companion", "--remove", "main"]]
 LONG = "x" * 58
 
 

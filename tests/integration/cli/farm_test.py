@@ -54,9 +54,9 @@ def views(commands, item):
     executor = busy(commands.farm)[0]["id"]
     for arguments in [["status"], ["hosts"], ["executors"], ["executors", executor], ["executors", "--state", "idle"], ["queue"],
                       ["queue", "folder/*", "--reason", "no_template"], ["history"], ["explain", str(item)], ["explain", "folder/never"],
-                      ["labels", "linux && !docker"], ["hosts", "--state", "draining"]]:
+                      ["labels", "linux && !docker"], ["hosts", "--state", "draining"], ["controller", "status"]]:
         commands.run(*arguments)
-    for name in ["status", "hosts", "executors", "queue", "history", "config show"]:
+    for name in ["status", "hosts", "executors", "queue", "history", "config show", "controller status"]:
         commands.json(*name.split())
     commands.shapes["explain ITEM"] = shape(json.loads(skep(commands.farm.scheduler.url, "explain", str(item), "-o", "json")[1]))
     commands.json("explain", "folder/never")
@@ -65,6 +65,7 @@ def views(commands, item):
     commands.run("status", "--check")
     commands.run("complete", "hosts")
     commands.run("complete", "templates")
+    commands.run("complete", "controllers")
     commands.keep("views")
 
 
