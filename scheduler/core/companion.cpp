@@ -149,7 +149,8 @@ NodeFact LogicState::fact_by_news(const Executor& e) const {
 }
 
 void LogicState::note_online(Executor& e) {
-  // The queue that was told with it may be ahead: that the block of one that is called back left it means nothing.
+  // The queue that was told with it may be ahead: that the block of one that is called back left it means
+  // nothing.
   if (e.state() >= ExecutorState::finished || e.is_resuming) return;
   const NodeFact fact = fact_by_news(e);
   apply_node(e, &fact, {now, false});

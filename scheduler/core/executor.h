@@ -77,11 +77,11 @@ struct Executor {
 
   // Node
   bool is_node_known = false;
-  std::string node_session;      // of the controller, when the node was there for certain
-  std::optional<NodeFact> node;  // with is_node_known: nullopt = seen absent
-  Instant node_read{};           // when that read started
+  std::string node_session;              // of the controller, when the node was there for certain
+  std::optional<NodeFact> node;          // with is_node_known: nullopt = seen absent
+  Instant node_read{};                   // when that read started
   std::optional<Instant> missing_since;  // in lists of its controller
-  bool is_node_listed = false;   // by a list, which may be older than it claims to be
+  bool is_node_listed = false;           // by a list, which may be older than it claims to be
   bool is_poll_pending = false;
   Instant poll_sent{};
   Retry poll_retry;

@@ -45,7 +45,8 @@ def companion_tells_and_no_node_is_polled():
     told = sum(count for kind, count in requests.items() if "companion wait" in kind)
     polls = sum(count for kind, count in requests.items() if kind == "GET jenkins/computer/N/api/json")
     expect(told >= 10, f"the companion was asked {told} times: {requests}")
-    expect(polls == 0, f"nodes were polled {polls} times: {requests}")
+    # Not one for each executor: where a node is missing in lists for longer than its news may take, it is looked at.
+    expect(polls <= 2, f"nodes were polled {polls} times: {requests}")
 
 
 def a_companion_that_is_removed_a_restart_and_a_kill_lose_nothing():
@@ -66,9 +67,13 @@ def a_companion_that_is_removed_a_restart_and_a_kill_lose_nothing():
         run_more(6, 12)
         farm.sim("faults", "POST", {"kind": "companion_absent", "times": 1})
         run_more(6, 18)
+        wait_for(lambda: (t := ended(farm)) and len(t["builds"]) >= 18, "these builds are over", 60)
+        farm.sim("jobs", "POST", {"path": "slow", "kind": "pipeline", "label": "linux", "duration_ms": 4000, "concurrent": True})
+        farm.sim("schedule", "POST", {"path": "slow", "count": 4, "distinct": True})
+        wait_for(lambda: sum(1 for b in farm.sim("truth")["builds"] if b["job"] == "slow" and b["started_at_ms"]) == 4, "four builds run", 60)
         farm.sim("restart", "POST", {"keep_queue": True, "down_ms": 500, "starting_ms": 500})
         wait_for(lambda: reached(farm, "truth"), "the controller is back", 30)
-        run_more(6, 24)
+        farm.sim("schedule", "POST", {"path": "flow", "count": 2, "distinct": True})
         truth = wait_for(lambda: (t := ended(farm)) and len({(b["job"], b["number"], b["block"]) for b in t["builds"]}) >= 24 and t, "every build has run", 150, 0.3)
         nodes = {}
         for build in truth["builds"]:
