@@ -176,8 +176,12 @@ void hold(World& world, Orders& orders, const Fault& fault, SchedulerProcess& le
   if (leader.is_stalled() || !leader.logic->may_hold(id)) return;
   const WallTime until{world.wall(leader.wall_offset).ms_since_epoch + to_ms(fault.length)};
   leader.handle(scheduler::HoldExecutor{id, until, fault.length, "simulated"});
-  if (leader.is_leading() && !leader.is_stalled())
+  if (leader.is_leading() && !leader.is_stalled()) {
     orders.holds[id] = {world.now + fault.length, until, &leader, fault.length};
+  } else if (const auto before = orders.holds.find(id); before != orders.holds.end()) {
+    // A leader that is killed before it answers may have it on record, which is the later word.
+    before->second.until = std::min<Instant>(before->second.until, world.now + fault.length);
+  }
 }
 
 void operate(World& world, Orders& orders, const Fault& fault) {
