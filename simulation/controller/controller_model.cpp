@@ -54,13 +54,14 @@ std::string with_wrong_types(const std::string& json) {
   return out;
 }
 
-std::string with_duplicate_keys(std::string json) {
+std::string with_duplicate_keys(const std::string& json) {
   const std::size_t brace = json.find('{');
   const std::size_t comma = json.find_first_of(",}", brace == std::string::npos ? 0 : brace);
   if (brace == std::string::npos || comma == std::string::npos || comma == brace + 1) return json;
   const std::string first = json.substr(brace + 1, comma - brace - 1);
-  json.insert(brace + 1, first + ",");
-  return json;
+  std::string doubled = json;
+  doubled.insert(brace + 1, first + ",");
+  return doubled;
 }
 
 }  // namespace
@@ -129,7 +130,7 @@ void State::alter(HttpReply& reply, const Fault& fault) {
       reply.body = with_wrong_types(reply.body);
       break;
     case FaultKind::duplicate_keys:
-      reply.body = with_duplicate_keys(std::move(reply.body));
+      reply.body = with_duplicate_keys(reply.body);
       break;
     case FaultKind::bad_utf8: {
       const std::size_t quote = reply.body.rfind("\":\"");

@@ -183,9 +183,9 @@ UNKNOWN_IS_NEVER_EMPTY = [
         why="Old facts freeze decisions: here a read of any age will do.",
         seen="while a controller cannot be read, executors fail to join and lost builds are given up",
         edits=[Edit(S + "controllers.cpp",
-                    'return poll.is_ok && poll.ok_started && now - *poll.ok_started <= limit;',
+                    'return poll.is_ok && poll.ok_started && *poll.ok_started >= facts_from && now - *poll.ok_started <= limit;',
                     'if (SKEP_PLANTED("stale-is-fresh")) return poll.ok_started.has_value();\n'
-                    '  return poll.is_ok && poll.ok_started && now - *poll.ok_started <= limit;')]),
+                    '  return poll.is_ok && poll.ok_started && *poll.ok_started >= facts_from && now - *poll.ok_started <= limit;')]),
     Bug("unknown-start-is-failed",
         why="After an unknown outcome agentd looks before it acts: here a start that may have worked counts as failed.",
         seen="a host says that an executor is gone, and another is started for its job, while its sandbox runs",
@@ -245,9 +245,13 @@ UNKNOWN_IS_NEVER_EMPTY = [
                     'if (started < e.create_answered) return;',
                     'if (started < e.create_answered && !SKEP_PLANTED("node-judged-missing-by-old-list")) return;'),
                Edit(S + "nodes.cpp",
-                    'if (e.node_session != c.session || e.lost_since || e.is_resuming) return false;',
+                    'if (e.node_session != c.session || e.lost_since) return false;',
                     'if (SKEP_PLANTED("node-judged-missing-by-old-list") && e.state() < ExecutorState::idle) return false;\n'
-                    '  if (e.node_session != c.session || e.lost_since || e.is_resuming) return false;')]),
+                    '  if (e.node_session != c.session || e.lost_since) return false;'),
+               Edit(S + "nodes.cpp",
+                    '(event.started < e.create_answered || doubts_absence(*c, e))',
+                    '((event.started < e.create_answered && !SKEP_PLANTED("node-judged-missing-by-old-list")) ||\n'
+                    '                           doubts_absence(*c, e))')]),
 ]
 
 CAPACITY = [
