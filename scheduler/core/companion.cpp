@@ -25,12 +25,7 @@ void LogicState::on_companion_told(const CompanionTold& event) {
   c->told_at = now;
   // What happened to nodes before a base was taken is not known.
   if (event.is_base) read_soon(c->nodes_poll);
-  Poll& poll = c->queue_poll;
-  if (poll.failures > 0) replan();
-  poll.failures = 0;
-  poll.is_ok = true;
-  poll.problem.clear();
-  poll.ok_started = std::max(poll.ok_started.value_or(event.started), event.started);
+  note_answered(c->queue_poll, event.started);
   take_queue(*c, event.queue, event.started);
   for (const NodeNews& news : event.nodes) apply_news(*c, news);
 }
@@ -44,6 +39,7 @@ void LogicState::lose_companion(Controller& c, const std::string& why) {
   c.companion_problem = why;
   if (!std::exchange(c.is_told, false)) return;
   c.unlike.clear();
+  c.read_again_at.reset();
   read_soon(c.queue_poll);
   read_soon(c.nodes_poll);
   say(Level::warning, "the controller's companion does not tell: " + why + "; it is polled until it does",
@@ -56,10 +52,11 @@ void LogicState::advance_companion(Controller& c) {
   if (now >= c.told_at + companion_silence)
     return lose_companion(c, "it was silent for " + duration_to_text(companion_silence));
   wake_at(c.told_at + companion_silence);
-  if (!c.compare_at) return;
-  if (now < *c.compare_at) return wake_at(*c.compare_at);
-  c.compare_at.reset();
+  if (!c.read_again_at) return;
+  if (now < *c.read_again_at) return wake_at(*c.read_again_at);
+  c.read_again_at.reset();
   read_soon(c.queue_poll);
+  read_soon(c.nodes_poll);
 }
 
 /// A full read beside what was told. Either may be ahead of the other, so an item counts only when two reads
@@ -101,7 +98,7 @@ void LogicState::compare_queue(Controller& c, const QueueSnapshot& read) {
     emit(RebaseCompanion{c.config.name});
     unlike.clear();
   } else if (!unlike.empty()) {
-    c.compare_at = now + compared_again_after;
+    c.read_again_at = now + compared_again_after;
   }
   c.unlike = std::move(unlike);
   replan();

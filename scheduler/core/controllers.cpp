@@ -73,16 +73,17 @@ void LogicState::advance_poll(Controller& c, Poll& poll, bool is_queue) {
   }
 }
 
+void LogicState::note_answered(Poll& poll, Instant started) {
+  if (poll.failures > 0) replan();
+  poll.failures = 0;
+  poll.is_ok = true;
+  poll.problem.clear();
+  poll.ok_started = std::max(poll.ok_started.value_or(started), started);
+}
+
 void LogicState::end_poll(Controller& c, Poll& poll, Instant started, const Error* error, bool is_queue) {
   poll.is_pending = false;
-  if (error == nullptr) {
-    if (poll.failures > 0) replan();
-    poll.failures = 0;
-    poll.is_ok = true;
-    poll.problem.clear();
-    poll.ok_started = started;
-    return;
-  }
+  if (error == nullptr) return note_answered(poll, started);
   ++poll.failures;
   poll.is_ok = false;
   poll.problem = error->message;

@@ -5,8 +5,8 @@
 //   busy.cpp         build, lost node, resume                    leaving.cpp    finished -> gone
 //   hosts.cpp        reports, room, leases                       strays.cpp     adopts what no record knows
 //   plan.cpp         demand -> launches, openings                forget.cpp     a host that is gone for good
-//   operators.cpp    drain, hold, retire, pause, configuration   companion.cpp  what a controller tells by
-//   itself explain.cpp, status.cpp
+//   operators.cpp    drain, hold, retire, pause, configuration   companion.cpp  what a controller tells
+//   explain.cpp, status.cpp
 #pragma once
 
 #include <map>
@@ -82,7 +82,7 @@ struct Controller {
   Instant told_at{};
   std::string companion_problem;          // why it does not tell
   std::set<std::int64_t> unlike;          // items in which the last full read differed from what was told
-  std::optional<Instant> compare_at;      // the next full read, because of them
+  std::optional<Instant> read_again_at;   // because of them, or of nodes that a list did not show
   std::map<std::string, NodeFact> nodes;  // the last good list, by name
   std::map<std::string, int> orphan_sightings;
   std::map<std::string, Call> orphan_deletes;
@@ -273,6 +273,7 @@ class LogicState {
   void advance_poll(Controller& c, Poll& poll, bool is_queue);
   Duration poll_interval(const Controller& c, bool is_queue) const;
   bool is_active(const Controller& c) const;
+  void note_answered(Poll& poll, Instant started);
   void end_poll(Controller& c, Poll& poll, Instant started, const Error* error, bool is_queue);
   void read_soon(Poll& poll);
   void on_profiled(const ControllerProfiled& event);
@@ -295,7 +296,7 @@ class LogicState {
   void on_node_polled(const NodePolled& event);
   void apply_node(Executor& e, const NodeFact* fact, NodeRead read);
   void node_absent(Executor& e);
-  bool doubts_absence(const Controller& c, Executor& e);
+  bool doubts_absence(Controller& c, Executor& e);
   void taken_by_hook(Executor& e);
   void went_on_and_left(Executor& e);
   void node_present(Executor& e);

@@ -78,7 +78,7 @@ void LogicState::keep_nodes(Controller& c, const std::vector<NodeFact>& read) {
 
 /// A list may be older than it claims to be, so it cannot take away what was there for certain: the node
 /// itself is asked, or deleted all the same. True: the list tells nothing about it.
-bool LogicState::doubts_absence(const Controller& c, Executor& e) {
+bool LogicState::doubts_absence(Controller& c, Executor& e) {
   if (e.creation == Executor::Creation::unknown) {
     look_soon(e, Duration::zero());
     return true;
@@ -88,9 +88,12 @@ bool LogicState::doubts_absence(const Controller& c, Executor& e) {
   const bool is_hooks = !is_gated(e) && e.record.was_used && !e.is_resuming;
   if (e.state() >= ExecutorState::finished) return !e.delete_acked && !is_hooks;
   const bool is_told_by_agent = !is_gated(e) && e.agent == AgentPhase::ended;
-  // The news of its end may be on its way.
+  // The news of its end may be on its way; else the next list decides, which is asked for.
   if (!e.missing_since) e.missing_since = now;
-  if (c.is_told && now - *e.missing_since < news_within) return true;
+  if (c.is_told && now - *e.missing_since < news_within) {
+    if (!c.read_again_at) c.read_again_at = *e.missing_since + news_within;
+    return true;
+  }
   if (e.is_resuming || e.creation != Executor::Creation::done || is_told_by_agent) return false;
   look_soon(e, Duration::zero());
   return true;

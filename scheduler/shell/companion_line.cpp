@@ -8,7 +8,8 @@
 namespace skep::scheduler {
 namespace {
 
-// Below the 30 s after which Jenkins closes an idle connection, and below the 60 s of common proxies.
+// Below the 60 s of common proxies; Jenkins closes idle connections after 30 s, and one with a question is
+// none.
 constexpr Duration longest_wait = seconds(30);
 // Each answer costs the controller a compilation: what happens in a burst comes in few of them.
 constexpr Duration burst = milliseconds(200), pace = milliseconds(20);

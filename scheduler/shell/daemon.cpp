@@ -166,8 +166,11 @@ Result<void> Daemon::open_controllers() {
     line.gates = std::make_unique<shell::WorkerPool>("gates of " + access.name.text,
                                                      3 * config_.logic.controllers[i].max_open_gates + 1);
     if (config_.logic.controllers[i].companion) {
+      // What it told is not told again: only a base makes up for an event that was lost here.
       line.companion = std::make_unique<CompanionLine>(
-          access.name, *line.controller, [this](Event event) { post_event(std::move(event), true); });
+          access.name, *line.controller, [this, controller = line.controller.get()](Event event) {
+            if (!post_event(std::move(event), true)) controller->rebase_companion();
+          });
     }
     controllers_.emplace(access.name, std::move(line));
   }
@@ -203,14 +206,16 @@ void Daemon::close_open_gates() {
   ended.wait();
 }
 
-void Daemon::post_event(Event event, bool is_urgent) {
-  if (is_stopping_) return;
+bool Daemon::post_event(Event event, bool is_urgent) {
+  if (is_stopping_) return false;
   auto work = [this, event = std::move(event)] { handle(event); };
   // What is seen through an open gate must not wait for other executors' records to reach the disk.
-  if (is_urgent ? !strand_->post_urgent(std::move(work)) : !strand_->post(std::move(work))) {
+  const bool is_taken = is_urgent ? strand_->post_urgent(std::move(work)) : strand_->post(std::move(work));
+  if (!is_taken) {
     log::write(log::Level::error,
                "an event was lost because the scheduler is overloaded; the next look repeats it");
   }
+  return is_taken;
 }
 
 void Daemon::handle(const Event& event) {

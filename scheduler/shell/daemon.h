@@ -105,7 +105,8 @@ class Daemon {
                  std::function<Event(const Error&)> refused);
   void write_log(const Explain& line);
   void write_audit(const Audit& audit);
-  void post_event(Event event, bool is_urgent = false);
+  /// False: it is lost, and the log says so.
+  bool post_event(Event event, bool is_urgent = false);
 
   using Ask = std::function<http::ServerReply(SchedulerLogic&)>;
   /// Answers from the strand, where the logic lives.

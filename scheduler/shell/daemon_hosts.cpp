@@ -146,9 +146,11 @@ Result<std::vector<ExecutorId>> Daemon::forget_host(const ForgetHost& order, boo
 void Daemon::call_host(const HostId& host, std::function<Event(HostLink&)> call,
                        std::function<Event(const Error&)> refused) {
   const auto found = hosts_.find(host);
-  if (found == hosts_.end())
-    return post_event(
+  if (found == hosts_.end()) {
+    post_event(
         refused(Error::try_again(ErrorCode::unavailable, "host " + host.text + " has not announced itself")));
+    return;
+  }
   const bool is_taken = host_calls_->submit(
       [this, link = found->second.link, call = std::move(call)] { post_event(call(*link)); });
   if (!is_taken)

@@ -156,4 +156,45 @@ TEST_CASE("companion: what it told before this machine was suspended counts no m
   CHECK(w.count<CreateNode>() == 0);
 }
 
+TEST_CASE("companion: news of a node that was made again in this session end its executor at once",
+          "[unit][scheduler]") {
+  Told w;
+  w.add_job("linux", minutes(10));
+  REQUIRE(w.tell_until([&] { return w.builds.size() == 1 && w.accepted.size() == 1; }));
+  w.tell_for(seconds(5));
+  const auto [name, build] = w.builds[0];
+  w.restart_controller();
+  w.online.clear();
+  w.accepted.clear();
+  w.ended.clear();
+  w.builds.clear();
+  w.tell(true);
+  REQUIRE(w.tell_until([&] { return w.builds.size() == 1; }));
+  CHECK(w.builds[0] == std::pair(name, build));
+  REQUIRE(w.tell_until([&] { return !w.nodes.contains(name); }));
+  w.tell_for(seconds(1));
+  REQUIRE(w.count<Audit>() == 1);
+  CHECK(w.all<Audit>().front().record.builds_seen == std::vector<std::string>{build});
+  CHECK(w.count<PollNode>() == 0);
+}
+
+TEST_CASE("companion: a node that a list does not show is looked at when no news of it has come",
+          "[unit][scheduler]") {
+  Told w;
+  w.add_job("linux", hours(1));
+  REQUIRE(w.tell_until([&] { return w.accepted.size() == 1; }));
+  w.tell_for(seconds(5));
+  const Node node = w.nodes.begin()->second;
+  w.nodes.clear();  // its news are lost
+  w.accepted.clear();
+  w.builds.clear();
+  w.send(NodesRead{ControllerId("main"), w.session, w.now, NodesSnapshot{}});
+  w.tell_for(milliseconds(1900));
+  CHECK(w.count<PollNode>() == 0);
+  const bool is_back = GENERATE(true, false);  // the list was an old one
+  if (is_back) w.nodes[node.fact.name] = node;
+  w.tell_for(seconds(1));
+  CHECK((w.count<PollNode>() == 0) == is_back);
+}
+
 }  // namespace companion_test

@@ -374,11 +374,8 @@ TEST_CASE("a controller that is renamed while an executor is called back costs n
 
 TEST_CASE("restart: a host that refuses our token for a while ends no build that is to go on",
           "[unit][scheduler]") {
-  World w(make_config());
-  w.add_host("h1");
-  w.start();
-  w.add_job("linux", minutes(1));
-  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
+  Farm w;
+  REQUIRE(w.runs_one("linux", minutes(1)));
   w.run_for(seconds(5));
   const std::size_t before = w.count<OrderExecutor>();
   w.fault = [&](const Action& action) -> std::optional<Fault> {
@@ -396,11 +393,8 @@ TEST_CASE("restart: with the hook, what an earlier leader had closed takes no bu
           "[unit][scheduler]") {
   SchedulerConfig config = make_config();
   config.templates[0].minimum_idle = 1;
-  World w(config, OneBuildMeans::hook);
-  w.add_host("h1");
-  w.start();
-  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }));
-  w.run_for(seconds(5));
+  Farm w(config, OneBuildMeans::hook);
+  REQUIRE(w.has_warm_one());
   Node& node = w.nodes.begin()->second;
   const std::string name = node.fact.name;
   node.fact.is_offline = node.fact.is_temporarily_offline = true;
@@ -416,11 +410,8 @@ TEST_CASE("restart: a node that is made again takes its own block and nothing el
   const auto means = GENERATE(OneBuildMeans::hook, OneBuildMeans::gate);
   SchedulerConfig config = make_config();
   config.templates[0].takes_unlabelled = true;
-  World w(config, means);
-  w.add_host("h1");
-  w.start();
-  w.add_job("linux", minutes(1));
-  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
+  Farm w(config, means);
+  REQUIRE(w.runs_one("linux", minutes(1)));
   w.run_for(seconds(5));
   w.restart_controller();
   const auto is_made_again = [&] {
@@ -436,11 +427,9 @@ TEST_CASE("restart: a node that is made again takes its own block and nothing el
 }
 
 TEST_CASE("restart: after a second restart a block waits as long as after the first", "[unit][scheduler]") {
-  World w(make_config());
-  TestHost& host = w.add_host("h1");
-  w.start();
-  w.add_job("linux", minutes(30));
-  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }));
+  Farm w;
+  TestHost& host = w.hosts.at(HostId("h1"));
+  REQUIRE(w.runs_one("linux", minutes(30)));
   w.run_for(seconds(5));
   const std::string build = w.builds[0].second;
   host.is_reachable = false;  // so that it cannot be called back yet

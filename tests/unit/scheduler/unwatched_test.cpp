@@ -113,8 +113,7 @@ TEST_CASE("audit: a gate that a list shows open before it was opened may hide a 
   World w(config);
   w.add_host("h1");
   w.start();
-  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }));
-  w.run_for(seconds(5));
+  REQUIRE(w.has_warm_one());
   Instant opened{};
   w.before_action = [&](const Action& action) {
     if (std::holds_alternative<OpenGate>(action)) opened = w.now;
@@ -156,8 +155,7 @@ TEST_CASE("audit: a build on an executor that nobody of ours opened may not be t
   World w(config);
   w.add_host("h1");
   w.start();
-  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }));
-  w.run_for(seconds(5));
+  REQUIRE(w.has_warm_one());
   const ExecutorId id(w.nodes.begin()->first);
   NodeFact& fact = w.nodes.begin()->second.fact;  // opened by somebody, and closed again since its build came
   fact.is_idle = false;
@@ -203,8 +201,7 @@ TEST_CASE("audit: what came and went while nobody led cannot be ruled out", "[un
   World w(config);
   w.add_host("h1");
   w.start();
-  REQUIRE(w.run_until([&] { return w.nodes.size() == 1 && w.nodes.begin()->second.fact.is_connected; }));
-  w.run_for(seconds(5));
+  REQUIRE(w.has_warm_one());
   const bool is_gone = GENERATE(true, false);
   if (is_gone) {
     w.nodes.clear();

@@ -121,6 +121,13 @@ bool World::run_until(const std::function<bool()>& condition, Duration limit) {
   return true;
 }
 
+bool World::has_warm_one() {
+  const auto is_there = [this] { return nodes.size() == 1 && nodes.begin()->second.fact.is_connected; };
+  if (!run_until(is_there)) return false;
+  run_for(seconds(5));
+  return true;
+}
+
 Explanation World::explain(std::int64_t item) const {
   const auto found = logic->explain(ControllerId("main"), item, now, wall());
   REQUIRE(found.has_value());

@@ -73,6 +73,8 @@ class World {
   void run_for(Duration d);
   /// Until the condition holds; fails the test when it does not within `limit` of virtual time.
   bool run_until(const std::function<bool()>& condition, Duration limit = minutes(5));
+  /// One executor is in reserve, and has been for a while.
+  bool has_warm_one();
   StatusSnapshot status() const { return logic->status(now, wall()); }
   Explanation explain(std::int64_t item) const;
   WallTime wall() const { return WallTime{1'790'000'000'000 + to_ms(now.time_since_epoch() + suspended)}; }
