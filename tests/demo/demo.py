@@ -112,7 +112,9 @@ def print_summary(summary, leaks, explanation, seconds):
     for leak in leaks:
         print(f"                    {leak}")
     print(f"queue to start      p50 {latency['p50']} ms, p99 {latency['p99']} ms")
-    print(f"requests            {', '.join(f'{count} {kind}' for kind, count in sorted(summary['requests'].items()))}")
+    print(f"requests            {sum(summary['requests'].values())}, as the controller counted them")
+    for kind, count in sorted(summary["requests"].items(), key=lambda entry: -entry[1]):
+        print(f"{count:>23} {kind}")
     print(f"never runs          {explanation.get('name', IMPOSSIBLE)}, label {explanation.get('label', '')}")
     for title, key in (("  why", "text"), ("  to unblock", "unblock"), ("  nearest", "nearest_miss")):
         if explanation.get(key):
