@@ -122,7 +122,11 @@ void LogicState::advance_busy(Executor& e) {
       begin_close(e, std::string(busy_reason));
     if (!ensure_closed(e)) return;
   }
-  if (e.idle_reads == 1) look_soon(e, confirm_pace);
+  if (e.idle_reads != 1) return;
+  // A companion tells of the end in a moment, and the node goes with it.
+  const Instant due = e.idle_since + news_within;
+  if (c->is_told && now < due) return wake(e, due);
+  look_soon(e, confirm_pace);
 }
 
 /// Its controller left the configuration: only its host tells anything. While its agent is connected a build
@@ -173,6 +177,7 @@ void LogicState::look_busy(Executor& e, Instant started) {
     if (!is_decisive) return touch(e);
   }
   // A list may be older than it claims to be: it is a reason to look, and only a look at the node decides.
+  if (e.idle_reads == 0) e.idle_since = now;
   if (!e.is_node_listed || e.idle_reads == 0) ++e.idle_reads;
   e.quick_polls = 0;
   touch(e);

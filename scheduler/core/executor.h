@@ -116,6 +116,7 @@ struct Executor {
   std::optional<bool> is_freestyle;
   std::optional<Instant> took_item_at;  // Jenkins gave it an item that we had not offered
   int idle_reads = 0;                   // successive, started after the close was acknowledged
+  Instant idle_since{};                 // of the first of them
   std::optional<Instant> lost_since;    // busy, and its node is absent
   int queue_reads_lost = 0;             // queue reads since, without an item for it
   bool is_resuming = false;

@@ -41,6 +41,9 @@ struct Poll {
   std::string problem;
 };
 
+/// What a list shows already, a companion tells so soon.
+inline constexpr Duration news_within = seconds(2);
+
 /// Why no further executor is launched for a class, as of the last pass.
 struct Blocked {
   WaitReason reason{};

@@ -10,7 +10,6 @@ namespace {
 
 constexpr Duration delete_again_after = seconds(5);
 constexpr int sightings_before_sweep = 2;
-constexpr Duration news_within = seconds(2);
 constexpr Duration hosts_tell_within = minutes(1);
 
 /// Of names asked for in their order: mostly it is the next one, and one comparison says so.
@@ -88,13 +87,14 @@ bool LogicState::doubts_absence(Controller& c, Executor& e) {
   const bool is_hooks = !is_gated(e) && e.record.was_used && !e.is_resuming;
   if (e.state() >= ExecutorState::finished) return !e.delete_acked && !is_hooks;
   const bool is_told_by_agent = !is_gated(e) && e.agent == AgentPhase::ended;
+  if (e.is_resuming || e.creation != Executor::Creation::done) return false;
   // The news of its end may be on its way; else the next list decides, which is asked for.
   if (!e.missing_since) e.missing_since = now;
   if (c.is_told && now - *e.missing_since < news_within) {
     if (!c.read_again_at) c.read_again_at = *e.missing_since + news_within;
     return true;
   }
-  if (e.is_resuming || e.creation != Executor::Creation::done || is_told_by_agent) return false;
+  if (is_told_by_agent) return false;
   look_soon(e, Duration::zero());
   return true;
 }

@@ -197,4 +197,23 @@ TEST_CASE("companion: a node that a list does not show is looked at when no news
   CHECK((w.count<PollNode>() == 0) == is_back);
 }
 
+TEST_CASE("companion: a build that a list shows to be over is looked at when no news of it has come",
+          "[unit][scheduler]") {
+  Told w;
+  w.add_job("linux", hours(1));
+  REQUIRE(w.tell_until([&] { return w.accepted.size() == 1; }));
+  w.tell_for(seconds(5));
+  NodeFact& fact = w.nodes.begin()->second.fact;  // and its node is left, which the hook should have removed
+  fact.is_idle = true;
+  fact.builds.clear();
+  for (int i = 0; i < 19; ++i) {
+    w.send(NodesRead{ControllerId("main"), w.session, w.now, NodesSnapshot{{fact}}});
+    w.tell_for(milliseconds(100));
+  }
+  CHECK(w.count<PollNode>() == 0);
+  w.tell_for(seconds(1));
+  CHECK(w.count<PollNode>() > 0);
+  REQUIRE(w.tell_until([&] { return w.count<Audit>() == 1; }));
+}
+
 }  // namespace companion_test
