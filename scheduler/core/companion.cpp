@@ -16,6 +16,11 @@ void LogicState::on_companion_told(const CompanionTold& event) {
   Controller* c = controller(event.controller);
   if (c == nullptr || event.started < facts_from || !note_session(*c, event.session, event.started)) return;
   ++counters.companion_answers;
+  if (now - event.started > companion_silence) {
+    // It waited for us, who were stopped: what happened did, but of now it tells nothing. The next one does.
+    for (const NodeNews& news : event.nodes) apply_news(*c, news);
+    return;
+  }
   if (!c->is_told) {
     say(Level::info, "the controller's companion tells; it is not polled any more",
         {{"controller", c->config.name.text}});

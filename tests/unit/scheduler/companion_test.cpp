@@ -216,4 +216,19 @@ TEST_CASE("companion: a build that a list shows to be over is looked at when no 
   REQUIRE(w.tell_until([&] { return w.count<Audit>() == 1; }));
 }
 
+TEST_CASE("companion: an answer that waited while the scheduler was stopped tells nothing of now",
+          "[unit][scheduler]") {
+  Told w;
+  w.tell_for(seconds(1));
+  const Instant asked = w.now;
+  const Duration length = GENERATE(Duration(seconds(49)), Duration(seconds(60)));
+  w.now += length;
+  w.add_job("linux");
+  QueueSnapshot old;
+  old.items.push_back(w.jobs.begin()->second.item);
+  w.jobs.clear();
+  w.send(CompanionTold{ControllerId("main"), w.session, asked, old, {}, false});
+  CHECK((w.count<CreateNode>() == 0) == (length > seconds(50)));
+}
+
 }  // namespace companion_test
