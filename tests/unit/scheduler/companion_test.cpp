@@ -162,7 +162,9 @@ TEST_CASE("companion: news of a node that was made again in this session end its
   w.add_job("linux", minutes(10));
   REQUIRE(w.tell_until([&] { return w.builds.size() == 1 && w.accepted.size() == 1; }));
   w.tell_for(seconds(5));
-  const auto [name, build] = w.builds[0];
+  // No structured binding: C++20 lets no lambda capture one by reference in Clang 14.
+  const std::string name = w.builds[0].first;
+  const std::string build = w.builds[0].second;
   w.restart_controller();
   w.online.clear();
   w.accepted.clear();
