@@ -52,9 +52,13 @@ void LogicState::lose_companion(Controller& c, const std::string& why) {
   replan();
 }
 
+bool LogicState::is_silent(const Controller& c) const {
+  return c.is_told && now >= c.told_at + companion_silence;
+}
+
 void LogicState::advance_companion(Controller& c) {
   if (!c.is_told) return;
-  if (now >= c.told_at + companion_silence)
+  if (is_silent(c))
     return lose_companion(c, "it was silent for " + duration_to_text(companion_silence));
   wake_at(c.told_at + companion_silence);
   if (!c.read_again_at) return;

@@ -112,12 +112,15 @@ void LogicState::doubt_facts(Instant from) {
   }
 }
 
-bool LogicState::is_known(const Controller& c) const {
+bool LogicState::is_list_fresh(const Controller& c, bool is_queue) const {
+  if (is_queue && is_silent(c)) return false;
   // While nothing is under way the reads are far apart on purpose.
-  const auto limit = [&](bool is_queue) {
-    return std::max(config.facts_stale_after, 2 * poll_interval(c, is_queue));
-  };
-  return c.profile && is_fresh(c.queue_poll, limit(true)) && is_fresh(c.nodes_poll, limit(false));
+  const Duration limit = std::max(config.facts_stale_after, 2 * poll_interval(c, is_queue));
+  return is_fresh(is_queue ? c.queue_poll : c.nodes_poll, limit);
+}
+
+bool LogicState::is_known(const Controller& c) const {
+  return c.profile && is_list_fresh(c, true) && is_list_fresh(c, false);
 }
 
 std::string LogicState::freeze_reason(const Controller& c) const {
@@ -131,10 +134,8 @@ std::string LogicState::freeze_reason(const Controller& c) const {
     return "the account lacks the permission " + c.profile->missing_permissions.front();
   if (!c.queue_poll.ok_started) return "its queue was not read yet";
   if (!c.nodes_poll.ok_started) return "its nodes were not read yet";
-  if (!is_fresh(c.queue_poll, std::max(config.facts_stale_after, 2 * poll_interval(c, true))))
-    return "its queue was last read too long ago";
-  if (!is_fresh(c.nodes_poll, std::max(config.facts_stale_after, 2 * poll_interval(c, false))))
-    return "its nodes were last read too long ago";
+  if (!is_list_fresh(c, true)) return "its queue was last read too long ago";
+  if (!is_list_fresh(c, false)) return "its nodes were last read too long ago";
   return {};
 }
 

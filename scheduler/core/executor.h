@@ -124,7 +124,8 @@ struct Executor {
 
   // Host
   bool was_seen_on_host = false;
-  Instant seen_on_host_at = Instant::min();  // absence counts only in reports that were asked for later
+  // Absence counts only in reports that were asked for later; our clock may stand still between two events.
+  Instant seen_on_host_at = Instant::min();
   bool is_gone_on_host = false;
   bool has_failed_on_host = false;
   AgentPhase agent = AgentPhase::none;

@@ -72,7 +72,7 @@ void LogicState::on_host_reported(const HostReported& event) {
   for (const auto& [id, e] : place.executors) {
     if (e->is_gone_on_host || e->reported_in == reports_) continue;
     // An order may still be on its way; what was there once, or what an earlier leader ordered, is gone.
-    if (event.started < e->seen_on_host_at) continue;
+    if (event.started <= e->seen_on_host_at) continue;
     // As long as it has not heard of us, it takes an older leader's order that is still on its way.
     const bool is_orders_end = e->is_adopted && e->record.epoch < epoch && report.epoch_seen >= epoch;
     const bool is_decisive = e->was_seen_on_host || is_orders_end || e->destroy_acked;
@@ -279,7 +279,7 @@ void LogicState::on_leases_renewed(const LeasesRenewed& event) {
     Executor* e = find(id);
     if (e == nullptr || e->record.host != event.host || !e->was_seen_on_host) continue;
     // Asked before its order was answered, the host could not have it yet.
-    if (e->state_since <= sent && e->seen_on_host_at <= sent)
+    if (e->state_since <= sent && e->seen_on_host_at < sent)
       missing_on_host(*e, "its host no longer has it");
   }
 }

@@ -286,6 +286,8 @@ class LogicState {
   void restart_session(Controller& c);
   void take_queue(Controller& c, const QueueSnapshot& queue, Instant started);
   bool is_fresh(const Poll& poll, Duration limit) const;
+  /// What is known of its queue, or of its nodes, is young enough to act on.
+  bool is_list_fresh(const Controller& c, bool is_queue) const;
   void doubt_facts(Instant from);
   bool is_known(const Controller& c) const;
   std::string freeze_reason(const Controller& c) const;
@@ -329,6 +331,8 @@ class LogicState {
   void on_companion_lost(const CompanionLost& event);
   void lose_companion(Controller& c, const std::string& why);
   void advance_companion(Controller& c);
+  /// It is told, but not even "nothing" was for too long: a stopped process hears so before its line does.
+  bool is_silent(const Controller& c) const;
   void compare_queue(Controller& c, const QueueSnapshot& read);
   void apply_news(Controller& c, const NodeNews& news);
   void look_at_news(Executor& e);

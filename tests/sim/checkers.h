@@ -80,6 +80,7 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
     std::optional<Instant> open_since;     // open in truth, and without a build
     std::optional<Instant> destroy_asked;  // of its host, which has not begun
     std::optional<Instant> end_begun;      // by its host
+    bool was_left_alone = false;           // when its host decided on its end
     bool is_unreached = false;             // its controller left the configuration
     bool was_used = false;                 // as recorded
     HostId host;

@@ -102,6 +102,10 @@ void Checkers::on_agentd_action(const World& world, const HostId& id, const agen
     if (is_new && (host.is_drained || host.ends_by()))
       report(world, "a drained host gets no executor",
              intent->record.spec.id.text + " on " + id.text + ", which drains");
+    // What agentd decided it goes on with, also when it was killed before it did anything.
+    const ExecutorId& executor = intent->record.spec.id;
+    if (intent->record.state == agentd::IntentState::destroying && is_left_alone(world, executor))
+      seen_[executor].was_left_alone = true;
   } else if (const auto* epoch = std::get_if<agentd::RecordEpoch>(&action)) {
     if (epoch->epoch < epochs_[id]) report(world, "epochs never decrease", "agentd on " + id.text);
     epochs_[id] = epoch->epoch;
@@ -172,7 +176,7 @@ bool Checkers::may_be_killed(const World& world, const ExecutorId& id, const See
   if (made_of != nullptr && seen.called_back &&
       world.now - *seen.called_back >= made_of->boot_deadline + made_of->join_deadline)
     return true;
-  if (is_left_alone(world, id)) return true;
+  if (seen.was_left_alone) return true;
   // Without an agent when its end began, on a node of a controller that left the configuration, which nobody
   // can close: what the agent got in the last moment is known to nobody.
   if (seen.is_unreached && seen.end_begun && *seen.end_begun < seen.build_started) return true;

@@ -156,6 +156,25 @@ TEST_CASE("companion: what it told before this machine was suspended counts no m
   CHECK(w.count<CreateNode>() == 0);
 }
 
+TEST_CASE("companion: a process that was stopped launches nothing for what it was told before",
+          "[unit][scheduler]") {
+  const bool is_stopped = GENERATE(true, false);
+  Told w;
+  HostReport& host = w.hosts.at(HostId("h1")).report;
+  host.max_executors = 1;
+  w.report(HostId("h1"));
+  w.add_job("linux", minutes(10));
+  w.add_job("linux", minutes(10));
+  w.tell_for(seconds(10));
+  REQUIRE(w.count<CreateNode>() == 1);
+  if (is_stopped) w.now += seconds(70);
+  HostReport report = host;  // the first thing that it hears
+  report.index += 10;
+  report.max_executors = 2;
+  w.send(HostReported{report});
+  CHECK((w.count<CreateNode>() == 1) == is_stopped);
+}
+
 TEST_CASE("companion: news of a node that was made again in this session end its executor at once",
           "[unit][scheduler]") {
   Told w;

@@ -505,6 +505,28 @@ TEST_CASE("a report that a newer one has overtaken says nothing, one of another 
   CHECK(is_lost == is_restarted);
 }
 
+TEST_CASE("a report that was asked for at the instant at which an order was answered does not miss its executor",
+          "[unit][scheduler][faults]") {
+  const bool is_later = GENERATE(false, true);
+  Farm w;
+  w.boot_time = seconds(30);
+  w.add_job("linux", minutes(10));
+  HostReport old = w.hosts.at(HostId("h1")).report;
+  old.index += 10;
+  std::optional<Instant> ordered;
+  w.before_action = [&](const Action& action) {
+    if (std::holds_alternative<OrderExecutor>(action)) ordered = w.now;
+    return true;
+  };
+  REQUIRE(w.run_until([&] { return ordered.has_value(); }, seconds(30)));
+  w.run_for(milliseconds(500));
+  REQUIRE(w.status().executors.at(0).state == ExecutorState::creating);
+  // A suspended machine's clock stands still between the answer and the question.
+  const Instant answered = *ordered + w.round_trip;
+  w.send(HostReported{old, is_later ? answered + milliseconds(1) : answered});
+  CHECK((w.status().executors.at(0).state == ExecutorState::creating) == !is_later);
+}
+
 TEST_CASE("a missing permission freezes and is named", "[unit][scheduler][faults]") {
   World w(make_config());
   w.missing_permissions = {"Agent/Create"};
