@@ -58,8 +58,7 @@ bool LogicState::is_silent(const Controller& c) const {
 
 void LogicState::advance_companion(Controller& c) {
   if (!c.is_told) return;
-  if (is_silent(c))
-    return lose_companion(c, "it was silent for " + duration_to_text(companion_silence));
+  if (is_silent(c)) return lose_companion(c, "it was silent for " + duration_to_text(companion_silence));
   wake_at(c.told_at + companion_silence);
   if (!c.read_again_at) return;
   if (now < *c.read_again_at) return wake_at(*c.read_again_at);

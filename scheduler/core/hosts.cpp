@@ -279,8 +279,7 @@ void LogicState::on_leases_renewed(const LeasesRenewed& event) {
     Executor* e = find(id);
     if (e == nullptr || e->record.host != event.host || !e->was_seen_on_host) continue;
     // Asked before its order was answered, the host could not have it yet.
-    if (e->state_since <= sent && e->seen_on_host_at < sent)
-      missing_on_host(*e, "its host no longer has it");
+    if (e->state_since <= sent && e->seen_on_host_at < sent) missing_on_host(*e, "its host no longer has it");
   }
 }
 

@@ -505,8 +505,9 @@ TEST_CASE("a report that a newer one has overtaken says nothing, one of another 
   CHECK(is_lost == is_restarted);
 }
 
-TEST_CASE("a report that was asked for at the instant at which an order was answered does not miss its executor",
-          "[unit][scheduler][faults]") {
+TEST_CASE(
+    "a report that was asked for at the instant at which an order was answered does not miss its executor",
+    "[unit][scheduler][faults]") {
   const bool is_later = GENERATE(false, true);
   Farm w;
   w.boot_time = seconds(30);
