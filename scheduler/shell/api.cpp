@@ -440,6 +440,9 @@ ServerReply Daemon::metrics_reply(SchedulerLogic& logic) {
   for (const ControllerStatus& c : status.controllers) {
     metrics_.set_gauge("skep_controller_up", "1 while queue and nodes are fresh",
                        {{"controller", c.config.name.text}}, c.is_known ? 1 : 0);
+    if (!c.config.companion) continue;
+    metrics_.set_gauge("skep_companion_up", "1 while the controller's companion tells, 0 while it is polled",
+                       {{"controller", c.config.name.text}}, c.is_told ? 1 : 0);
   }
   const Json counters = to_json(status.counters);
   for (const auto& [name, value] : counters.items())
