@@ -16,6 +16,7 @@ void LogicState::on_companion_told(const CompanionTold& event) {
   Controller* c = controller(event.controller);
   if (c == nullptr || event.started < facts_from || !note_session(*c, event.session, event.started)) return;
   ++counters.companion_answers;
+  counters.companion_events += event.events;
   if (now - event.started > companion_silence) {
     // It waited for us, who were stopped: what happened did, but of now it tells nothing. The next one does.
     for (const NodeNews& news : event.nodes) apply_news(*c, news);
