@@ -115,9 +115,9 @@ void LogicState::apply_news(Controller& c, const NodeNews& news) {
   ++counters.companion_news;
   Executor* e = find(ExecutorId(news.node));
   if (e == nullptr || e->of != &c) {
-    // Somebody else's node: what it may take counts.
+    // Somebody else's node: what it may take counts. The list is long where such news are many.
     const bool is_other = news.kind != Kind::accepted && news.kind != Kind::continues;
-    if (is_other && news.node != c.config.sentinel_node) read_soon(c.nodes_poll);
+    if (is_other && news.node != c.config.sentinel_node) c.nodes_poll.is_of_use = true;
     return;
   }
   // What is not known to be of this session's node is a reason to look.

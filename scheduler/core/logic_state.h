@@ -32,7 +32,8 @@ namespace skep::scheduler {
 /// One of the two repeated reads of a controller.
 struct Poll {
   bool is_pending = false;
-  bool is_wanted = true;  // now, not at the next interval
+  bool is_wanted = true;   // now, not at the next interval
+  bool is_of_use = false;  // something has changed: as soon as it would be read by polling
   Instant sent{};
   Instant retry_at{};  // after failures
   int failures = 0;

@@ -233,4 +233,31 @@ TEST_CASE("companion: an answer that waited while the scheduler was stopped tell
   CHECK((w.count<CreateNode>() == 0) == (length > seconds(50)));
 }
 
+TEST_CASE("companion: news of others' nodes have the list read at once, and no more often than polls would",
+          "[unit][scheduler]") {
+  Told w;
+  w.tell_for(seconds(10));
+  const std::size_t before = w.count<ReadNodes>();
+  const auto tell_of_other = [&w] {
+    w.send(CompanionTold{ControllerId("main"),
+                         w.session,
+                         w.now,
+                         {},
+                         {{Kind::closed, "other", ""}, {Kind::opened, "other", ""}},
+                         false,
+                         3});
+  };
+  tell_of_other();
+  CHECK(w.count<ReadNodes>() == before + 1);
+  const Duration poll = make_config().controllers[0].poll_interval;
+  for (const Instant end = w.now + 10 * poll; w.now < end; tell_of_other()) w.run_for(poll / 20);
+  w.run_for(poll);
+  CHECK(w.count<ReadNodes>() >= before + 9);  // also what was told while one was under way
+  CHECK(w.count<ReadNodes>() <= before + 12);
+  CHECK(w.status().counters.companion_events >= 3 * 200);
+  const std::size_t quiet = w.count<ReadNodes>();
+  w.tell_for(2 * poll);
+  CHECK(w.count<ReadNodes>() == quiet);
+}
+
 }  // namespace companion_test
