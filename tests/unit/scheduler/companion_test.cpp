@@ -140,6 +140,28 @@ TEST_CASE("companion: a difference that lasts leads to a new base", "[unit][sche
   CHECK(w.status().counters.companion_differences == (lasts ? 1 : 0));
 }
 
+TEST_CASE("companion: an item of which one read is ahead and the next one behind is no difference",
+          "[unit][scheduler]") {
+  Told w;
+  w.tell_for(seconds(1));
+  const auto read = [&w] {
+    QueueSnapshot queue;
+    for (const auto& [id, job] : w.jobs) queue.items.push_back(job.item);
+    w.send(QueueRead{ControllerId("main"), w.session, w.now, queue});
+  };
+  const std::int64_t item = w.add_job("nobody has this");
+  read();  // it came a moment ago
+  w.tell();
+  w.remove_item(item);
+  w.run_for(milliseconds(1500));
+  read();  // it left a moment ago
+  CHECK(w.count<RebaseCompanion>() == 0);
+  CHECK(w.status().counters.companion_differences == 0);
+  read();
+  CHECK(w.count<RebaseCompanion>() == 1);
+  CHECK(w.status().counters.companion_differences == 1);
+}
+
 TEST_CASE("companion: what it told before this machine was suspended counts no more", "[unit][scheduler]") {
   Told w;
   w.tell_for(seconds(1));
