@@ -13,6 +13,8 @@ import urllib.request
 
 from farm import BIN, Farm, Failure, wait_for
 
+# What a real controller's compilation of a script cost; the stand-in runs none, so it is told to be as late with each answer.
+COMPILATION_MS = 22
 ADMIN = "Basic " + base64.b64encode(b"admin:admin-token").decode()
 
 
@@ -142,6 +144,7 @@ controllers:
     gate_poll: {self.gate_poll}
     max_open_gates: {self.open_gates}
     one_build: {self.one_build}
+    companion: {"true" if self.companion else "false"}
 templates:
 {templates}"""
 
@@ -155,6 +158,7 @@ templates:
             wait_for(lambda: self.api("v1/status")["controllers"][0]["is_known"], "the controller is known", 60)
             # It is made once, at the second look at the nodes: no part of what is measured.
             wait_for(lambda: any(n["name"] == self.tag + "-sentinel" for n in self.sim("truth")["nodes"]), "the sentinel node is there", 90)
+            wait_for(lambda: self.is_told() == self.companion, "the companion tells", 60)
         except BaseException:
             self.__exit__()
             raise
@@ -164,6 +168,13 @@ templates:
         self.end()
         if self.tap:
             self.tap.close()
+
+    def be_late_with_scripts(self):
+        """As late as a real controller is with what it answers to the companion's scripts."""
+        self.sim("faults", "POST", {"path_prefix": "scriptText", "kind": "delay", "value": COMPILATION_MS})
+
+    def is_told(self):
+        return self.api("v1/status")["controllers"][0]["is_told"]
 
     def job(self, path, label, **more):
         self.sim("jobs", "POST", {"path": path, "label": label, "concurrent": True, **more})
@@ -204,6 +215,28 @@ templates:
         path.write_text(secret.group(1) + "\n")
         return subprocess.Popen([BIN / "skep-agent-sim", "-url", self.controller.url, "-secret", f"@{path}", "-name", name, "-workDir", str(folder),
                                  "-webSocket", "-noReconnect"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+class BareController(BenchFarm):
+    """The stand-in alone: what it takes by itself."""
+
+    def __init__(self):
+        super().__init__({})
+
+    def start(self):
+        self.write_users()
+        self.start_controller()
+        return self
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def is_online(self, node):
+        return any(n["name"] == node and n["online"] for n in self.sim("truth")["nodes"])
 
 
 def dice():

@@ -2,9 +2,10 @@
 """Benchmarks of the release build. Prints one JSON object: a result per benchmark, each with its goals.
 
 examples:
-  scripts/bench                      everything; about 15 minutes on an idle machine
+  scripts/bench                      everything; about 25 minutes on an idle machine
   scripts/bench core                 the scheduler's logic and the parsing of replies
   scripts/bench start share          two of them
+  scripts/bench one-build --executors 10000   so many with a companion; takes long
   scripts/bench --quick              fewer samples: to see that it works, not to compare
   scripts/bench --check core         exit status 1 when a goal is missed
 """
@@ -20,6 +21,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "tests" / "demo"))
 
 import core  # noqa: E402: the path is set above
+import events  # noqa: E402
 import idle  # noqa: E402
 import one_build  # noqa: E402
 import share  # noqa: E402
@@ -28,7 +30,8 @@ import start  # noqa: E402
 from farm import Failure  # noqa: E402
 from results import goals_of, say, show  # noqa: E402
 
-BENCHMARKS = {"core": core.run, "start": start.run, "one-build": one_build.run, "share": share.run, "idle": idle.run, "sim": simulation.run}
+BENCHMARKS = {"core": core.run, "start": start.run, "one-build": one_build.run, "share": share.run, "idle": idle.run,
+              "events": events.run, "sim": simulation.run}
 
 
 def machine():
@@ -47,6 +50,7 @@ def main():
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument("--check", action="store_true", help="exit status 1 when a goal is missed or could not be measured")
+    parser.add_argument("--executors", type=int, metavar="N", help="used by one-build with a companion (default 1000, or 200 with --quick)")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in BENCHMARKS]
     if unknown:
@@ -57,7 +61,8 @@ def main():
     for name in arguments.names or BENCHMARKS:
         say(name)
         try:
-            results[name] = BENCHMARKS[name](arguments.quick)
+            options = {"executors": arguments.executors} if name == "one-build" else {}
+            results[name] = BENCHMARKS[name](arguments.quick, **options)
         except Failure as failure:
             results[name] = {"error": str(failure)}
             status = 1

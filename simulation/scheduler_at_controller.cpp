@@ -208,7 +208,7 @@ void SchedulerProcess::ask_companion() {
         if (answer) {
           companion_retry_ = Duration::zero();
           handle(CompanionTold{name, calls_->session(), started, std::move(answer->queue),
-                               std::move(answer->nodes), answer->is_base});
+                               std::move(answer->nodes), answer->is_base, answer->events});
         } else {
           // The adapter's book was at the controller's side of the link here: what it took in is lost.
           calls_->rebase_companion();

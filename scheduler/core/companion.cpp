@@ -16,6 +16,7 @@ void LogicState::on_companion_told(const CompanionTold& event) {
   Controller* c = controller(event.controller);
   if (c == nullptr || event.started < facts_from || !note_session(*c, event.session, event.started)) return;
   ++counters.companion_answers;
+  counters.companion_events += event.events;
   if (now - event.started > companion_silence) {
     // It waited for us, who were stopped: what happened did, but of now it tells nothing. The next one does.
     for (const NodeNews& news : event.nodes) apply_news(*c, news);
@@ -68,17 +69,18 @@ void LogicState::advance_companion(Controller& c) {
 }
 
 /// A full read beside what was told. Either may be ahead of the other, so an item counts only when two reads
-/// in a row differ in it. The read brings names and times; which items there are is told.
+/// in a row differ in it, and in the same way: one that came just before the first and left just before the
+/// second was told right. The read brings names and times; which items there are is told.
 void LogicState::compare_queue(Controller& c, const QueueSnapshot& read) {
   QueueSnapshot told;
   told.is_quieting_down = read.is_quieting_down;
   std::map<std::int64_t, const QueueItem*> shown;
   for (const QueueItem& item : read.items) shown[item.id] = &item;
-  std::set<std::int64_t> unlike;
+  std::map<std::int64_t, bool> unlike;  // whether it was read, and not told
   for (const auto& [id, entry] : c.demand.items()) {
     QueueItem item = entry.item;
     if (const auto found = shown.find(id); found == shown.end()) {
-      unlike.insert(id);
+      unlike.emplace(id, false);
     } else {
       const QueueItem& full = *found->second;
       item.name = full.name;
@@ -93,9 +95,12 @@ void LogicState::compare_queue(Controller& c, const QueueSnapshot& read) {
     }
     told.items.push_back(std::move(item));
   }
-  for (const auto& [id, item] : shown) unlike.insert(id);
+  for (const auto& [id, item] : shown) unlike.emplace(id, true);
   c.demand.update(told, template_index, now);
-  const auto was_unlike = [&c](std::int64_t id) { return c.unlike.contains(id); };
+  const auto was_unlike = [&c](const auto& now_unlike) {
+    const auto before = c.unlike.find(now_unlike.first);
+    return before != c.unlike.end() && before->second == now_unlike.second;
+  };
   const auto lasting = std::count_if(unlike.begin(), unlike.end(), was_unlike);
   if (lasting > 0) {
     counters.companion_differences += static_cast<std::uint64_t>(lasting);
@@ -117,9 +122,9 @@ void LogicState::apply_news(Controller& c, const NodeNews& news) {
   ++counters.companion_news;
   Executor* e = find(ExecutorId(news.node));
   if (e == nullptr || e->of != &c) {
-    // Somebody else's node: what it may take counts.
+    // Somebody else's node: what it may take counts. The list is long where such news are many.
     const bool is_other = news.kind != Kind::accepted && news.kind != Kind::continues;
-    if (is_other && news.node != c.config.sentinel_node) read_soon(c.nodes_poll);
+    if (is_other && news.node != c.config.sentinel_node) c.nodes_poll.is_of_use = true;
     return;
   }
   // What is not known to be of this session's node is a reason to look.

@@ -59,11 +59,12 @@ void LogicState::advance_poll(Controller& c, Poll& poll, bool is_queue) {
   if (poll.failures > 0) {
     due = poll.retry_at;
   } else if (!poll.is_wanted) {
-    due = poll.sent + poll_interval(c, is_queue);
+    const Duration interval = poll_interval(c, is_queue);
+    due = poll.sent + (poll.is_of_use ? std::min(interval, c.config.poll_interval) : interval);
   }
   if (now < due) return wake_at(due);
   poll.is_pending = true;
-  poll.is_wanted = false;
+  poll.is_wanted = poll.is_of_use = false;
   poll.sent = now;
   wake_at(now + call_limit);
   if (is_queue) {

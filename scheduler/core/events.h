@@ -90,6 +90,7 @@ struct CompanionTold {
   QueueSnapshot queue;
   std::vector<NodeNews> nodes;
   bool is_base = false;
+  std::uint64_t events = 0;  // that led here from what it told last, of items and of any node
 };
 /// It cannot be asked, and could not be put back.
 struct CompanionLost {

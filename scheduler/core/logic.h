@@ -51,7 +51,7 @@ struct Counters {
   std::uint64_t launches = 0, launch_failures = 0, builds_seen = 0, executors_used = 0, executors_unused = 0,
                 violations = 0, unproven = 0, gates_opened = 0, gate_bounces = 0, orphans_swept = 0,
                 resumes = 0, frozen_decisions = 0, queue_reads = 0, queue_read_failures = 0,
-                companion_answers = 0, companion_news = 0, companion_differences = 0;
+                companion_answers = 0, companion_events = 0, companion_news = 0, companion_differences = 0;
 };
 struct StatusSnapshot {
   Epoch epoch = 0;

@@ -32,7 +32,8 @@ namespace skep::scheduler {
 /// One of the two repeated reads of a controller.
 struct Poll {
   bool is_pending = false;
-  bool is_wanted = true;  // now, not at the next interval
+  bool is_wanted = true;   // now, not at the next interval
+  bool is_of_use = false;  // something has changed: as soon as it would be read by polling
   Instant sent{};
   Instant retry_at{};  // after failures
   int failures = 0;
@@ -84,7 +85,7 @@ struct Controller {
   bool is_told = false;  // by its companion; reads are far apart then
   Instant told_at{};
   std::string companion_problem;          // why it does not tell
-  std::set<std::int64_t> unlike;          // items in which the last full read differed from what was told
+  std::map<std::int64_t, bool> unlike;    // items in which the last full read differed; true: it had them
   std::optional<Instant> read_again_at;   // because of them, or of nodes that a list did not show
   std::map<std::string, NodeFact> nodes;  // the last good list, by name
   std::map<std::string, int> orphan_sightings;

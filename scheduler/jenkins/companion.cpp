@@ -350,15 +350,16 @@ Result<CompanionAnswer> CompanionTalk::note_answer(const Question& asked, std::s
     if (!base) return base.error();
     book_.begin(std::move(*base), now);
     bases_taken_ = asked.base;
-    return CompanionAnswer{book_.queue(), {}, true};
+    return CompanionAnswer{book_.queue(), {}, true, 0};
   }
   const auto news = read_companion_news(text);
+  const std::uint64_t before = book_.next();
   auto nodes = news ? book_.apply(*news, now) : Result<std::vector<NodeNews>>(news.error());
   if (!nodes) {
     rebase();
     return nodes.error();
   }
-  return CompanionAnswer{book_.queue(), std::move(*nodes), false};
+  return CompanionAnswer{book_.queue(), std::move(*nodes), false, book_.next() - before};
 }
 
 void CompanionTalk::forget_session() {

@@ -91,6 +91,7 @@ struct CompanionAnswer {
   QueueSnapshot queue;          // as it is now
   std::vector<NodeNews> nodes;  // since the answer before
   bool is_base = false;         // what happened before is not known
+  std::uint64_t events = 0;     // since the answer before
 };
 
 /// Which script is to be run next, and what its answer makes of the book.

@@ -124,6 +124,7 @@ Json to_json(const Counters& counters) {
           {"queue_reads", counters.queue_reads},
           {"queue_read_failures", counters.queue_read_failures},
           {"companion_answers", counters.companion_answers},
+          {"companion_events", counters.companion_events},
           {"companion_news", counters.companion_news},
           {"companion_differences", counters.companion_differences}};
 }

@@ -71,7 +71,7 @@ void CompanionLine::run() {
     }
     if (answer) {
       on_event_(CompanionTold{name_, controller_.session(), started, std::move(answer->queue),
-                              std::move(answer->nodes), answer->is_base});
+                              std::move(answer->nodes), answer->is_base, answer->events});
     } else {
       on_event_(CompanionLost{name_, answer.error()});
     }

@@ -316,6 +316,11 @@ void ControllerModel::cancel_by_hand(std::uint64_t choice, Instant now) {
   if (!ids.empty()) static_cast<void>(state_->cancel(ids[choice % ids.size()]));
 }
 
+bool ControllerModel::cancel_item(std::int64_t id, Instant now) {
+  state_->advance(now);
+  return state_->cancel(id);
+}
+
 void ControllerModel::set_permissions(const std::string& user,
                                       const std::set<std::string, std::less<>>& permissions) {
   ++state_->permission_changes;
@@ -401,6 +406,9 @@ bool ControllerModel::forget_job(const std::string& path) {
   return true;
 }
 
+std::uint64_t ControllerModel::companion_events() const {
+  return state_->companion ? state_->companion->next - 1 : 0;
+}
 std::size_t ControllerModel::queue_length() const {
   return state_->visible_items().size();
 }

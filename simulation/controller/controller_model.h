@@ -220,6 +220,8 @@ class ControllerModel {
   void set_offline_by_hand(const std::string& name, const std::optional<std::string>& reason, Instant now);
   /// Cancels one of the queue's items, chosen by a number of any size; nothing when there is none.
   void cancel_by_hand(std::uint64_t choice, Instant now);
+  /// False: it is not in the queue any more.
+  bool cancel_item(std::int64_t id, Instant now);
   /// Of a user that exists; what an administrator changes in the authorisation matrix.
   void set_permissions(const std::string& user, const std::set<std::string, std::less<>>& permissions);
   /// Stop and start: refused for `down`, then 503 for `starting`, then a new session. keep_queue = a clean
@@ -246,6 +248,8 @@ class ControllerModel {
   /// several executors the first that is busy counts.
   std::optional<std::uint64_t> running_build_on(const std::string& node) const;
   std::size_t queue_length() const;
+  /// How many events the companion that is in place has numbered.
+  std::uint64_t companion_events() const;
   std::vector<std::string> node_names() const;       // without the built-in node
   bool agent_online(const std::string& name) const;  // has a channel
   /// It is online and accepts tasks: whatever matches may be given to it, unless its executors are busy.

@@ -118,10 +118,13 @@ class Farm:
             return ["Overall/Administer"]
         return ["Overall/Read", "Job/Read", "Agent/Create", "Agent/Connect", "Agent/Disconnect", "Agent/Delete"]
 
-    def start(self):
+    def write_users(self):
         users = [{"name": "skep", "token": TOKEN, "password": "", "permissions": self.permissions()},
                  {"name": "admin", "token": "admin-token", "password": "", "permissions": ["Overall/Administer"]}]
         self.write("users.json", json.dumps(users))
+
+    def start(self):
+        self.write_users()
         self.start_controller()
         self.write("token", TOKEN + "\n")
         image = self.folder / "image"

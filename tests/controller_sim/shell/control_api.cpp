@@ -1,5 +1,6 @@
 #include "tests/controller_sim/shell/control_api.h"
 
+#include <algorithm>
 #include <set>
 
 #include "common/json/json.h"
@@ -149,12 +150,44 @@ HttpReply truth(Hub& hub) {
                       {"nodes_with_more_than_one_build", reused}});
 }
 
+/// What a benchmark asks often: small, however long the stand-in has run.
+HttpReply counts(Hub& hub) {
+  const ControllerModel& model = hub.model();
+  return answer(200, {{"builds", model.first_build() + model.builds().size()},
+                      {"queue_length", model.queue_length()},
+                      {"companion_events", model.companion_events()},
+                      {"is_loaded", hub.load() && !hub.load()->is_over()}});
+}
+
+std::vector<std::string> texts_of(const Json& object, const char* key) {
+  std::vector<std::string> texts;
+  if (!object.contains(key) || !object[key].is_array()) return texts;
+  for (const Json& each : object[key]) {
+    if (each.is_string()) texts.push_back(each.get<std::string>());
+  }
+  return texts;
+}
+
+HttpReply start_load(Hub& hub, const Json& body) {
+  LoadSpec spec;
+  spec.jobs = texts_of(body, "jobs");
+  spec.nodes = texts_of(body, "nodes");
+  spec.standing = static_cast<std::size_t>(std::max<std::int64_t>(0, number_of(body, "standing", 100)));
+  spec.events_per_second = number_of(body, "events_per_second", 100);
+  spec.node_events_per_second = number_of(body, "node_events_per_second", 0);
+  spec.length = milliseconds(number_of(body, "duration_ms", 10'000));
+  if (spec.jobs.empty()) return refuse("a load needs jobs");
+  hub.begin_load(std::move(spec));
+  return answer(200, Json::object());
+}
+
 HttpReply post(Hub& hub, const std::string& verb, const Json& body) {
   ControllerModel& model = hub.model();
   const Instant now = steady_now();
   if (verb == "jobs") return create_job(hub, body);
   if (verb == "schedule") return schedule(hub, body);
   if (verb == "faults") return add_fault(hub, body);
+  if (verb == "load") return start_load(hub, body);
   if (verb == "kill") {
     return hub.cut_agent(text_of(body, "agent")) ? answer(200, Json::object())
                                                  : answer(404, {{"error", "no such agent connected"}});
@@ -188,6 +221,7 @@ HttpReply handle_control(Hub& hub, const HttpRequest& request) {
       question == std::string::npos ? question : question - std::string_view(control_prefix).size());
   if (request.method == "GET") {
     if (verb == "truth") return truth(hub);
+    if (verb == "counts") return counts(hub);
     if (verb == "requests") return answer(200, Json(hub.counters()));
     return answer(404, {{"error", "no such control: " + verb}});
   }

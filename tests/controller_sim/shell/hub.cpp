@@ -38,7 +38,8 @@ std::string request_kind(const HttpRequest& request) {
   return kind;
 }
 
-Hub::Hub(boost::asio::io_context& io, ControllerModel model) : model_(std::move(model)), timer_(io) {}
+Hub::Hub(boost::asio::io_context& io, ControllerModel model)
+    : model_(std::move(model)), timer_(io), load_timer_(io) {}
 
 HttpReply Hub::handle(const HttpRequest& request) {
   ++counters_[request_kind(request)];
@@ -69,6 +70,22 @@ void Hub::pump() {
       if (!error) pump();
     });
   }
+}
+
+void Hub::begin_load(LoadSpec spec) {
+  load_.emplace(std::move(spec), model_, steady_now());
+  go_on_with_load();
+}
+
+void Hub::go_on_with_load() {
+  constexpr std::chrono::milliseconds step{5};
+  load_->step(model_, steady_now());
+  pump();
+  if (load_->is_over()) return;
+  load_timer_.expires_after(step);
+  load_timer_.async_wait([this](const boost::system::error_code& error) {
+    if (!error) go_on_with_load();
+  });
 }
 
 void Hub::deliver(const AgentCommand& command) {

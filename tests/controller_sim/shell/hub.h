@@ -8,9 +8,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "simulation/controller/controller_model.h"
+#include "tests/controller_sim/shell/load.h"
 
 namespace skep::controller_sim {
 
@@ -49,11 +51,16 @@ class Hub {
   void agent_gone(const std::string& name, std::uint64_t connection);
   bool cut_agent(const std::string& name);
 
+  /// Takes the place of the one that is under way.
+  void begin_load(LoadSpec spec);
+  const std::optional<Load>& load() const { return load_; }
+
   const std::map<std::string, std::uint64_t>& counters() const { return counters_; }
   void clear_counters() { counters_.clear(); }
 
  private:
   void deliver(const AgentCommand& command);
+  void go_on_with_load();
   struct Agent {
     std::string name;
     std::weak_ptr<AgentLink> link;
@@ -66,6 +73,8 @@ class Hub {
   std::map<std::uint64_t, std::weak_ptr<ReplySink>> parked_;
   std::map<std::uint64_t, Agent> agents_;
   std::map<std::string, std::uint64_t> counters_;
+  std::optional<Load> load_;
+  boost::asio::steady_timer load_timer_;
 };
 
 /// "GET computer/N/api/json": the request with names replaced, for counting; "POST scriptText companion wait"

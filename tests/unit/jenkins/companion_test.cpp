@@ -348,6 +348,7 @@ TEST_CASE("which question comes next") {
   const auto first = talk.note_answer(question, base, early);
   REQUIRE(first);
   CHECK(first->is_base);
+  CHECK(first->events == 0);
   CHECK(told(first->queue) == "5 waiting x; ");
 
   question = talk.next_question(seconds(30));
@@ -355,6 +356,7 @@ TEST_CASE("which question comes next") {
   const auto news = talk.note_answer(question, "skep-companion 1 b 1 6\n4 left 5 x\n5 online n\n", early);
   REQUIRE(news);
   CHECK_FALSE(news->is_base);
+  CHECK(news->events == 2);
   CHECK(news->queue.items.empty());
   CHECK(told(news->nodes) == "0 n <>; ");
   CHECK(talk.next_question(seconds(1)).script == companion_wait_script(6, seconds(1)));

@@ -140,6 +140,28 @@ TEST_CASE("companion: a difference that lasts leads to a new base", "[unit][sche
   CHECK(w.status().counters.companion_differences == (lasts ? 1 : 0));
 }
 
+TEST_CASE("companion: an item of which one read is ahead and the next one behind is no difference",
+          "[unit][scheduler]") {
+  Told w;
+  w.tell_for(seconds(1));
+  const auto read = [&w] {
+    QueueSnapshot queue;
+    for (const auto& [id, job] : w.jobs) queue.items.push_back(job.item);
+    w.send(QueueRead{ControllerId("main"), w.session, w.now, queue});
+  };
+  const std::int64_t item = w.add_job("nobody has this");
+  read();  // it came a moment ago
+  w.tell();
+  w.remove_item(item);
+  w.run_for(milliseconds(1500));
+  read();  // it left a moment ago
+  CHECK(w.count<RebaseCompanion>() == 0);
+  CHECK(w.status().counters.companion_differences == 0);
+  read();
+  CHECK(w.count<RebaseCompanion>() == 1);
+  CHECK(w.status().counters.companion_differences == 1);
+}
+
 TEST_CASE("companion: what it told before this machine was suspended counts no more", "[unit][scheduler]") {
   Told w;
   w.tell_for(seconds(1));
@@ -250,6 +272,33 @@ TEST_CASE("companion: an answer that waited while the scheduler was stopped tell
   w.jobs.clear();
   w.send(CompanionTold{ControllerId("main"), w.session, asked, old, {}, false});
   CHECK((w.count<CreateNode>() == 0) == (length > seconds(50)));
+}
+
+TEST_CASE("companion: news of others' nodes have the list read at once, and no more often than polls would",
+          "[unit][scheduler]") {
+  Told w;
+  w.tell_for(seconds(10));
+  const std::size_t before = w.count<ReadNodes>();
+  const auto tell_of_other = [&w] {
+    w.send(CompanionTold{ControllerId("main"),
+                         w.session,
+                         w.now,
+                         {},
+                         {{Kind::closed, "other", ""}, {Kind::opened, "other", ""}},
+                         false,
+                         3});
+  };
+  tell_of_other();
+  CHECK(w.count<ReadNodes>() == before + 1);
+  const Duration poll = make_config().controllers[0].poll_interval;
+  for (const Instant end = w.now + 10 * poll; w.now < end; tell_of_other()) w.run_for(poll / 20);
+  w.run_for(poll);
+  CHECK(w.count<ReadNodes>() >= before + 9);  // also what was told while one was under way
+  CHECK(w.count<ReadNodes>() <= before + 12);
+  CHECK(w.status().counters.companion_events >= 3 * 200);
+  const std::size_t quiet = w.count<ReadNodes>();
+  w.tell_for(2 * poll);
+  CHECK(w.count<ReadNodes>() == quiet);
 }
 
 }  // namespace companion_test
