@@ -112,12 +112,17 @@ void LogicState::on_gate_opened(const GateOpened& event) {
     if (!event.result->has_kicked) emit(Kick{e->record.controller});
     return;
   }
-  doubt_profile(*e, event.result.error());
+  const Error& error = event.result.error();
+  doubt_profile(*e, error);
+  // Somebody else holds it offline, and our reason would overwrite theirs.
+  const bool is_theirs = error.code == ErrorCode::conflict && error.outcome == Outcome::failed;
   say(Level::warning,
-      "could not open the gate: " + event.result.error().message +
-          "; it is closed and looked at before another try",
+      "could not open the gate: " + error.message + "; it is " + (is_theirs ? "" : "closed and ") +
+          "looked at before another try",
       {{"executor", e->id().text}}, "open " + e->record.controller.text);
-  begin_close(*e, reason_prefix + "opening failed");
+  if (!is_theirs) return begin_close(*e, reason_prefix + "opening failed");
+  e->gate = Gate::closed;
+  e->close_acked = now;
 }
 
 void LogicState::on_kicked(const Kicked& event) {

@@ -208,7 +208,7 @@ void Checkers::check_intent(const World& world, int scheduler, const scheduler::
       report(world, "one build per executor", "the gate of a used executor is opened: " + open->node.text);
     const auto offline = orders.offline_by_hand.find(open->node.text);
     if (offline != orders.offline_by_hand.end() && world.now - offline->second > fact_life && nodes_read_ &&
-        *nodes_read_ - offline->second > seconds(11) && !world.controller_weather.lists_are_stale)
+        *nodes_read_ - std::max(offline->second, stale_lists_.value_or(offline->second)) > seconds(11))
       report(world, "what somebody set offline is left alone", "scheduler " + what);
   } else if (const auto* order = std::get_if<scheduler::OrderExecutor>(&action)) {
     what = "orders " + order->order.spec.id.text;

@@ -421,6 +421,26 @@ TEST_CASE(
   for (const OpenGate& open : w.all<OpenGate>()) CHECK(open.node.text != name);
 }
 
+TEST_CASE("a node that somebody set offline a moment before its gate is opened keeps their reason",
+          "[unit][scheduler][faults]") {
+  SchedulerConfig config = make_config();
+  config.templates[0].minimum_idle = 1;
+  Farm w(config);
+  REQUIRE(w.run_until([&] { return w.has_warm_one(); }, minutes(1)));
+  const std::string name = w.nodes.begin()->first;
+  w.fault = [&](const Action& a) -> std::optional<Fault> {
+    const auto* open = std::get_if<OpenGate>(&a);
+    if (open == nullptr || open->node.text != name) return std::nullopt;
+    w.nodes.at(name).fact.offline_reason = "maintenance";
+    return Fault{Error::failed(ErrorCode::conflict, "somebody else set it offline"), false};
+  };
+  w.add_job("linux");
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, minutes(2)));
+  CHECK(w.builds[0].first != name);
+  REQUIRE(w.nodes.contains(name));
+  CHECK(w.nodes.at(name).fact.offline_reason == "maintenance");
+}
+
 TEST_CASE("orphans: a node of ours that no record knows is deleted after two sightings, others never",
           "[unit][scheduler][faults]") {
   World w(make_config());
