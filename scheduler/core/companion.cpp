@@ -124,7 +124,7 @@ void LogicState::apply_news(Controller& c, const NodeNews& news) {
   if (e == nullptr || e->of != &c) {
     // Somebody else's node: what it may take counts. The list is long where such news are many.
     const bool is_other = news.kind != Kind::accepted && news.kind != Kind::continues;
-    if (is_other && news.node != c.config.sentinel_node) c.nodes_poll.is_of_use = true;
+    if (is_other && news.node != c.config.sentinel_node) read_within(c.nodes_poll, c.config.poll_interval);
     return;
   }
   // What is not known to be of this session's node is a reason to look.

@@ -42,10 +42,6 @@ Duration LogicState::poll_interval(const Controller& c, bool is_queue) const {
   return is_queue ? c.config.idle_poll_interval : std::max(c.config.idle_poll_interval, idle_nodes_interval);
 }
 
-void LogicState::read_soon(Poll& poll) {
-  poll.is_wanted = true;
-}
-
 void LogicState::advance_poll(Controller& c, Poll& poll, bool is_queue) {
   if (poll.is_pending) {
     const Instant overdue = poll.sent + call_limit;
@@ -55,16 +51,11 @@ void LogicState::advance_poll(Controller& c, Poll& poll, bool is_queue) {
                        std::string("the ") + (is_queue ? "queue" : "nodes") + " read was not answered");
     end_poll(c, poll, poll.sent, &error, is_queue);
   }
-  Instant due = now;
-  if (poll.failures > 0) {
-    due = poll.retry_at;
-  } else if (!poll.is_wanted) {
-    const Duration interval = poll_interval(c, is_queue);
-    due = poll.sent + (poll.is_of_use ? std::min(interval, c.config.poll_interval) : interval);
-  }
+  const Instant due =
+      poll.failures > 0 ? poll.retry_at : poll.sent + std::min(poll_interval(c, is_queue), poll.within);
   if (now < due) return wake_at(due);
   poll.is_pending = true;
-  poll.is_wanted = poll.is_of_use = false;
+  poll.within = Duration::max();
   poll.sent = now;
   wake_at(now + call_limit);
   if (is_queue) {
@@ -84,6 +75,7 @@ void LogicState::note_answered(Poll& poll, Instant started) {
 
 void LogicState::end_poll(Controller& c, Poll& poll, Instant started, const Error* error, bool is_queue) {
   poll.is_pending = false;
+  poll.took = now - poll.sent;
   if (error == nullptr) return note_answered(poll, started);
   ++poll.failures;
   poll.is_ok = false;
@@ -240,8 +232,8 @@ void LogicState::restart_session(Controller& c) {
   c.consumed.clear();
   c.consumed_at.clear();
   c.orphan_sightings.clear();
-  c.nodes_poll.is_wanted = true;
-  c.queue_poll.is_wanted = true;
+  read_soon(c.nodes_poll);
+  read_soon(c.queue_poll);
   for (auto& [id, e] : executors) {
     if (e.record.controller != c.config.name) continue;
     switch (e.state()) {

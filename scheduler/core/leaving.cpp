@@ -11,6 +11,8 @@ namespace {
 constexpr Duration first_retry = seconds(1);
 constexpr Duration last_retry = seconds(30);
 constexpr Duration wait_for_list = seconds(5);
+// Where many end, lists for their sake take a tenth of the time, and are no more often than polls.
+constexpr int list_share = 10;
 
 }  // namespace
 
@@ -72,7 +74,8 @@ void LogicState::advance_destroying(Executor& e) {
       wake(e, e.state_since + wait_for_list);
     } else if (e.delete_acked) {
       // A list that was sent later decides: nodes.cpp.
-      if (c->is_told && c->nodes_poll.ok_started < e.delete_acked) read_soon(c->nodes_poll);
+      if (c->is_told && c->nodes_poll.ok_started < e.delete_acked)
+        read_within(c->nodes_poll, std::min(c->config.poll_interval, list_share * c->nodes_poll.took));
     } else if (e.del.is_pending() && now < e.del.sent + call_limit) {
       wake(e, e.del.sent + call_limit);
     } else if (now < e.delete_retry.next) {

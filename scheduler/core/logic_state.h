@@ -32,9 +32,9 @@ namespace skep::scheduler {
 /// One of the two repeated reads of a controller.
 struct Poll {
   bool is_pending = false;
-  bool is_wanted = true;   // now, not at the next interval
-  bool is_of_use = false;  // something has changed: as soon as it would be read by polling
+  Duration within = Duration::zero();  // after the last one at the latest, if the interval is longer
   Instant sent{};
+  Duration took{};  // the last one that was answered
   Instant retry_at{};  // after failures
   int failures = 0;
   bool is_ok = false;                 // the last answer was good
@@ -279,7 +279,8 @@ class LogicState {
   bool is_active(const Controller& c) const;
   void note_answered(Poll& poll, Instant started);
   void end_poll(Controller& c, Poll& poll, Instant started, const Error* error, bool is_queue);
-  void read_soon(Poll& poll);
+  void read_soon(Poll& poll) { poll.within = Duration::zero(); }
+  void read_within(Poll& poll, Duration after_last) { poll.within = std::min(poll.within, after_last); }
   void on_profiled(const ControllerProfiled& event);
   void on_queue_read(const QueueRead& event);
   void resolve_hidden(Controller& c);

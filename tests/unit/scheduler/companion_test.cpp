@@ -301,4 +301,22 @@ TEST_CASE("companion: news of others' nodes have the list read at once, and no m
   CHECK(w.count<ReadNodes>() == quiet);
 }
 
+TEST_CASE("companion: where many executors end, slow lists are no more often than polls", "[unit][scheduler]") {
+  auto config = make_config();
+  const Duration poll = config.controllers[0].poll_interval;
+  Told w(config);
+  const bool is_slow = GENERATE(true, false);
+  w.round_trip = is_slow ? poll / 4 : milliseconds(1);
+  for (int i = 0; i < 40; ++i) w.add_job("linux", milliseconds(300 * i));
+  w.tell_for(seconds(5));
+  const std::size_t before = w.count<ReadNodes>();
+  const std::size_t gone = w.count<Audit>();
+  w.tell_for(10 * poll);
+  const std::size_t ends = w.count<Audit>() - gone;
+  const std::size_t reads = w.count<ReadNodes>() - before;
+  CAPTURE(reads, ends);
+  CHECK(ends > 11);
+  CHECK((reads <= 11) == is_slow);
+}
+
 }  // namespace companion_test
