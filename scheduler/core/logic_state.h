@@ -34,7 +34,7 @@ struct Poll {
   bool is_pending = false;
   Duration within = Duration::zero();  // after the last one at the latest, if the interval is longer
   Instant sent{};
-  Duration took{};  // the last one that was answered
+  Duration took{};     // the last one that was answered
   Instant retry_at{};  // after failures
   int failures = 0;
   bool is_ok = false;                 // the last answer was good

@@ -301,7 +301,8 @@ TEST_CASE("companion: news of others' nodes have the list read at once, and no m
   CHECK(w.count<ReadNodes>() == quiet);
 }
 
-TEST_CASE("companion: where many executors end, slow lists are no more often than polls", "[unit][scheduler]") {
+TEST_CASE("companion: where many executors end, slow lists are no more often than polls",
+          "[unit][scheduler]") {
   auto config = make_config();
   const Duration poll = config.controllers[0].poll_interval;
   Told w(config);
