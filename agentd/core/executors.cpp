@@ -168,8 +168,10 @@ void AgentdLogic::State::see_running(Executor& executor, const Sandbox& sandbox)
   executor.exit_code = sandbox.exit_code;
   if (executor.wants_gone || executor.state == S::finished) return;
   // Also of one that failed by its deadline: its controller may give it a build all the same.
+  const bool was_begun = executor.record.state == IntentState::running ||
+                         (executor.record.state == IntentState::creating && executor.state == S::unknown);
   const bool may_have_connected = sandbox.agent == AgentPhase::ended && executor.record.is_busy &&
-                                  executor.record.state == IntentState::running && was_out_of_sight(executor);
+                                  was_begun && was_out_of_sight(executor);
   executor.seen_at = now;
   executor.has_missed_looks = false;
   if ((sandbox.agent == AgentPhase::connected || may_have_connected) && !executor.record.was_connected) {

@@ -152,6 +152,22 @@ TEST_CASE("leases: an agent that came and was cut off while nobody could look ma
   CHECK_FALSE(world.seen("a1"));
 }
 
+TEST_CASE("leases: an agent that came and was cut off while agentd was down may have left a build",
+          "[unit][agentd]") {
+  World world = world_with_busy_order();
+  // Killed while the driver was at its start.
+  const bool was_started = GENERATE(true, false);
+  world.crash();
+  if (!was_started) world.intents.at("a1").state = IntentState::creating;
+  world.set_agent("a1", AgentPhase::ended, 1);
+  world.restart();
+  world.settle();
+  world.advance(minutes(2));
+  CHECK(world.count_calls("stop") == 0);
+  world.advance(minutes(10));  // no block came back for it
+  CHECK_FALSE(world.seen("a1"));
+}
+
 TEST_CASE("leases: a busy executor outlives its lease until its agent has ended", "[unit][agentd]") {
   World world = world_with_connected("a1");
   world.renew({{ExecutorId("a1"), true}});
