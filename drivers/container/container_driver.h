@@ -1,7 +1,7 @@
 // Executors as containers of an engine that speaks the Docker Engine API on a unix socket: Docker or Podman,
 // the same code. See docs/design/container-driver.md.
 //
-// A container has a read-only image, chosen by digest; tmpfs for its work space and /tmp; no capability, no
+// A container has a read-only image, chosen by digest; tmpfs for what can be written; no capability, no
 // way to new privileges; limits of cpu, memory, processes and open files; one network mode of those that this
 // host allows. It carries labels (engine_texts.h) by which it is found again, whatever was killed.
 //

@@ -97,10 +97,14 @@ std::string ContainerFacts::label(const std::string& name) const {
 std::string create_body(const ContainerPlan& plan) {
   Json environment = Json::array();
   for (const auto& [name, value] : plan.environment) environment.push_back(name + "=" + value);
-  const std::int64_t temporary = plan.disk_bytes / 4;
-  Json places{{work_place, tmpfs(plan.disk_bytes - temporary)}, {"/tmp", tmpfs(temporary)}};
+  // Podman would make the last two by itself, without a limit; Docker would not make them at all.
+  const std::int64_t share = plan.disk_bytes / 8;
+  Json places{{work_place, tmpfs(plan.disk_bytes - 4 * share)},
+              {"/tmp", tmpfs(2 * share)},
+              {"/var/tmp", tmpfs(share)},
+              {"/run", tmpfs(share)}};
   for (const std::string& place : plan.volumes) {
-    if (places.find(place) == places.end()) places[place] = tmpfs(temporary);
+    if (places.find(place) == places.end()) places[place] = tmpfs(share);
   }
   const auto limit = [](const char* name, std::int64_t value) {
     return Json{{"Name", name}, {"Soft", value}, {"Hard", value}};

@@ -40,7 +40,7 @@ struct ContainerPlan {
   std::string network;                            // none, host, bridge or a network's name
   std::string control_folder;                     // on the host
   std::int64_t cpu_millis = 0, memory_bytes = 0;  // 0: no limit
-  std::int64_t disk_bytes = 0;                    // of all that can be written; a quarter of it is /tmp
+  std::int64_t disk_bytes = 0;  // of all that can be written: half is the work space, a quarter /tmp
   std::int64_t max_processes = 0, max_open_files = 0;
   std::int64_t max_user_processes = 0;  // of all containers with that user together; 0: as the engine has it
 };

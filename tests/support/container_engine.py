@@ -120,7 +120,7 @@ class Engine:
             raise Unavailable(f"a private {self.kind} needs root")
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(),
-                                            start_new_session=True)
+                                            cwd=self.folder, start_new_session=True)  # conmon writes where it is
         end = time.monotonic() + STARTS_WITHIN_S
         while True:
             try:

@@ -76,14 +76,14 @@ bool has(const std::string& text, const std::string& part) {
 TEST_CASE("container driver: the sandbox is shut", "[contract][drivers][container]") {
   Fixture f;
   StartRequest request = f.subject.script_request(
-      "e1",
-      telling("report",
-              "grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status; cat /proc/1/comm; "
-              "for d in / /etc /bin /usr/bin /root /var/tmp /skep; do touch $d/x && echo wrote $d; done; "
-              "echo x >> /etc/golden && echo changed image; "
-              "for d in /skep/work /tmp /dev/shm /skep/control; do touch $d/x && echo may write $d; done; "
-              "ls /sys/class/net; pwd; echo home=$HOME; mount -t tmpfs x /tmp && echo mounted; "
-              "mknod /tmp/disk b 8 0 && echo made a device; ulimit -n; echo COLOUR=$COLOUR"));
+      "e1", telling("report",
+                    "grep -E 'CapEff|CapBnd|NoNewPrivs|Seccomp:' /proc/self/status; cat /proc/1/comm; "
+                    "for d in / /etc /bin /usr/bin /root /var /skep; do touch $d/x && echo wrote $d; done; "
+                    "echo x >> /etc/golden && echo changed image; "
+                    "for d in /skep/work /tmp /var/tmp /run /dev/shm /skep/control; do touch $d/x && echo "
+                    "may write $d; done; "
+                    "ls /sys/class/net; pwd; echo home=$HOME; mount -t tmpfs x /tmp && echo mounted; "
+                    "mknod /tmp/disk b 8 0 && echo made a device; ulimit -n; echo COLOUR=$COLOUR"));
   request.spec.environment = {{"COLOUR", "blue"}};
   const std::string report = f.run(request, "report");
   INFO(report);
@@ -93,7 +93,7 @@ TEST_CASE("container driver: the sandbox is shut", "[contract][drivers][containe
   CHECK(has(report, "skep-join"));
   CHECK_FALSE(has(report, "wrote "));
   CHECK_FALSE(has(report, "changed image"));
-  for (const char* place : {"/skep/work", "/tmp", "/dev/shm", "/skep/control"})
+  for (const char* place : {"/skep/work", "/tmp", "/var/tmp", "/run", "/dev/shm", "/skep/control"})
     CHECK(has(report, std::string("may write ") + place));
   CHECK_FALSE(has(report, "eth0"));
   CHECK(has(report, "\n/skep/work\nhome=/skep/work\n"));

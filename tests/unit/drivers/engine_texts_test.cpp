@@ -87,10 +87,11 @@ TEST_CASE("engine texts: all that can be written is limited, an image's volumes 
   const auto body = json::parse_strict(create_body(with_volumes));
   REQUIRE(body);
   const json::Json& places = (*body)["HostConfig"]["Tmpfs"];
-  CHECK(places.size() == 3);
-  CHECK(places["/skep/work"].get<std::string>().ends_with("size=300"));
+  CHECK(places.size() == 5);
+  CHECK(places["/skep/work"].get<std::string>().ends_with("size=200"));
   CHECK(places["/tmp"].get<std::string>().ends_with("size=100"));
-  CHECK(places["/data"].get<std::string>().ends_with("size=100"));
+  for (const char* place : {"/var/tmp", "/run", "/data"})
+    CHECK(places[place].get<std::string>().ends_with("size=50"));
 }
 
 TEST_CASE("engine texts: what a container is", "[unit][drivers]") {
