@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/log/log.h"
+#include "common/shell/clock.h"
 
 namespace skep::drivers::container {
 namespace {
@@ -20,21 +21,19 @@ struct ChangeStream::Impl {
 
   void run() {
     Duration pause = first_pause;
-    bool is_told = false;  // that there are no events
+    log::OncePerMinute told;
     while (!is_over()) {
-      bool has_begun = false;
-      const Error why = read_once(has_begun);
+      const Instant begin = shell::now();
+      const Error why = read_once();
       if (is_over()) return;
-      if (has_begun) {
-        pause = first_pause;
-        is_told = false;
-      }
-      if (!is_told) {
+      const Instant end = shell::now();
+      if (end - begin > last_pause) pause = first_pause;
+      std::uint64_t held_back = 0;
+      if (told.allows("events", end, held_back)) {
         log::write(log::Level::warning,
                    "no events come from the container engine; its containers are looked at now and then "
                    "until they do",
-                   {{"owner", owner}, {"why", why.message}});
-        is_told = true;
+                   {{"owner", owner}, {"why", why.message}, {"held_back", std::to_string(held_back)}});
       }
       std::unique_lock<std::mutex> guard(lock);
       changed.wait_for(guard, pause, [this] { return is_stopping; });
@@ -42,7 +41,7 @@ struct ChangeStream::Impl {
     }
   }
 
-  Error read_once(bool& has_begun) {
+  Error read_once() {
     EventReader reader(engine);
     {
       const std::lock_guard<std::mutex> guard(lock);
@@ -50,11 +49,7 @@ struct ChangeStream::Impl {
       present = &reader;
     }
     Error why = reader.read(
-        owner,
-        [&] {
-          has_begun = true;
-          on_gap();
-        },
+        owner, [this] { on_gap(); },
         [this](std::string_view line) {
           if (const auto id = read_event(line, owner)) on_change(*id);
         });

@@ -187,10 +187,10 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
     if (!*found || (*found)->state != ContainerState::running) return {};
     const std::string& engine_id = (*found)->engine_id;
     // What counts is whether it ended: a signal may be refused because it just did.
-    const auto asked = engine_.signal(engine_id, "SIGTERM");
+    auto asked = engine_.signal(engine_id, "SIGTERM");
     const auto has_ended = engine_.wait_for_end(engine_id, deadline);
     if (has_ended && *has_ended) return {};
-    const auto killed = engine_.signal(engine_id, "SIGKILL");
+    auto killed = engine_.signal(engine_id, "SIGKILL");
     const auto is_dead = engine_.wait_for_end(engine_id, options_.kill_deadline);
     if (!is_dead) return is_dead.error();
     if (*is_dead) return {};

@@ -207,6 +207,45 @@ TEST_CASE("container driver: what cannot be removed is not called gone", "[contr
   CHECK(driver->list()->size() == 1);
 }
 
+TEST_CASE("container driver: events that break off begin again, and what was missed is looked for",
+          "[contract][drivers][container]") {
+  const std::string list =
+      R"([{"Id":")" + hex_id + R"(","Labels":{"skep.owner":"owner-a","skep.executor":"e1"}}])";
+  const std::string event =
+      R"({"Type":"container","Action":"die","Actor":{"Attributes":{"skep.owner":"owner-a","skep.executor":"told"}}})";
+  const std::string head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+  const std::string answer =
+      GENERATE_COPY(head + "1000\r\nnonsense\n" + event + "\n", head, http_reply(event + "\n"));
+  std::atomic<int> streams{0};
+  ScriptedEngine engine(good_but([&](const std::string& request) -> std::string {
+    if (is_for(request, "GET /v1.41/events?")) return ++streams, answer;
+    if (is_for(request, "GET /v1.41/containers/json")) return http_reply(list);
+    return is_for(request, "GET /v1.41/containers/") ? http_reply(container_text("running")) : std::string();
+  }));
+  const auto driver = engine.driver();
+  std::atomic<int> listed{0}, told{0};
+  auto* source = dynamic_cast<ChangeSource*>(driver.get());
+  source->set_change_listener([&](const ExecutorId& id) { ++(id.text == "told" ? told : listed); });
+  CHECK(wait_until([&] { return streams >= 3 && listed >= 3; }));
+  if (answer != head) CHECK(wait_until([&] { return told >= 2; }));
+  source->set_change_listener(nullptr);
+}
+
+TEST_CASE("container driver: events that are refused or never come hold nobody up",
+          "[contract][drivers][container]") {
+  const std::string answer =
+      GENERATE(std::string("hang"), std::string("cut"), http_reply("{}", "", "500 Internal Server Error"));
+  std::atomic<int> streams{0};
+  ScriptedEngine engine(good_but([&](const std::string& request) -> std::string {
+    return is_for(request, "GET /v1.41/events?") ? (++streams, answer) : std::string();
+  }));
+  auto driver = engine.driver(minutes(10));
+  dynamic_cast<ChangeSource*>(driver.get())->set_change_listener([](const ExecutorId&) {});
+  CHECK(wait_until([&] { return streams >= (answer == "hang" ? 1 : 2); }));
+  CHECK(driver->list()->empty());
+  driver.reset();  // ends the stream, however long it may take
+}
+
 TEST_CASE("container driver: a configuration that cannot work is told by every verb",
           "[contract][drivers][container]") {
   ContainerDriverOptions options;
