@@ -11,6 +11,7 @@
 #include "common/json/json.h"
 #include "common/log/log.h"
 #include "core/version.h"
+#include "drivers/container/container_driver.h"
 #include "drivers/process/process_driver.h"
 #include "linux/linux_host_facts.h"
 #include "linux/linux_signals.h"
@@ -43,6 +44,13 @@ void apply_flags(const Flags& flags, AgentdConfig& config) {
   config.registry.type = RegistryConfig::Type::none;
 }
 
+/// Without links, so that an engine sees the same folder.
+std::string absolute_path(const std::string& path) {
+  std::error_code failure;
+  const auto resolved = std::filesystem::weakly_canonical(std::filesystem::absolute(path, failure), failure);
+  return failure ? path : resolved.string();
+}
+
 /// The folder itself, or the nearest one above it that is there already: they share a disk.
 std::string existing_folder(const std::string& path) {
   std::error_code ignored;
@@ -64,6 +72,7 @@ void fill_in(AgentdConfig& config) {
   if (logic.capacity.memory_bytes == 0) logic.capacity.memory_bytes = facts.capacity.memory_bytes;
   if (logic.capacity.disk_bytes == 0) logic.capacity.disk_bytes = facts.capacity.disk_bytes;
   if (config.process.root.empty()) config.process.root = config.state_dir + "/executors";
+  if (config.container.root.empty()) config.container.root = config.state_dir + "/containers";
   if (config.process.join_program.empty())
     config.process.join_program = posix_host::program_folder() + "/skep-join";
 }
@@ -77,6 +86,19 @@ std::vector<std::unique_ptr<drivers::Driver>> make_drivers(const AgentdConfig& c
     options.images = config.process.images;
     options.owner_tag = "skep-" + config.logic.host.text;
     all.push_back(drivers::make_process_driver(std::move(options)));
+  }
+  if (config.container.is_enabled) {
+    drivers::ContainerDriverOptions options;
+    options.socket = config.container.socket;
+    options.root = absolute_path(config.container.root);
+    options.images = config.container.images;
+    options.join_program = config.container.join_program;
+    options.owner_tag = "skep-" + config.logic.host.text;
+    options.user = config.container.user;
+    options.networks = config.container.networks;
+    options.default_disk_bytes = config.container.default_disk_bytes;
+    options.max_processes = config.container.max_processes;
+    all.push_back(drivers::make_container_driver(std::move(options)));
   }
   return all;
 }

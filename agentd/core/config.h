@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "core/ids.h"
 #include "core/resources.h"
@@ -64,6 +65,18 @@ struct ProcessDriverConfig {
   std::map<std::string, std::string> images;  // name -> directory that is copied for each executor
 };
 
+struct ContainerDriverConfig {
+  bool is_enabled = false;
+  std::string socket = "/run/docker.sock";
+  std::string root;                                 // empty: <state_dir>/containers
+  std::map<std::string, std::string> images;        // name -> sha256:... or repository@sha256:...
+  std::string join_program = "/usr/bin/skep-join";  // inside the image
+  std::string user;                                 // uid:gid inside; empty: agentd's own
+  std::vector<std::string> networks;                // that templates may ask for; the first is the default
+  std::int64_t default_disk_bytes = std::int64_t{1} << 30;
+  std::int64_t max_processes = 4096;
+};
+
 /// Scripted driver without any sandbox: for trying out and for tests of schedulers.
 struct FakeDriverConfig {
   bool is_enabled = false;
@@ -73,6 +86,7 @@ struct AgentdConfig {
   LogicConfig logic;
   RegistryConfig registry;
   ProcessDriverConfig process;
+  ContainerDriverConfig container;
   FakeDriverConfig fake;
   std::string state_dir;               // required; holds state.db
   std::string listen = "127.0.0.1:0";  // another than a loopback address needs a token file

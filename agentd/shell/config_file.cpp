@@ -3,6 +3,7 @@
 #include "common/config/config_reader.h"
 #include "common/consul/consul_access.h"
 #include "core/url.h"
+#include "drivers/container/engine_texts.h"
 
 namespace skep::agentd {
 namespace {
@@ -59,6 +60,29 @@ void check_advertised(ConfigSection& root, const AgentdConfig& config) {
   }
 }
 
+void read_container_driver(ConfigSection section, bool is_there, ContainerDriverConfig& out) {
+  out.is_enabled = section.flag("enabled", is_there);
+  out.socket = section.text("socket", out.socket);
+  out.root = section.text("root");
+  out.images = section.text_map("images");
+  for (const auto& [name, reference] : out.images) {
+    if (!drivers::container::is_by_digest(reference))
+      section.problem("images", name + ": \"" + reference + "\"",
+                      "an image by digest: sha256:<64 hex digits> or repository@sha256:<64 hex digits>");
+  }
+  out.join_program = section.text("join_program", out.join_program);
+  out.user = section.text("user");
+  out.networks = section.texts("networks");
+  if (out.networks.empty()) out.networks = {"bridge"};
+  out.default_disk_bytes = section.bytes("default_disk", out.default_disk_bytes, 1 << 20, most_bytes);
+  out.max_processes = section.integer("max_processes", out.max_processes, 16, 1'000'000);
+  for (const auto& [key, path] :
+       {std::pair("socket", out.socket), std::pair("join_program", out.join_program)}) {
+    if (path.empty() || path.front() != '/') section.problem(key, "\"" + path + "\"", "an absolute path");
+  }
+  section.done();
+}
+
 void read_drivers(ConfigSection section, AgentdConfig& out) {
   ConfigSection process = section.section("process");
   out.process.is_enabled = process.flag("enabled", true);
@@ -66,6 +90,8 @@ void read_drivers(ConfigSection section, AgentdConfig& out) {
   out.process.join_program = process.text("join_program");
   out.process.images = process.text_map("images");
   process.done();
+  const bool has_container = section.has("container");
+  read_container_driver(section.section("container"), has_container, out.container);
   ConfigSection fake = section.section("fake");
   out.fake.is_enabled = fake.flag("enabled", false);
   fake.done();

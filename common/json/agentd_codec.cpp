@@ -152,6 +152,7 @@ Json encode(const ExecutorSpec& spec) {
           {"template", spec.template_name.text},
           {"driver", spec.driver},
           {"image", spec.image},
+          {"network", spec.network},
           {"resources", encode(spec.resources)},
           {"agent_command", spec.agent_command},
           {"environment", spec.environment},
@@ -264,6 +265,7 @@ Result<ExecutorSpec> decode_executor_spec(const Json& in) {
   fields.id("template", out.template_name);
   fields.text("driver", out.driver, true);
   fields.text("image", out.image);
+  fields.text("network", out.network);
   fields.object("resources", out.resources, decode_resources);
   fields.texts("agent_command", out.agent_command);
   fields.map("environment", out.environment);

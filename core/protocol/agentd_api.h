@@ -40,7 +40,8 @@ struct ExecutorSpec {
   ExecutorId id;
   TemplateName template_name;
   std::string driver;
-  std::string image;  // name in the host's image catalogue
+  std::string image;    // name in the host's image catalogue
+  std::string network;  // mode that the host must allow (driver container); empty: the host's default
   Resources resources;
   std::vector<std::string> agent_command;  // empty: java -jar agent.jar as skep-join builds it; else argv
                                            // with {url} {name} {secret_file} {work_dir}

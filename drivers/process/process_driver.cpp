@@ -3,13 +3,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <csignal>
 #include <filesystem>
 #include <mutex>
 #include <set>
 
 #include "drivers/process/process_record.h"
+#include "drivers/shared/control_texts.h"
+#include "drivers/shared/gone_marks.h"
 #include "linux/linux_cgroup.h"
 #include "linux/linux_files.h"
 #include "linux/linux_host_facts.h"
@@ -28,36 +29,10 @@ using process::Layout;
 using process::Ownership;
 using process::Record;
 
-constexpr std::size_t max_gone = 20'000;
-constexpr unsigned prune_every = 256;
-constexpr std::size_t max_status_bytes = 64 * 1024;
-
-/// The system would not say what is there: the caller must not take it for "nothing".
-Error unseen(const ExecutorId& id, const Error& error) {
-  return Error::unknown(error.code, "cannot look at executor " + id.text + ": " + error.message, error.hint);
-}
-
 bool is_unusable(const Error& error) {
   return error.code == ErrorCode::not_found || error.code == ErrorCode::malformed_reply ||
          error.code == ErrorCode::conflict || error.code == ErrorCode::invalid_input ||
          error.code == ErrorCode::too_large;
-}
-
-bool is_valid_tag(const std::string& tag) {
-  return !tag.empty() && tag.size() <= 100 && std::all_of(tag.begin(), tag.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-  });
-}
-
-Result<void> make_private_folder(const fs::path& path) {
-  std::error_code failure;
-  if (!fs::create_directory(path, failure) && !failure) return {};  // it was there
-  if (!failure) fs::permissions(path, fs::perms::owner_all, failure);
-  if (!failure) return {};
-  const bool is_full = failure == std::errc::no_space_on_device;
-  return Error::failed(is_full ? ErrorCode::out_of_resources : ErrorCode::generic,
-                       "cannot make the folder " + path.string() + ": " + failure.message());
 }
 
 class ProcessDriver final : public Driver, public TicketDelivery, public ChangeSource {
@@ -71,7 +46,9 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     if (failure || options_.root.empty())
       problem_ = "\"" + options_.root + "\" cannot be a folder for executors";
     layout_.owner = options_.owner_tag;
-    if (!is_valid_tag(options_.owner_tag)) problem_ = "\"" + options_.owner_tag + "\" is no valid owner tag";
+    gone_.emplace(layout_.gone().string());
+    if (!is_valid_owner_tag(options_.owner_tag))
+      problem_ = "\"" + options_.owner_tag + "\" is no valid owner tag";
     if (options_.uses_cgroups) cgroups_ = Cgroups::probe();
   }
 
@@ -150,12 +127,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
   Result<Instance> start(const StartRequest& request) override {
     const ExecutorId& id = request.spec.id;
     if (auto checked = check(request); !checked) return checked.error();
-    const auto is_gone = posix_host::is_there((layout_.gone() / id.text).string());
-    if (!is_gone) return unseen(id, is_gone.error());
-    if (*is_gone) {
-      return Error::failed(ErrorCode::conflict,
-                           "executor " + id.text + " was destroyed; ids are never used again");
-    }
+    if (auto refused = gone_->refuse(id); !refused) return refused.error();
     auto present = inspect(id);
     if (!present) return present;
     if (present->state == InstanceState::running || present->state == InstanceState::exited) return present;
@@ -224,8 +196,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
       return Error::failed(ErrorCode::not_found,
                            "executor " + id.text + " does not run; it cannot take a ticket");
     }
-    return posix_host::write_file_atomically((layout_.control(id) / "ticket").string(),
-                                             process::encode(ticket), 0600);
+    return posix_host::write_file_atomically((layout_.control(id) / "ticket").string(), encode(ticket), 0600);
   }
 
   void set_change_listener(std::function<void(const ExecutorId&)> listener) override {
@@ -250,6 +221,11 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
         return Error::failed(ErrorCode::invalid_input,
                              "\"" + name + "\" cannot be set in an executor's environment");
     }
+    if (!request.spec.network.empty()) {
+      return Error::failed(ErrorCode::unsupported, "the process driver has no network \"" +
+                                                       request.spec.network + "\" for executor " +
+                                                       request.spec.id.text);
+    }
     const std::string& image = request.spec.image;
     std::error_code failure;
     const auto found = options_.images.find(image);
@@ -264,10 +240,10 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     std::error_code failure;
     if (!fs::exists(layout_.root, failure)) {
       fs::create_directories(layout_.root.parent_path(), failure);
-      if (auto made = make_private_folder(layout_.root); !made) return made;
+      if (auto made = make_private_folder(layout_.root.string()); !made) return made;
     }
     for (const fs::path& folder : {layout_.own(), layout_.being_made(), layout_.leaving(), layout_.gone()}) {
-      if (auto made = make_private_folder(folder); !made) return made;
+      if (auto made = make_private_folder(folder.string()); !made) return made;
     }
     return {};
   }
@@ -287,7 +263,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     instance.state = *is_alive ? InstanceState::running : InstanceState::exited;
     const std::string status = (layout_.control(instance.id) / "status").string();
     if (const auto text = posix_host::read_plain_file(status, max_status_bytes))
-      process::apply_status(*text, instance);
+      apply_status(*text, instance);
     if (*is_alive || instance.agent == AgentPhase::ended) return instance;
     instance.agent = AgentPhase::ended;
     instance.message = "skep-join ended without a word; see logs/join.log of the executor";
@@ -322,12 +298,11 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     if (auto made = make_folders(); !made) return made;
     if (auto removed = posix_host::remove_tree(aside.string()); !removed) return removed;
     for (const fs::path& folder : {aside, aside / "control", aside / "tmp", aside / "logs"}) {
-      if (auto made = make_private_folder(folder); !made) return made;
+      if (auto made = make_private_folder(folder.string()); !made) return made;
     }
     if (auto copied = copy_image(request, aside / "work"); !copied) return copied;
     const std::string ticket = (aside / "control" / "ticket").string();
-    if (auto written = posix_host::write_file_atomically(ticket, process::encode(request.ticket), 0600);
-        !written)
+    if (auto written = posix_host::write_file_atomically(ticket, encode(request.ticket), 0600); !written)
       return written;
     const std::string mark = (aside / Layout::owner_file).string();
     if (auto written = posix_host::write_file_durably(mark, layout_.owner, 0600); !written) return written;
@@ -339,7 +314,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
   }
 
   Result<void> copy_image(const StartRequest& request, const fs::path& work) const {
-    if (request.spec.image.empty()) return make_private_folder(work);
+    if (request.spec.image.empty()) return make_private_folder(work.string());
     auto copied = posix_host::copy_tree(options_.images.at(request.spec.image), work.string());
     if (copied) return copied;
     Error error = copied.error();
@@ -446,20 +421,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
 
   Result<void> mark_gone(const ExecutorId& id) {
     if (auto made = make_folders(); !made) return made;
-    if (++destroyed_ % prune_every == 0) prune_gone();
-    return posix_host::write_file_atomically((layout_.gone() / id.text).string(), "", 0600);
-  }
-
-  void prune_gone() const {
-    std::error_code failure;
-    std::vector<std::pair<fs::file_time_type, fs::path>> marks;
-    for (auto entry = fs::directory_iterator(layout_.gone(), failure);
-         !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
-      marks.emplace_back(entry->last_write_time(failure), entry->path());
-    }
-    if (marks.size() <= max_gone) return;
-    std::sort(marks.begin(), marks.end());
-    for (std::size_t i = 0; i < marks.size() - max_gone; ++i) fs::remove(marks[i].second, failure);
+    return gone_->mark(id);
   }
 
   void notify(const ExecutorId& id) {
@@ -472,7 +434,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
   std::string boot_id_;
   std::string problem_;  // why nothing can be done; empty: none
   Cgroups cgroups_;
-  std::atomic<unsigned> destroyed_{0};
+  std::optional<GoneMarks> gone_;
   std::mutex
       listener_lock_;  // held while the listener runs, so that an old one never runs after it was replaced
   std::function<void(const ExecutorId&)> listener_;

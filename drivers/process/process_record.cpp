@@ -15,7 +15,6 @@ namespace {
 using json::Json;
 
 constexpr std::size_t max_record_bytes = 64 * 1024;
-constexpr std::size_t max_message_chars = 1000;
 
 /// FNV-1a: short, and the same everywhere.
 std::string short_hash(const std::string& text) {
@@ -69,29 +68,6 @@ Result<Record> decode(const std::string& text) {
     record.cgroups.push_back(folder.get<std::string>());
   }
   return record;
-}
-
-std::string encode(const Ticket& ticket) {
-  return json::dump(Json{{"url", ticket.url},
-                         {"node_name", ticket.node_name},
-                         {"secret", ticket.secret},
-                         {"attempt", ticket.attempt}});
-}
-
-void apply_status(const std::string& text, Instance& instance) {
-  const auto parsed = json::parse_strict(text);
-  if (!parsed) return;
-  const auto phase = json::get_string(*parsed, "phase");
-  const auto attempt = json::get_int64(*parsed, "attempt");
-  if (!phase || !attempt || *attempt < 0 || *attempt > std::numeric_limits<std::uint32_t>::max()) return;
-  const auto known = agent_phase_from(*phase);
-  if (!known) return;
-  instance.agent = *known;
-  instance.ticket_attempt = static_cast<std::uint32_t>(*attempt);
-  const auto code = json::get_int64(*parsed, "exit_code");
-  if (code && *code >= 0 && *code < 1000) instance.exit_code = static_cast<int>(*code);
-  if (const auto message = json::get_string(*parsed, "message"))
-    instance.message = message->substr(0, max_message_chars);
 }
 
 std::string Layout::cgroup_name(const ExecutorId& id) const {

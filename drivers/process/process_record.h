@@ -29,12 +29,6 @@ std::string encode(const Record& record);
 /// malformed_reply when it is not what encode() writes.
 Result<Record> decode(const std::string& text);
 
-/// The text of control/ticket, as skep-join reads it.
-std::string encode(const Ticket& ticket);
-/// Puts what control/status says into `instance`; text that is not what skep-join writes is ignored: it is a
-/// hint only.
-void apply_status(const std::string& text, Instance& instance);
-
 enum class Ownership { nothing_there, foreign, ours };
 
 struct Layout {

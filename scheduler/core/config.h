@@ -21,6 +21,7 @@ struct Template {
   bool takes_unlabelled = false;  // node mode NORMAL: also serves items that ask for any node
   std::string driver;
   std::string image;
+  std::string network;  // of a container, as its host allows; empty: the host's default
   Resources resources;
   /// Root of the node, below which Jenkins keeps its workspaces. A relative one counts from the agent's
   /// current directory (SlaveComputer.setChannel), which skep-join makes the executor's own work directory.

@@ -133,6 +133,7 @@ void LogicState::send_order(Executor& e) {
   spec.template_name = e.record.template_name;
   spec.driver = e.spec->driver;
   spec.image = e.spec->image;
+  spec.network = e.spec->network;
   spec.resources = e.spec->resources;
   spec.agent_command = e.spec->agent_command;
   spec.environment = e.spec->environment;

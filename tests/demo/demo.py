@@ -124,10 +124,13 @@ def print_summary(summary, leaks, explanation, seconds):
 def run(arguments):
     progress = Progress()
     farm = Farm(core=arguments.core, one_build=arguments.one_build, administrator=arguments.administrator, keep=arguments.keep,
-                minimum_idle=arguments.minimum_idle, registry=arguments.registry, companion=arguments.companion)
+                minimum_idle=arguments.minimum_idle, registry=arguments.registry, companion=arguments.companion,
+                driver=arguments.driver, engine=arguments.engine)
     try:
         progress.show("starting the stand-in controller, the scheduler and one host")
         farm.start()
+        if farm.engine:
+            progress.show(f"executors are containers of {farm.engine.kind} {farm.engine.version}, in a folder of its own")
         wait_for(lambda: any(host["is_known"] for host in farm.api("v1/hosts")), "the host is known", 20)
         wait_for(lambda: farm.api("v1/status")["controllers"][0]["is_known"], "the controller is known", 20)
         started = time.monotonic()
@@ -183,6 +186,9 @@ def main():
                         help="scripts inside the controller tell of changes, nothing is polled (needs and gives Overall/Administer)")
     parser.add_argument("--minimum-idle", type=int, default=0, help="executors kept ready per template")
     parser.add_argument("--registry", choices=("embedded", "consul"), default="embedded", help="how hosts become known; consul starts a real one")
+    parser.add_argument("--driver", choices=("process", "container"), default="process", help="what executors are")
+    parser.add_argument("--engine", choices=("docker", "podman"), default="",
+                        help="of driver container: which engine the demo starts (default: the first that runs here)")
     parser.add_argument("--limit", type=float, default=180, help="give up after so many seconds")
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs and state")
     arguments = parser.parse_args()

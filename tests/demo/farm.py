@@ -13,6 +13,7 @@ import urllib.request
 
 from certificates import make_certificates
 from consul_agent import Consul
+from engine_of_farm import EngineOfFarm
 
 SOURCE = pathlib.Path(os.environ.get("SKEP_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BIN = pathlib.Path(os.environ.get("SKEP_BIN_DIR", SOURCE / "build" / "release" / "bin"))
@@ -92,7 +93,7 @@ class Program:
 class Farm:
     def __init__(self, farm_name=None, core="2.479.3", one_build="auto", administrator=False, minimum_idle=0, maximum=6,
                  poll="500ms", gate_poll="8ms", max_executors=6, keep=False, registry="embedded",
-                 consul_token="", consul_tls=False, leader_lock="", controller_tls=False, companion=False):
+                 consul_token="", consul_tls=False, leader_lock="", controller_tls=False, companion=False, driver="process", engine=""):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-demo-"))
         self.tag = farm_name or "d" + self.folder.name[-8:].lower().replace("_", "x")
         self.core, self.one_build, self.administrator = core, one_build, administrator or companion
@@ -105,6 +106,7 @@ class Farm:
         self.controller_tls = controller_tls
         self.opener = make_certificates(self.folder) if controller_tls else NO_PROXY
         self.consul = Consul(self.folder, consul_token, consul_tls) if registry == "consul" else None
+        self.engine = EngineOfFarm(engine, BIN) if driver == "container" else None
 
     # -- set-up
     def write(self, name, text, mode=0o600):
@@ -125,6 +127,10 @@ class Farm:
 
     def start(self):
         self.write_users()
+        if self.engine:
+            self.engine.start()
+            if self.engine.skipped:
+                raise Failure(f"no container engine can run here: {self.engine.skipped}")
         self.start_controller()
         self.write("token", TOKEN + "\n")
         image = self.folder / "image"
@@ -156,14 +162,15 @@ class Farm:
         self.agentd = Program("skep-agentd", argv, self.folder / "agentd.log").start()
 
     def scheduler_config(self):
-        command = json.dumps([str(STAND_INS / "skep-agent-sim"), "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}",
+        agent = "/usr/bin/skep-agent-sim" if self.engine else str(STAND_INS / "skep-agent-sim")
+        command = json.dumps([agent, "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}",
                               "-workDir", "{work_dir}", "-webSocket", "-noReconnect"])
 
         # With a tenth of a processor the kernel would stop each start for most of 100 ms.
         def template(name, labels, extra=""):
             return f"""  - name: {name}
     labels: [{labels}]
-    driver: process
+    driver: {"container" if self.engine else "process"}
     image: base
     resources: {{cpu: 0.5, memory: 128MiB}}
     maximum: {self.maximum}
@@ -216,9 +223,22 @@ capacity: {{cpu: 4, memory: 4GiB, max_executors: {self.max_executors}}}
 on_stop: remove
 registry: {self.registry_config("ttl: 3s")}
 drivers:
-  process:
+{self.drivers_config()}"""
+
+    def drivers_config(self):
+        if not self.engine:
+            return f"""  process:
     root: {self.folder}/executors
     images: {{base: {self.folder}/image}}
+"""
+        # The controller listens on loopback, which only the host's own network reaches.
+        return f"""  process: {{enabled: false}}
+  container:
+    socket: {self.engine.socket}
+    root: {self.folder}/executors
+    images: {{base: '{self.engine.image}'}}
+    networks: [host]
+    default_disk: 64MiB
 """
 
     # -- looking
@@ -233,6 +253,8 @@ drivers:
         root = self.folder / "executors"
         if not root.is_dir():
             return []
+        if self.engine:
+            return [entry.name for entry in root.glob("*/run/*")]
         folders = [entry.name for entry in root.iterdir() if not entry.name.startswith(".")]
         notes = {"gone", "locks"}
         for owner in root.glob(".owner-*"):
@@ -268,7 +290,7 @@ drivers:
     def leaks(self):
         return ([f"process {pid}: {command}" for pid, command in self.processes()] +
                 [f"directory {name}" for name in self.executors_root()] +
-                [f"node {name}" for name in self.nodes()])
+                [f"node {name}" for name in self.nodes()] + (self.engine.leaks() if self.engine else []))
 
     # -- the end
     def end(self):
@@ -283,5 +305,7 @@ drivers:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 pass
+        if self.engine:
+            self.engine.end()
         if not self.keep:
             shutil.rmtree(self.folder, ignore_errors=True)

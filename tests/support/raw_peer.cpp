@@ -1,10 +1,13 @@
 #include "tests/support/raw_peer.h"
 
+#include "tests/support/certificates.h"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <openssl/ssl.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -133,6 +136,19 @@ RawServer::RawServer(Serve serve, const Certificate* certificate, int max_tls_ve
       ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size) != 0)
     throw std::runtime_error("the test cannot listen");
   port_ = ntohs(address.sin_port);
+  acceptor_ = std::thread([this] { accept_all(); });
+}
+
+RawServer::RawServer(Serve serve, const std::string& unix_path) : serve_(std::move(serve)), has_tls_(false) {
+  listener_ = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (unix_path.size() >= sizeof address.sun_path)
+    throw std::runtime_error("the path of the socket is too long");
+  unix_path.copy(address.sun_path, unix_path.size());
+  if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(listener_, 128) != 0)
+    throw std::runtime_error("the test cannot listen");
   acceptor_ = std::thread([this] { accept_all(); });
 }
 

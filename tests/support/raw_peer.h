@@ -1,5 +1,5 @@
 // Peers that speak bytes, not HTTP: what a broken or hostile controller, proxy or client sends. TCP on
-// loopback, with TLS when certificates are given. Every wait has a deadline.
+// loopback, with TLS when certificates are given, or a unix socket. Every wait has a deadline.
 #pragma once
 
 #include <atomic>
@@ -10,9 +10,9 @@
 #include <thread>
 #include <vector>
 
-#include "tests/support/certificates.h"
-
 namespace skep::test {
+
+struct Certificate;
 
 class RawConnection {
  public:
@@ -41,6 +41,8 @@ class RawServer {
   /// `serve` runs on a thread for each connection; the connection is closed when it returns.
   using Serve = std::function<void(RawConnection&)>;
   explicit RawServer(Serve serve, const Certificate* certificate = nullptr, int max_tls_version = 0);
+  /// On a unix socket, without TLS.
+  RawServer(Serve serve, const std::string& unix_path);
   ~RawServer();
   RawServer(const RawServer&) = delete;
   RawServer& operator=(const RawServer&) = delete;

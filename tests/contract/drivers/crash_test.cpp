@@ -3,12 +3,6 @@
 // changes). A new driver then lists and destroys: nothing is left, and nothing foreign was touched.
 #include <catch2/catch.hpp>
 
-#include <fcntl.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <csignal>
 #include <cstddef>
 #include <iostream>
@@ -16,6 +10,7 @@
 
 #include "linux/linux_process.h"
 #include "linux/linux_process_launcher.h"
+#include "tests/contract/drivers/once_run.h"
 #include "tests/contract/drivers/subject.h"
 
 namespace crash_test {
@@ -28,109 +23,6 @@ namespace {
 
 const std::string owner = "owner-a";
 const std::string agent_script = "(setsid sleep 1001 &) ; exec sleep 1001";
-
-/// What a killed process may have changed before: the rest only looks.
-bool changes_something(const __ptrace_syscall_info& info) {
-  switch (info.entry.nr) {
-    case SYS_openat:
-      return (info.entry.args[2] & O_CREAT) != 0;
-#ifdef SYS_open
-    case SYS_open:
-      return (info.entry.args[1] & O_CREAT) != 0;
-    case SYS_mkdir:
-    case SYS_rmdir:
-    case SYS_unlink:
-    case SYS_rename:
-    case SYS_chmod:
-    case SYS_symlink:
-    case SYS_fork:
-    case SYS_vfork:
-#endif
-    case SYS_mkdirat:
-    case SYS_unlinkat:
-    case SYS_renameat:
-    case SYS_renameat2:
-    case SYS_fchmod:
-    case SYS_fchmodat:
-    case SYS_symlinkat:
-    case SYS_write:
-    case SYS_clone:
-    case SYS_kill:
-    case SYS_pidfd_send_signal:
-      return true;
-    default:
-      return false;
-  }
-}
-
-struct Run {
-  int changes = 0;         // system calls that change something, seen before the end
-  bool has_ended = false;  // the verb came to its end
-};
-
-/// One run of skep-driver-once; killed before change number `kill_at` (0: never).
-class OnceRun {
- public:
-  OnceRun(ProcessSubject& subject, const std::string& verb, const std::string& id) {
-    const std::vector<std::string> argv{
-        bin("skep-driver-once"),      verb, subject.root(), owner, bin("skep-join"),
-        subject.folder.path("image"), id};
-    std::vector<char*> pointers;
-    for (const std::string& word : argv) pointers.push_back(const_cast<char*>(word.c_str()));
-    pointers.push_back(nullptr);
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::execv(pointers[0], pointers.data());
-      ::_exit(127);
-    }
-  }
-  ~OnceRun() {
-    if (pid_ <= 0) return;
-    ::kill(pid_, SIGKILL);
-    ::waitpid(pid_, nullptr, 0);
-  }
-  OnceRun(const OnceRun&) = delete;
-  OnceRun& operator=(const OnceRun&) = delete;
-
-  /// False: this machine does not let us trace.
-  bool begin() {
-    int status = 0;
-    if (::waitpid(pid_, &status, 0) != pid_ || !WIFSTOPPED(status)) return gone();
-    return ::ptrace(PTRACE_SETOPTIONS, pid_, nullptr, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL) == 0;
-  }
-
-  Run run(int kill_at) {
-    Run run;
-    int signal = 0, status = 0;
-    for (;;) {
-      if (::ptrace(PTRACE_SYSCALL, pid_, nullptr, signal) != 0) return run;
-      signal = 0;
-      if (::waitpid(pid_, &status, 0) != pid_ || !WIFSTOPPED(status)) {
-        gone();
-        return run;
-      }
-      if (WSTOPSIG(status) == SIGSTOP) {
-        run.has_ended = true;
-        return run;
-      }
-      if (WSTOPSIG(status) != (SIGTRAP | 0x80)) {
-        signal = WSTOPSIG(status);
-        continue;
-      }
-      __ptrace_syscall_info info{};
-      ::ptrace(PTRACE_GET_SYSCALL_INFO, pid_, sizeof info, &info);
-      if (info.op != PTRACE_SYSCALL_INFO_ENTRY || !changes_something(info)) continue;
-      if (++run.changes == kill_at) return run;  // the destructor kills
-    }
-  }
-
- private:
-  bool gone() {
-    pid_ = 0;
-    return false;
-  }
-  pid_t pid_ = -1;
-};
 
 /// Things beside our executors that no recovery may touch.
 struct Foreign {
@@ -221,7 +113,8 @@ TEST_CASE("process driver: killed before every change that start and destroy mak
     if (verb == "destroy")
       REQUIRE(subject.make_driver(owner)->start(subject.script_request(id, agent_script)));
     {
-      OnceRun once(subject, verb, id);
+      OnceRun once({bin("skep-driver-once"), "process", verb, subject.root(), owner, bin("skep-join"),
+                    subject.folder.path("image"), id});
       if (!once.begin()) {
         std::cout << "SKIPPED: this machine does not allow ptrace" << std::endl;
         return;

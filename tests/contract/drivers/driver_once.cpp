@@ -1,30 +1,51 @@
-// One verb of the process driver in a process of its own, so that a test can kill it anywhere inside the
-// verb: stops itself first and last, so that its tracer knows where the verb begins and ends.
+// One verb of a driver in a process of its own, so that a test can kill it anywhere inside the verb: stops
+// itself first and last, so that its tracer knows where the verb begins and ends.
 //
-//   skep-driver-once start|destroy ROOT OWNER JOIN_PROGRAM IMAGE_FOLDER ID
+//   skep-driver-once process start|destroy ROOT OWNER JOIN_PROGRAM IMAGE_FOLDER ID
+//   skep-driver-once container start|destroy ROOT OWNER SOCKET IMAGE ID
 #include <sys/ptrace.h>
 
 #include <csignal>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "drivers/container/container_driver.h"
 #include "drivers/process/process_driver.h"
 
-int main(int argc, char** argv) {
-  using namespace skep;
-  const std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (arguments.size() != 6) return 2;
+namespace {
+
+using namespace skep;
+
+std::unique_ptr<drivers::Driver> driver_of(const std::vector<std::string>& arguments) {
+  if (arguments[0] == "container") {
+    drivers::ContainerDriverOptions options;
+    options.root = arguments[2];
+    options.owner_tag = arguments[3];
+    options.socket = arguments[4];
+    options.images = {{"base", arguments[5]}};
+    options.networks = {"none"};
+    return drivers::make_container_driver(options);
+  }
   drivers::ProcessDriverOptions options;
-  options.root = arguments[1];
-  options.owner_tag = arguments[2];
-  options.join_program = arguments[3];
-  options.images = {{"base", arguments[4]}};
-  const auto driver = drivers::make_process_driver(options);
-  const ExecutorId id(arguments[5]);
+  options.root = arguments[2];
+  options.owner_tag = arguments[3];
+  options.join_program = arguments[4];
+  options.images = {{"base", arguments[5]}};
+  return drivers::make_process_driver(options);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  if (arguments.size() != 7) return 2;
+  const auto driver = driver_of(arguments);
+  const ExecutorId id(arguments[6]);
   if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) return 3;
   ::raise(SIGSTOP);
   bool is_good = false;
-  if (arguments[0] == "start") {
+  if (arguments[1] == "start") {
     drivers::StartRequest request;
     request.spec.id = id;
     request.spec.image = "base";

@@ -4,7 +4,6 @@
 #include <csignal>
 #include <filesystem>
 
-#include "drivers/fake/fake_driver.h"
 #include "drivers/process/process_driver.h"
 #include "drivers/process/process_record.h"
 #include "linux/linux_cgroup.h"
@@ -12,83 +11,8 @@
 #include "linux/linux_process.h"
 
 namespace skep::test {
-namespace {
-
 namespace fs = std::filesystem;
 using drivers::StartRequest;
-
-StartRequest plain_request(const std::string& id) {
-  StartRequest request;
-  request.spec.id = ExecutorId(id);
-  request.spec.template_name = TemplateName("t1");
-  request.spec.image = "base";
-  request.ticket = Ticket{"http://127.0.0.1:1/", id, "secret-of-" + id, 1};
-  request.epoch = 3;
-  return request;
-}
-
-class FakeSubject final : public Subject {
- public:
-  FakeSubject() {
-    drivers::fake::ModelOptions options;
-    options.images = {"base"};
-    host_ = std::make_shared<drivers::fake::FakeHost>(options);
-  }
-  std::unique_ptr<drivers::Driver> make_driver(const std::string& owner) override {
-    drivers::fake::FakeDriverOptions options;
-    options.owner_tag = owner;
-    return drivers::fake::make_fake_driver(host_, options);
-  }
-  StartRequest request(const std::string& id, Behaviour behaviour) override {
-    drivers::fake::LifeScript life;
-    if (behaviour == Behaviour::never_joins) life.join.reset();
-    if (behaviour == Behaviour::dies) life.dies = milliseconds(20);
-    if (behaviour == Behaviour::ends_with_7) {
-      life.agent_ends = milliseconds(20);
-      life.agent_exit_code = 7;
-    }
-    host_->with_model([&](drivers::fake::HostModel& model, Instant) {
-      model.script_life(ExecutorId(id), life);
-      if (behaviour == Behaviour::ignores_term)
-        model.script_next(drivers::fake::Verb::stop, {drivers::fake::Fault::none, hours(1)});
-    });
-    return plain_request(id);
-  }
-  std::vector<std::string> residue() override {
-    std::size_t count = 0;
-    host_->with_model(
-        [&](drivers::fake::HostModel& model, Instant now) { count = model.count_sandboxes(now); });
-    return std::vector<std::string>(count, "a sandbox");
-  }
-  int times_made(const std::string& id) override {
-    int times = 0;
-    host_->with_model(
-        [&](drivers::fake::HostModel& model, Instant) { times = model.times_made(ExecutorId(id)); });
-    return times;
-  }
-
- private:
-  std::shared_ptr<drivers::fake::FakeHost> host_;
-};
-
-std::string script_of(Behaviour behaviour) {
-  const std::string connected = "echo INFO: Connected >&2; ";
-  switch (behaviour) {
-    case Behaviour::connects:
-      return connected + "exec sleep 1000";
-    case Behaviour::never_joins:
-      return "exec sleep 1000";
-    case Behaviour::ignores_term:
-      return "trap '' TERM INT HUP; " + connected + "while :; do sleep 1; done";
-    case Behaviour::ends_with_7:
-      return connected + "exit 7";
-    case Behaviour::dies:
-      return connected + "kill -KILL $PPID";
-  }
-  return "";
-}
-
-}  // namespace
 
 ProcessSubject::ProcessSubject(bool uses_cgroups) : folder("drivers"), uses_cgroups_(uses_cgroups) {
   fs::create_directories(folder.path("image/tools"));
@@ -121,7 +45,7 @@ std::unique_ptr<drivers::Driver> ProcessSubject::make_driver(const std::string& 
 }
 
 StartRequest ProcessSubject::request(const std::string& id, Behaviour behaviour) {
-  return script_request(id, script_of(behaviour));
+  return script_request(id, script_of(behaviour, "kill -KILL $PPID"));
 }
 
 StartRequest ProcessSubject::script_request(const std::string& id, const std::string& script) {
@@ -182,9 +106,31 @@ std::vector<std::string> ProcessSubject::residue() {
   return all;
 }
 
-std::unique_ptr<Subject> make_subject(const std::string& kind) {
-  if (kind == "fake") return std::make_unique<FakeSubject>();
-  return std::make_unique<ProcessSubject>();
+StartRequest plain_request(const std::string& id) {
+  StartRequest request;
+  request.spec.id = ExecutorId(id);
+  request.spec.template_name = TemplateName("t1");
+  request.spec.image = "base";
+  request.ticket = Ticket{"http://127.0.0.1:1/", id, "secret-of-" + id, 1};
+  request.epoch = 3;
+  return request;
+}
+
+std::string script_of(Behaviour behaviour, const std::string& death) {
+  const std::string connected = "echo INFO: Connected >&2; ";
+  switch (behaviour) {
+    case Behaviour::connects:
+      return connected + "exec sleep 1000";
+    case Behaviour::never_joins:
+      return "exec sleep 1000";
+    case Behaviour::ignores_term:
+      return "trap '' TERM INT HUP; " + connected + "while :; do sleep 1; done";
+    case Behaviour::ends_with_7:
+      return connected + "exit 7";
+    case Behaviour::dies:
+      return connected + death;
+  }
+  return "";
 }
 
 std::string joined(const std::vector<std::string>& lines) {

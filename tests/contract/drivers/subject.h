@@ -31,8 +31,15 @@ class Subject {
   virtual int times_made(const std::string& id) = 0;
 };
 
-/// "fake" or "process".
+/// The kinds of subjects that this program tests, as far as they can run here; each program has its own.
+const std::vector<std::string>& subject_kinds();
+/// One of subject_kinds().
 std::unique_ptr<Subject> make_subject(const std::string& kind);
+
+/// What is the same in every request of a test.
+drivers::StartRequest plain_request(const std::string& id);
+/// A shell script that behaves so; `death` ends the whole sandbox from inside.
+std::string script_of(Behaviour behaviour, const std::string& death);
 
 /// The process driver's machine: a folder of its own.
 class ProcessSubject final : public Subject {

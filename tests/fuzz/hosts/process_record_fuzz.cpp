@@ -6,6 +6,7 @@
 
 #include "core/check.h"
 #include "drivers/process/process_record.h"
+#include "drivers/shared/control_texts.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace skep;
@@ -18,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     SKEP_ASSERT(again && process::encode(*again) == written);
   }
   Instance instance;
-  process::apply_status(text, instance);
+  apply_status(text, instance);
   SKEP_ASSERT(instance.message.size() <= 1000);
   SKEP_ASSERT(!instance.exit_code || (*instance.exit_code >= 0 && *instance.exit_code < 1000));
   return 0;

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "common/http/http_client.h"
+#include "tests/support/certificates.h"
 #include "tests/support/raw_peer.h"
 
 namespace http_client_tls_test {

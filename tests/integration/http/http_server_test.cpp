@@ -8,6 +8,7 @@
 #include "common/http/http_client.h"
 #include "common/http/http_server.h"
 #include "common/shell/clock.h"
+#include "tests/support/certificates.h"
 #include "tests/support/raw_peer.h"
 
 namespace http_server_test {

@@ -72,6 +72,13 @@ registry:
 drivers:
   process:
     images: {base: /srv/images/base}
+  container:
+    socket: /run/docker.sock
+    images: {base: 'sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'}
+    networks: [bridge, none]
+    user: 1:1
+    default_disk: 1GiB
+    max_processes: 100
 )";
 
 const char* const values[] = {"",

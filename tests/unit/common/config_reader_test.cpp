@@ -204,4 +204,39 @@ TEST_CASE("agentd's own file") {
   CHECK(has(problem("state_dir: /s\nregistry: {type: none}\ntls: {key: /k}\n"), "a.yaml:3: tls.key"));
 }
 
+TEST_CASE("agentd's container driver: images by digest only, and on only where it is named") {
+  const auto parsed = [](const std::string& driver) {
+    return agentd::parse_config_text("state_dir: /s\nregistry: {type: none}\n" + driver, "a.yaml");
+  };
+  const std::string digest = "sha256:" + std::string(64, 'a');
+  CHECK_FALSE(parsed("")->container.is_enabled);
+  CHECK_FALSE(parsed("drivers: {container: {enabled: false, images: {base: '" + digest + "'}}}\n")
+                  ->container.is_enabled);
+  const auto good = parsed("drivers:\n  container:\n    images: {base: 'a/b@" + digest +
+                           "'}\n    networks: [none, bridge]\n    user: 1000:1000\n    default_disk: 2GiB\n");
+  REQUIRE(good);
+  CHECK(good->container.is_enabled);
+  CHECK(good->container.images.at("base") == "a/b@" + digest);
+  CHECK(good->container.networks == std::vector<std::string>{"none", "bridge"});
+  CHECK(good->container.user == "1000:1000");
+  CHECK(good->container.default_disk_bytes == std::int64_t{2} << 30);
+  CHECK(parsed("drivers: {container: {}}\n")->container.networks == std::vector<std::string>{"bridge"});
+  for (const char* bad : {"images: {base: 'debian:12'}", "socket: docker.sock", "join_program: skep-join",
+                          "max_processes: 1", "default_disk: 1", "privileged: true"}) {
+    const auto refused = parsed("drivers: {container: {" + std::string(bad) + "}}\n");
+    INFO(bad);
+    REQUIRE_FALSE(refused);
+    CHECK(has(refused.error().message, "a.yaml:3: drivers.container."));
+  }
+}
+
+TEST_CASE("a template's network is for containers") {
+  const auto with_driver = [](const std::string& driver) {
+    return message_of(replaced(good_scheduler,
+                               "    labels:", "    driver: " + driver + "\n    network: none\n    labels:"));
+  };
+  CHECK(with_driver("container").empty());
+  CHECK(has(with_driver("process"), ".network"));
+}
+
 }  // namespace config_reader_test

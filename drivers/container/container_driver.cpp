@@ -1,0 +1,512 @@
+#include "drivers/container/container_driver.h"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "drivers/container/change_stream.h"
+#include "drivers/container/engine.h"
+#include "drivers/shared/control_texts.h"
+#include "drivers/shared/gone_marks.h"
+#include "linux/linux_files.h"
+#include "linux/linux_watch.h"
+
+namespace skep::drivers {
+namespace {
+
+namespace fs = std::filesystem;
+using container::ContainerFacts;
+using container::ContainerPlan;
+using container::ContainerState;
+using container::Engine;
+using container::ImageFacts;
+
+constexpr const char* cookie_name = "SKEP_EXECUTOR";
+constexpr int most_removals = 5;  // looks and removals until nothing of an executor is seen
+
+bool is_user(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  const auto is_number = [](const std::string& part) {
+    return !part.empty() && part.size() <= 9 && part.find_first_not_of("0123456789") == std::string::npos;
+  };
+  return colon != std::string::npos && is_number(text.substr(0, colon)) && is_number(text.substr(colon + 1));
+}
+
+/// Podman lowers its own limit to 32,768 and then asks for 1,048,576 for containers, unless told a number:
+/// without the right to raise limits, none would start.
+std::int64_t most_user_processes() {
+  constexpr rlim_t most = 32'768;
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NPROC, &limit) != 0) return 0;
+  return static_cast<std::int64_t>(std::min(limit.rlim_max, most));
+}
+
+std::string name_of(const ExecutorId& id) {
+  return "skep-" + id.text;
+}
+
+/// What was done is gone again, and was seen gone: a refusal stays one, what broke off may be tried again.
+Error after_cleaning_up(Error error) {
+  if (error.outcome == Outcome::unknown && error.code != ErrorCode::timed_out)
+    error.outcome = Outcome::try_again;
+  return error;
+}
+
+class ContainerDriver final : public Driver, public TicketDelivery, public ChangeSource {
+ public:
+  explicit ContainerDriver(ContainerDriverOptions options)
+      : options_(std::move(options)),
+        engine_(options_.socket, options_.call_deadline),
+        own_(fs::path(options_.root) / options_.owner_tag),
+        gone_((own_ / "gone").string()),
+        watch_([this](const std::string& id) { notify(ExecutorId(id)); }) {
+    if (options_.user.empty())
+      options_.user = std::to_string(::geteuid()) + ":" + std::to_string(::getegid());
+    if (!is_user(options_.user)) problem_ = "\"" + options_.user + "\" is no user of the form uid:gid";
+    if (options_.networks.empty()) problem_ = "no network mode is allowed on this host";
+    for (const auto& [name, reference] : options_.images) {
+      if (!container::is_by_digest(reference))
+        problem_ = "image \"" + name + "\" is \"" + reference +
+                   "\", which is no digest (sha256:... or name@sha256:...)";
+    }
+    if (options_.root.empty() || options_.root.front() != '/')
+      problem_ = "\"" + options_.root + "\" is no absolute path of a folder";
+    if (!is_valid_owner_tag(options_.owner_tag))
+      problem_ = "\"" + options_.owner_tag + "\" is no valid owner tag";
+  }
+
+  std::string name() const override { return "container"; }
+
+  Capabilities capabilities() const override {
+    Capabilities capabilities;
+    capabilities.can_redeliver_ticket = true;
+    capabilities.reports_changes = true;
+    capabilities.limits_cpu = capabilities.limits_memory = capabilities.limits_disk = true;
+    return capabilities;
+  }
+
+  Result<ProbeReport> probe() override {
+    ProbeReport report;
+    report.detail = problem_;
+    if (!problem_.empty()) return report;
+    if (const auto made = make_folders(); !made) {
+      report.detail = made.error().message;
+      return report;
+    }
+    const auto version = engine_.version();
+    const auto api = version ? container::choose_api(*version) : version.error();
+    if (!api) {
+      report.detail = api.error().message;
+      return report;
+    }
+    report.is_usable = true;
+    report.detail = version->name + " " + version->version + " at " + options_.socket;
+    for (const auto& [image, reference] : options_.images) {
+      const auto facts = look_at_image(image);
+      if (facts) {
+        report.images.push_back(image);
+      } else {
+        report.detail += "; " + facts.error().message;
+      }
+    }
+    return report;
+  }
+
+  Result<std::vector<Instance>> list() override {
+    std::set<std::string> names;
+    const auto containers = engine_.list({{container::owner_label, options_.owner_tag}});
+    if (!containers) return as_unknown("cannot list executors", containers.error());
+    for (const std::string& each : *containers) {
+      const auto facts = engine_.find(each);
+      if (!facts) return as_unknown("cannot list executors", facts.error());
+      const std::string id = *facts ? (*facts)->label(container::executor_label) : std::string();
+      if (is_valid_name(id)) names.insert(id);
+    }
+    std::error_code failure;
+    for (auto entry = fs::directory_iterator(own_ / "run", failure);
+         !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
+      const std::string name = entry->path().filename().string();
+      if (is_valid_name(name)) names.insert(name);
+    }
+    if (failure && failure != std::errc::no_such_file_or_directory) {
+      return Error::unknown(ErrorCode::generic,
+                            "cannot list executors in " + (own_ / "run").string() + ": " + failure.message());
+    }
+    std::vector<Instance> out;
+    for (const std::string& name : names) {
+      auto instance = inspect(ExecutorId(name));
+      if (!instance) return instance.error();
+      if (instance->state != InstanceState::absent) out.push_back(std::move(*instance));
+    }
+    return out;
+  }
+
+  Result<Instance> inspect(const ExecutorId& id) override {
+    if (auto checked = check_id(id); !checked) return checked.error();
+    const auto found = find(id);
+    if (!found) return unseen(id, found.error());
+    Instance instance;
+    instance.id = id;
+    instance.handle = {1, id.text};
+    if (*found) return look_inside(std::move(instance), **found);
+    const auto is_half_made = posix_host::is_there(folder(id).string());
+    if (!is_half_made) return unseen(id, is_half_made.error());
+    if (*is_half_made) instance.state = InstanceState::creating;
+    return instance;
+  }
+
+  Result<Instance> start(const StartRequest& request) override {
+    const ExecutorId& id = request.spec.id;
+    if (auto checked = check(request); !checked) return checked.error();
+    if (auto refused = gone_.refuse(id); !refused) return refused.error();
+    auto present = inspect(id);
+    if (!present) return present;
+    if (present->state == InstanceState::running || present->state == InstanceState::exited) return present;
+    if (present->state == InstanceState::creating) {
+      if (auto cleared = remove_all_of(id); !cleared) return cleared.error();
+    }
+    const auto made = make(request);
+    if (made) return inspect(id);
+    // What failed leaves nothing behind; a failure to clean up is what the caller must know.
+    if (auto cleared = remove_all_of(id); !cleared) {
+      return Error::unknown(cleared.error().code,
+                            made.error().message + "; and then " + cleared.error().message);
+    }
+    return after_cleaning_up(made.error());
+  }
+
+  Result<void> stop(const ExecutorId& id, Duration deadline) override {
+    if (auto checked = check_id(id); !checked) return checked.error();
+    const auto found = find(id);
+    if (!found) return unseen(id, found.error());
+    if (!*found || (*found)->state != ContainerState::running) return {};
+    const std::string& engine_id = (*found)->engine_id;
+    // What counts is whether it ended: a signal may be refused because it just did.
+    auto asked = engine_.signal(engine_id, "SIGTERM");
+    const auto has_ended = engine_.wait_for_end(engine_id, deadline);
+    if (has_ended && *has_ended) return {};
+    auto killed = engine_.signal(engine_id, "SIGKILL");
+    const auto is_dead = engine_.wait_for_end(engine_id, options_.kill_deadline);
+    if (!is_dead) return is_dead.error();
+    if (*is_dead) return {};
+    if (!killed) return killed;
+    if (!asked) return asked;
+    return Error::unknown(ErrorCode::timed_out, "executor " + id.text + " runs on although it was killed",
+                          "see the container engine's log");
+  }
+
+  Result<void> destroy(const ExecutorId& id) override {
+    if (auto checked = check_id(id); !checked) return checked.error();
+    if (auto foreign = refuse_foreign(id); !foreign) return foreign;
+    auto marked = mark_gone(id);
+    // A full disk must not stop what makes room on it: the mark is tried again after the removal.
+    if (!marked && marked.error().code != ErrorCode::out_of_resources) return marked;
+    if (auto removed = remove_all_of(id); !removed) return removed;
+    return marked ? marked : mark_gone(id);
+  }
+
+  Result<Instance> recover(const InstanceHandle& handle) override {
+    if (handle.version != 1 || !is_valid_name(handle.blob)) {
+      return Error::failed(ErrorCode::invalid_input, "a handle that this driver did not make");
+    }
+    const ExecutorId id(handle.blob);
+    auto instance = inspect(id);
+    if (!instance || instance->state != InstanceState::running) return instance;
+    watch_.watch_folder(id.text, control(id).string());
+    return inspect(id);  // what changed before we watched
+  }
+
+  Result<void> deliver_ticket(const ExecutorId& id, const Ticket& ticket) override {
+    const auto instance = inspect(id);
+    if (!instance) return instance.error();
+    if (instance->state != InstanceState::running) {
+      return Error::failed(ErrorCode::not_found,
+                           "executor " + id.text + " does not run; it cannot take a ticket");
+    }
+    return write_ticket(id, ticket);
+  }
+
+  void set_change_listener(std::function<void(const ExecutorId&)> listener) override {
+    const bool is_wanted = listener != nullptr;
+    {
+      const std::lock_guard<std::mutex> guard(listener_lock_);
+      listener_ = std::move(listener);
+    }
+    if (is_wanted && problem_.empty() && !stream_) {
+      stream_ = std::make_unique<container::ChangeStream>(
+          engine_, options_.owner_tag, [this](const ExecutorId& id) { notify(id); },
+          [this] { notify_all(); });
+    }
+  }
+
+ private:
+  fs::path folder(const ExecutorId& id) const { return own_ / "run" / id.text; }
+  fs::path control(const ExecutorId& id) const { return folder(id) / "control"; }
+  std::map<std::string, std::string> labels_of(const ExecutorId& id) const {
+    return {{container::owner_label, options_.owner_tag}, {container::executor_label, id.text}};
+  }
+  static Error as_unknown(const std::string& what, const Error& error) {
+    return Error::unknown(error.code, what + ": " + error.message, error.hint);
+  }
+
+  Result<void> check_id(const ExecutorId& id) const {
+    if (!problem_.empty()) return Error::failed(ErrorCode::invalid_input, problem_);
+    if (is_valid_name(id.text)) return {};
+    return Error::failed(ErrorCode::invalid_input, "\"" + id.text + "\" is no valid executor id");
+  }
+
+  Result<void> check(const StartRequest& request) const {
+    if (auto checked = check_id(request.spec.id); !checked) return checked;
+    for (const auto& [name, value] : request.spec.environment) {
+      const bool is_valid = !name.empty() && name.find('=') == std::string::npos && name != cookie_name &&
+                            name.find('\0') == std::string::npos && value.find('\0') == std::string::npos;
+      if (!is_valid)
+        return Error::failed(ErrorCode::invalid_input,
+                             "\"" + name + "\" cannot be set in an executor's environment");
+    }
+    if (const auto network = network_of(request.spec); !network) return network.error();
+    if (const auto image = image_name(request); !image) return image.error();
+    return {};
+  }
+
+  Result<std::string> network_of(const ExecutorSpec& spec) const {
+    const auto& allowed = options_.networks;
+    if (spec.network.empty()) return allowed.front();
+    if (std::find(allowed.begin(), allowed.end(), spec.network) != allowed.end()) return spec.network;
+    return Error::failed(
+        ErrorCode::invalid_input,
+        "network \"" + spec.network + "\" of executor " + spec.id.text + " is not allowed on this host",
+        "add it to drivers.container.networks, or change the template");
+  }
+
+  /// A template that names no image means the host's only one.
+  Result<std::string> image_name(const StartRequest& request) const {
+    const std::string& image = request.spec.image;
+    if (options_.images.count(image) > 0) return image;
+    if (image.empty() && options_.images.size() == 1) return options_.images.begin()->first;
+    if (image.empty()) {
+      return Error::failed(ErrorCode::invalid_input,
+                           "the template of executor " + request.spec.id.text + " names no image",
+                           "name one of drivers.container.images");
+    }
+    return Error::failed(ErrorCode::not_found, "image \"" + image + "\" is not on this host",
+                         "add it to drivers.container.images");
+  }
+
+  Result<ImageFacts> look_at_image(const std::string& image) {
+    const std::string& reference = options_.images.at(image);
+    auto facts = engine_.image(reference);
+    if (!facts && facts.error().code == ErrorCode::not_found) {
+      return Error::failed(ErrorCode::not_found,
+                           "image \"" + image + "\" (" + reference + ") is not in the container engine",
+                           "load or pull it there; skep-agentd pulls no images");
+    }
+    if (!facts || container::is_image(*facts, reference)) return facts;
+    return Error::failed(ErrorCode::conflict, "image \"" + image + "\" is to be " + reference +
+                                                  ", and the container engine shows another: " + facts->id);
+  }
+
+  Result<void> make_folders() const {
+    std::error_code failure;
+    fs::create_directories(fs::path(options_.root).parent_path(), failure);
+    for (const fs::path& each : {fs::path(options_.root), own_, own_ / "run", own_ / "gone"}) {
+      if (auto made = make_private_folder(each.string()); !made) return made;
+    }
+    return {};
+  }
+
+  /// Ours of that id; of several (somebody copied its labels) the first.
+  Result<std::optional<ContainerFacts>> find(const ExecutorId& id) {
+    const auto all = engine_.list(labels_of(id));
+    if (!all) return all.error();
+    for (const std::string& each : *all) {
+      auto facts = engine_.find(each);
+      if (!facts || *facts) return facts;
+    }
+    return std::optional<ContainerFacts>();
+  }
+
+  Result<void> refuse_foreign(const ExecutorId& id) {
+    const auto named = engine_.find(name_of(id));
+    if (!named) return unseen(id, named.error());
+    if (!*named) return {};
+    const bool is_ours = (*named)->label(container::owner_label) == options_.owner_tag &&
+                         (*named)->label(container::executor_label) == id.text;
+    if (is_ours) return {};
+    return Error::failed(ErrorCode::conflict, "container " + name_of(id) + " is not ours; it is left alone");
+  }
+
+  Instance look_inside(Instance instance, const ContainerFacts& facts) const {
+    const std::string epoch = facts.label(container::epoch_label);
+    if (!epoch.empty() && epoch.size() < 20 && epoch.find_first_not_of("0123456789") == std::string::npos)
+      instance.epoch = std::stoull(epoch);
+    const bool is_whole = facts.state == ContainerState::running || facts.state == ContainerState::ended;
+    instance.state = !is_whole                                ? InstanceState::creating
+                     : facts.state == ContainerState::running ? InstanceState::running
+                                                              : InstanceState::exited;
+    if (!is_whole) return instance;
+    const std::string status = (control(instance.id) / "status").string();
+    if (const auto text = posix_host::read_plain_file(status, max_status_bytes))
+      apply_status(*text, instance);
+    if (facts.state == ContainerState::running || instance.agent == AgentPhase::ended) return instance;
+    instance.agent = AgentPhase::ended;
+    instance.message =
+        "skep-join ended with exit code " + std::to_string(facts.exit_code) + " and without a word";
+    if (facts.was_out_of_memory) instance.message += "; the executor ran out of memory";
+    return instance;
+  }
+
+  Result<void> write_ticket(const ExecutorId& id, const Ticket& ticket) const {
+    const fs::path place = control(id) / "ticket";
+    // Aside first: skep-join, which may be another user, never sees one that it cannot read.
+    const fs::path aside = folder(id) / "ticket";
+    if (auto written = posix_host::write_file_atomically(aside.string(), encode(ticket), 0600); !written)
+      return written;
+    if (auto given = give_to_user(aside); !given) return given;
+    std::error_code failure;
+    fs::rename(aside, place, failure);
+    if (!failure) return {};
+    return Error::failed(ErrorCode::generic, "cannot write " + place.string() + ": " + failure.message());
+  }
+
+  Result<void> give_to_user(const fs::path& path) const {
+    const std::size_t colon = options_.user.find(':');
+    const auto uid = static_cast<uid_t>(std::stoul(options_.user.substr(0, colon)));
+    const auto gid = static_cast<gid_t>(std::stoul(options_.user.substr(colon + 1)));
+    if (uid == ::geteuid() && gid == ::getegid()) return {};
+    if (::lchown(path.c_str(), uid, gid) == 0) return {};
+    return Error::failed(ErrorCode::permission_denied,
+                         "cannot give " + path.string() + " to user " + options_.user,
+                         "run skep-agentd as root, or set drivers.container.user to its own user");
+  }
+
+  Result<ContainerPlan> plan_of(const StartRequest& request, const ImageFacts& image) const {
+    const ExecutorSpec& spec = request.spec;
+    const auto network = network_of(spec);
+    if (!network) return network.error();
+    ContainerPlan plan;
+    plan.owner = options_.owner_tag;
+    plan.id = spec.id;
+    plan.epoch = request.epoch;
+    plan.template_name = spec.template_name.text;
+    plan.image_id = image.id;
+    plan.volumes = image.volumes;
+    const std::string inside = container::control_place;
+    plan.argv = {options_.join_program,
+                 "--ticket",
+                 inside + "/ticket",
+                 "--status",
+                 inside + "/status",
+                 "--work-dir",
+                 container::work_place,
+                 "--linger",
+                 std::to_string(std::chrono::ceil<seconds>(options_.linger).count()),
+                 "--stop-grace",
+                 std::to_string(std::chrono::ceil<seconds>(spec.stop_grace).count())};
+    if (!spec.agent_command.empty()) {
+      plan.argv.emplace_back("--");
+      plan.argv.insert(plan.argv.end(), spec.agent_command.begin(), spec.agent_command.end());
+    }
+    plan.environment = {{"HOME", container::work_place}, {"TMPDIR", "/tmp"}};
+    for (const auto& [name, value] : spec.environment) plan.environment[name] = value;
+    plan.environment[cookie_name] = options_.owner_tag + "/" + spec.id.text + "@" + own_.string();
+    plan.user = options_.user;
+    plan.network = *network;
+    plan.control_folder = control(spec.id).string();
+    plan.cpu_millis = spec.resources.cpu_millis;
+    plan.memory_bytes = spec.resources.memory_bytes;
+    plan.disk_bytes = spec.resources.disk_bytes > 0 ? spec.resources.disk_bytes : options_.default_disk_bytes;
+    plan.max_processes = options_.max_processes;
+    plan.max_open_files = options_.max_open_files;
+    plan.max_user_processes = most_user_processes();
+    return plan;
+  }
+
+  Result<void> make(const StartRequest& request) {
+    const ExecutorId& id = request.spec.id;
+    const auto name = image_name(request);
+    if (!name) return name.error();
+    const auto image = look_at_image(*name);
+    if (!image) return image.error();
+    if (auto made = make_folders(); !made) return made;
+    for (const fs::path& each : {folder(id), control(id)}) {
+      if (auto made = make_private_folder(each.string()); !made) return made;
+    }
+    if (auto given = give_to_user(control(id)); !given) return given;
+    if (auto written = write_ticket(id, request.ticket); !written) return written;
+    const auto plan = plan_of(request, *image);
+    if (!plan) return plan.error();
+    const auto made = engine_.make(name_of(id), container::create_body(*plan));
+    if (!made) return made.error();
+    const auto facts = engine_.find(*made);
+    if (!facts) return facts.error();
+    const bool is_as_asked = *facts && (*facts)->image_id == image->id &&
+                             (*facts)->label(container::owner_label) == options_.owner_tag &&
+                             (*facts)->label(container::executor_label) == id.text;
+    if (!is_as_asked) {
+      return Error::failed(ErrorCode::malformed_reply, "the container that was made for executor " + id.text +
+                                                           " is not what was asked for; it is not started");
+    }
+    watch_.watch_folder(id.text, control(id).string());
+    return engine_.start(*made);
+  }
+
+  /// Until it is seen that nothing is left, and first the containers: what is in their folder is theirs.
+  Result<void> remove_all_of(const ExecutorId& id) {
+    watch_.forget(id.text);
+    for (int round = 0;; ++round) {
+      const auto all = engine_.list(labels_of(id));
+      if (!all) return unseen(id, all.error());
+      if (all->empty()) break;
+      if (round == most_removals) {
+        return Error::try_again(ErrorCode::conflict,
+                                "the container engine still shows a container of executor " + id.text);
+      }
+      for (const std::string& each : *all) {
+        if (auto removed = engine_.remove(each); !removed) return removed;
+      }
+    }
+    return posix_host::remove_tree(folder(id).string());
+  }
+
+  Result<void> mark_gone(const ExecutorId& id) {
+    if (auto made = make_folders(); !made) return made;
+    return gone_.mark(id);
+  }
+
+  /// After events may have been missed.
+  void notify_all() {
+    const auto all = list();
+    if (!all) return;  // agentd looks at each now and then
+    for (const Instance& instance : *all) notify(instance.id);
+  }
+
+  void notify(const ExecutorId& id) {
+    const std::lock_guard<std::mutex> guard(listener_lock_);
+    if (listener_) listener_(id);
+  }
+
+  ContainerDriverOptions options_;
+  Engine engine_;
+  fs::path own_;
+  GoneMarks gone_;
+  std::string problem_;  // why nothing can be done; empty: none
+  std::mutex
+      listener_lock_;  // held while the listener runs, so that an old one never runs after it was replaced
+  std::function<void(const ExecutorId&)> listener_;
+  posix_host::ChangeWatch watch_;  // these two last: their threads end first
+  std::unique_ptr<container::ChangeStream> stream_;
+};
+
+}  // namespace
+
+std::unique_ptr<Driver> make_container_driver(ContainerDriverOptions options) {
+  return std::make_unique<ContainerDriver>(std::move(options));
+}
+
+}  // namespace skep::drivers
