@@ -11,6 +11,7 @@ using S = ExecutorState;
 constexpr Duration record_retry = seconds(5);
 
 bool is_over(const Executor& executor) {
+  if (executor.is_adopting) return false;  // of an earlier life, and not looked at yet in this one
   return executor.seen == SandboxState::exited || executor.seen == SandboxState::absent ||
          executor.agent == AgentPhase::ended;
 }

@@ -168,6 +168,23 @@ TEST_CASE("leases: an agent that came and was cut off while agentd was down may 
   CHECK_FALSE(world.seen("a1"));
 }
 
+TEST_CASE("leases: one whose start agentd was killed in is kept while its driver cannot list it",
+          "[unit][agentd]") {
+  World world = world_with_busy_order();
+  const bool is_busy = GENERATE(true, false);
+  world.crash();
+  world.intents.at("a1").state = IntentState::creating;
+  world.intents.at("a1").is_busy = is_busy;
+  world.set_agent("a1", AgentPhase::connected);
+  for (int i = 0; i < 30; ++i) world.errors["list"].push_back(Error::try_again(ErrorCode::unavailable, "no"));
+  world.restart();
+  world.advance(minutes(3));
+  CHECK((world.count_calls("destroy") == 0) == is_busy);
+  world.errors.clear();
+  world.advance(minutes(1));
+  CHECK(world.seen("a1").has_value() == is_busy);
+}
+
 TEST_CASE("leases: a busy executor outlives its lease until its agent has ended", "[unit][agentd]") {
   World world = world_with_connected("a1");
   world.renew({{ExecutorId("a1"), true}});
