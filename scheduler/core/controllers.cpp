@@ -303,19 +303,26 @@ void LogicState::on_queue_read(const QueueRead& event) {
     ++e.queue_reads_lost;  // unless it waits, see take_queue
     touch(e);
   }
-  if (c->is_told) return compare_queue(*c, *event.queue);
+  if (c->is_told) {
+    drop_consumed(*c, event.started);
+    return compare_queue(*c, *event.queue);
+  }
   take_queue(*c, *event.queue, event.started);
+}
+
+void LogicState::drop_consumed(Controller& c, Instant started) {
+  std::erase_if(c.consumed, [&](const auto& pair) {
+    const bool is_over = c.consumed_at[pair.first] < started;
+    if (is_over) c.consumed_at.erase(pair.first);
+    return is_over;
+  });
 }
 
 void LogicState::take_queue(Controller& c, const QueueSnapshot& queue, Instant started) {
   c.demand.update(queue, template_index, now);
   resolve_hidden(c);
   if (c.demand.classes().size() > 2 * c.demand.items().size() + 1000) c.demand.drop_empty_classes();
-  std::erase_if(c.consumed, [&](const auto& pair) {
-    const bool is_over = c.consumed_at[pair.first] < started;
-    if (is_over) c.consumed_at.erase(pair.first);
-    return is_over;
-  });
+  drop_consumed(c, started);
   for (auto& [id, e] : executors) {
     if (e.of != &c) continue;
     if (e.lost_since && c.demand.item_for_node(id.text)) {

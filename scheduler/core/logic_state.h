@@ -286,6 +286,7 @@ class LogicState {
   void resolve_hidden(Controller& c);
   bool note_session(Controller& c, const std::string& session, Instant started);
   void restart_session(Controller& c);
+  void drop_consumed(Controller& c, Instant started);
   void take_queue(Controller& c, const QueueSnapshot& queue, Instant started);
   bool is_fresh(const Poll& poll, Duration limit) const;
   /// What is known of its queue, or of its nodes, is young enough to act on.

@@ -524,8 +524,13 @@ void LogicState::plan() {
   // An executor that took an item covers it until the queue was read again.
   for (std::size_t i = in_play.size(); i-- > 0;) {
     Executor& e = *in_play[i];
-    const Controller* c = e.took_item_at ? controller_of(e) : nullptr;
-    if (c == nullptr || !c->queue_poll.ok_started || *e.took_item_at >= *c->queue_poll.ok_started) continue;
+    Controller* c = e.took_item_at ? controller_of(e) : nullptr;
+    if (c == nullptr || !c->queue_poll.ok_started) continue;
+    if (*e.took_item_at >= *c->queue_poll.ok_started) {
+      // The next answer of a companion may be to a question from long before.
+      if (c->is_told && c->queue_poll.sent <= *e.took_item_at) read_soon(c->queue_poll);
+      continue;
+    }
     e.took_item_at.reset();
     follow(e);
   }

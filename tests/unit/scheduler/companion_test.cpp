@@ -320,4 +320,25 @@ TEST_CASE("companion: where many executors end, slow lists are no more often tha
   CHECK((reads <= 11) == is_slow);
 }
 
+TEST_CASE("companion: an executor whose build nobody told of holds up no later job until the next question",
+          "[unit][scheduler]") {
+  Told w;
+  const std::int64_t other = w.add_job("linux");
+  w.tell();
+  REQUIRE(w.count<CreateNode>() == 1);
+  w.remove_item(other);
+  REQUIRE(w.tell_until([&] { return w.status().executors.at(0).state == ExecutorState::idle; }));
+  const Instant asked = w.now;  // the question that is under way
+  w.run_for(seconds(1));
+  w.nodes.clear();  // it served a build, whose news are lost
+  w.send(NodesRead{ControllerId("main"), w.session, w.now, NodesSnapshot{}});
+  w.run_for(seconds(5));
+  w.add_job("linux");
+  QueueSnapshot queue;
+  queue.items.push_back(w.jobs.begin()->second.item);
+  w.send(CompanionTold{ControllerId("main"), w.session, asked, queue, {}, false, 1});
+  w.run_for(seconds(3));
+  CHECK(w.count<CreateNode>() == 2);
+}
+
 }  // namespace companion_test
