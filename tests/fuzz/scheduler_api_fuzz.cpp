@@ -5,6 +5,7 @@
 #include "common/log/log.h"
 #include "scheduler/shell/daemon.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/support/certificates.h"
 #include "tests/support/raw_peer.h"
 
 namespace {
