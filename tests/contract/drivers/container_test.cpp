@@ -112,7 +112,7 @@ TEST_CASE("container driver: limits hold", "[contract][drivers][container]") {
   StartRequest small =
       f.subject.script_request("e1", "( for i in $(seq 100); do sleep 500 & done ) 2> /skep/control/forks; " +
                                          telling("disk",
-                                                 "dd if=/dev/zero of=/skep/work/big bs=1M count=64; dd "
+                                                 "dd if=/dev/zero of=$HOME/big bs=1M count=64; dd "
                                                  "if=/dev/zero of=/tmp/big bs=1M count=64"));
   small.spec.resources.disk_bytes = 16 << 20;
   small.spec.resources.cpu_millis = 500;
@@ -130,7 +130,7 @@ TEST_CASE("container driver: limits hold", "[contract][drivers][container]") {
 
   // Memory, and what is in the work space counts.
   StartRequest hungry = f.subject.script_request(
-      "e2", telling("memory", "dd if=/dev/zero of=/skep/work/big bs=1M count=200; echo code=$?"));
+      "e2", telling("memory", "dd if=/dev/zero of=$HOME/big bs=1M count=200; echo code=$?"));
   hungry.spec.resources.memory_bytes = 64 << 20;
   hungry.spec.resources.disk_bytes = 512 << 20;
   const auto started = f.driver->start(hungry);
@@ -147,10 +147,8 @@ TEST_CASE("container driver: the engine never shows the secret", "[contract][dri
   Fixture f;
   const std::string secret = "s3cr3t-0f-this-very-test";
   StartRequest request = f.subject.script_request(
-      "e1",
-      "cp \"$1\" /skep/work/got; stat -c %a \"$1\" > /skep/control/mode; " +
-          telling("got",
-                  "sha256sum < /skep/work/got; rm /skep/work/got; cat /proc/*/cmdline /proc/*/environ"));
+      "e1", "cp \"$1\" \"$HOME/got\"; stat -c %a \"$1\" > /skep/control/mode; " +
+                telling("got", "sha256sum < $HOME/got; rm $HOME/got; cat /proc/*/cmdline /proc/*/environ"));
   request.spec.agent_command.push_back("{secret_file}");
   request.ticket.secret = secret;
   const std::string got = f.run(request, "got");
