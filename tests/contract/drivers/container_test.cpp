@@ -173,8 +173,7 @@ TEST_CASE("container driver: as a user of its own, it still gets its ticket",
   options.user = "1234:2345";
   f.driver = make_container_driver(options);
   const std::string who = f.run(
-      f.subject.script_request("e1", telling("who", "id -u; id -g; touch /tmp/x /skep/work/x && echo ok")),
-      "who");
+      f.subject.script_request("e1", telling("who", "id -u; id -g; touch /tmp/x $HOME/x && echo ok")), "who");
   CHECK(who == "1234\n2345\nok\n");
   REQUIRE(reaches(*f.driver, "e1", AgentPhase::connected));
   auto* delivery = dynamic_cast<TicketDelivery*>(f.driver.get());
@@ -220,7 +219,7 @@ TEST_CASE("container driver: the next executor finds nothing of the one before",
     const std::string planted =
         f.run(f.subject.script_request(after, search + plant + telling("hits", "hits; echo end")), "hits");
     INFO(planted);
-    CHECK(has(planted, "/skep/work/canary"));  // the search finds what is there
+    CHECK(has(planted, std::string(container::work_place) + "/canary"));  // the search finds what is there
     CHECK(has(planted, "/dev/shm/canary"));
     CHECK(has(planted, "54321"));
     CHECK(f.driver->destroy(ExecutorId(after)));
