@@ -222,6 +222,19 @@ void LogicState::become_closed(Executor& e, Instant acked) {
   e.opened_at.reset();
 }
 
+/// Goes on with a close; false: there is none, or none any more.
+bool LogicState::keep_closing(Executor& e) {
+  if (e.gate != Gate::closing) return false;
+  const bool is_others = e.node && is_foreign_offline(*e.node) && !e.offer && !e.open.is_pending();
+  if (!is_others) {
+    ensure_closed(e);
+    return true;
+  }
+  e.gate = Gate::closed;  // somebody else holds it offline; our reason would overwrite theirs
+  e.close_acked = e.node_read;
+  return false;
+}
+
 void LogicState::advance_idle(Executor& e) {
   const Controller* c = controller_of(e);
   if (c == nullptr && e.gate != Gate::closed && e.gate != Gate::telling) {
@@ -246,13 +259,7 @@ void LogicState::advance_idle(Executor& e) {
   if (e.retiring && (e.gate == Gate::none || e.gate == Gate::unknown))
     begin_close(e, reason_prefix + "leaving");
   if (is_open_or_opening(e)) return advance_gate(e);
-  if (e.gate == Gate::closing) {
-    const bool is_others = e.node && is_foreign_offline(*e.node) && !e.offer && !e.open.is_pending();
-    if (!is_others) ensure_closed(e);
-    if (!is_others) return;
-    e.gate = Gate::closed;  // somebody else holds it offline; our reason would overwrite theirs
-    e.close_acked = e.node_read;
-  }
+  if (keep_closing(e)) return;
   if (e.gate == Gate::closed && (e.offer || e.retiring)) {
     const bool is_looked = e.is_node_known && e.node_read >= e.close_acked;
     if (is_looked) look_gate(e);

@@ -22,9 +22,25 @@ void LogicState::advance_end(Executor& e) {
   record(e);
 }
 
+// What a read of a held executor's node means.
+void LogicState::look_held(Executor& e) {
+  const NodeFact& node = *e.node;
+  const bool is_shut = e.gate == Gate::unknown || (e.gate == Gate::closed && e.node_read >= e.close_acked);
+  if (is_gated(e) && is_shut && node.is_connected && !node.is_temporarily_offline) {
+    say(Level::warning, "the gate of a held executor was opened by somebody else; it is closed",
+        {{"executor", e.id().text}}, "reopened " + e.id().text);
+    note_opened_by_others(e);
+    begin_close(e, reason_prefix + "held");
+  }
+  if (node.is_idle || (is_gated(e) && !e.was_reopened)) return;
+  mark_used(e);
+  become_busy(e);  // held again when its build is over
+}
+
 void LogicState::advance_held(Executor& e) {
-  if (e.held_until && now < *e.held_until) return wake(e, *e.held_until);
   const Controller* c = controller_of(e);
+  if (c != nullptr && c->profile && is_gated(e)) keep_closing(e);
+  if (e.held_until && now < *e.held_until) return wake(e, *e.held_until);
   if (c != nullptr && !c->profile)
     return wake(e, now + seconds(1));  // whether it has a gate is not known yet
   // After a start only its host tells whether it has an agent.

@@ -234,6 +234,7 @@ class LogicState {
   void note_suspension(Instant at, WallTime wall_at);
   void become_closed(Executor& e, Instant acked);
   void look_gate(Executor& e);
+  bool keep_closing(Executor& e);
   void resolve_offer(Executor& e);
   void end_offer(Executor& e, bool was_fruitless);
   bool can_offer(const Executor& e) const;
@@ -264,6 +265,7 @@ class LogicState {
   void start_destroying(Executor& e);
   void advance_destroying(Executor& e);
   void advance_held(Executor& e);
+  void look_held(Executor& e);
   void become_gone(Executor& e);
   void on_node_deleted(const NodeDeleted& event);
   void on_executor_destroyed(const ExecutorDestroyed& event);

@@ -253,9 +253,7 @@ void LogicState::node_present(Executor& e) {
       }
       return;
     case ExecutorState::held:
-      if (is_gated(e) || node.is_idle) return;
-      mark_used(e);
-      return become_busy(e);
+      return look_held(e);
     case ExecutorState::busy:
       return look_busy(e, e.node_read);
     case ExecutorState::destroying: {

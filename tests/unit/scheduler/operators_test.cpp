@@ -90,6 +90,48 @@ TEST_CASE("hold: an idle executor is never opened while held, and retire ends th
   REQUIRE(w.run_until([&] { return !w.nodes.contains(id.text); }, seconds(30)));
 }
 
+TEST_CASE("hold: a gate that somebody else opens meanwhile is closed, and the record tells of it",
+          "[unit][scheduler][operators]") {
+  Farm w;
+  w.add_job("linux", seconds(5));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
+  const ExecutorId id(w.builds[0].first);
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 600'000}, minutes(10), "debugging"});
+  REQUIRE(w.run_until([&] { return w.status().executors[0].state == ExecutorState::held; }, minutes(1)));
+  NodeFact& node = w.nodes.at(id.text).fact;
+  REQUIRE(node.is_temporarily_offline);
+  const bool may_restart = GENERATE(false, true);
+  if (may_restart) w.restart_scheduler();
+  node.is_temporarily_offline = false;
+  REQUIRE(w.run_until([&] { return node.is_temporarily_offline; }, minutes(1)));
+  CHECK(w.status().executors[0].state == ExecutorState::held);
+  CHECK(node.offline_reason == "skep: held");
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(12)));
+  CHECK(w.all<Audit>()[0].may_hide_build);
+}
+
+TEST_CASE("hold: a build that comes to a gate that somebody else opened runs to its end",
+          "[unit][scheduler][operators]") {
+  Farm w;
+  w.add_job("linux", seconds(5));
+  REQUIRE(w.run_until([&] { return w.builds.size() == 1; }, seconds(20)));
+  const ExecutorId id(w.builds[0].first);
+  w.send(HoldExecutor{id, WallTime{w.wall().ms_since_epoch + 60'000}, minutes(1), "debugging"});
+  REQUIRE(w.run_until([&] { return w.status().executors[0].state == ExecutorState::held; }, minutes(1)));
+  NodeFact& node = w.nodes.at(id.text).fact;
+  node.is_temporarily_offline = false;
+  node.is_idle = false;
+  node.builds = {"job/other/1/"};
+  w.run_for(minutes(3));
+  CHECK(w.status().executors[0].state == ExecutorState::busy);
+  CHECK(w.count<DestroyExecutor>() == 0);
+  CHECK(node.is_temporarily_offline);
+  node.is_idle = true;
+  node.builds.clear();
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(2)));
+  CHECK(w.all<Audit>()[0].is_violation);
+}
+
 TEST_CASE("hold: read back on a clock that was set back it is not longer than it was meant to be",
           "[unit][scheduler][operators]") {
   Farm w(warm_config(1));
