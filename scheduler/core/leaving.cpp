@@ -30,7 +30,7 @@ void LogicState::look_held(Executor& e) {
     say(Level::warning, "the gate of a held executor was opened by somebody else; it is closed",
         {{"executor", e.id().text}}, "reopened " + e.id().text);
     note_opened_by_others(e);
-    begin_close(e, reason_prefix + "held");
+    begin_close(e, std::string(our_offline_prefix) + " held");
   }
   if (node.is_idle || (is_gated(e) && !e.was_reopened)) return;
   mark_used(e);
