@@ -121,7 +121,8 @@ bool SchedulerProcess::stops_now() {
 
 void SchedulerProcess::lead() {
   const std::string* last = meta.find("epoch");
-  epoch = (last != nullptr ? std::stoull(*last) : 0) + 1;
+  const Epoch led_before = last != nullptr ? std::stoull(*last) : 0;
+  epoch = led_before + 1;
   if (world_.has_leader_lock) {
     if (world_.registry.is_away || registry_link.is_request_cut) return kill(restart_after);
     epoch = world_.registry.claim_epoch(epoch);
@@ -131,6 +132,7 @@ void SchedulerProcess::lead() {
   if (!meta.apply({{"epoch", std::to_string(epoch)}})) return kill(restart_after);
   LeaderStarted started;
   started.epoch = epoch;
+  started.led_before = led_before;
   is_older_ = is_next_older;
   for (const auto& [id, record] : records.records()) started.executors.push_back(known(record));
   for (const auto& [host, reason] : drains.records()) started.drains.push_back({HostId(host), reason});

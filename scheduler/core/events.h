@@ -55,6 +55,8 @@ struct HostDrain {
 /// First event of a life: durable state read back, and the number of this term.
 struct LeaderStarted {
   Epoch epoch = 0;
+  Epoch led_before =
+      0;  // own last term, 0: none. Where `epoch` is not the next one, somebody else led since.
   std::vector<ExecutorRecord> executors;
   std::vector<HostDrain> drains;
   bool is_paused = false;

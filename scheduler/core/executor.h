@@ -102,6 +102,7 @@ struct Executor {
   bool was_found_open = false;        // by a leader that had not opened it
   bool was_reopened = false;          // by somebody else, so that more than one build may have come
   bool was_left_alone = false;        // by an earlier leader, until its node is seen
+  bool was_leaving = false;           // when we led before, until its node is seen
   bool was_unreached = false;         // while it could take builds: its controller left the configuration
   Retry offer_retry;                  // openings that brought nothing
   std::optional<Instant> opened_at;   // sent; until the close is acknowledged

@@ -54,7 +54,7 @@ void LogicState::advance_held(Executor& e) {
     mark_used(e);  // a build may have come, and nobody will tell
     return become_busy(e);
   }
-  if (c != nullptr && !is_gated(e) && !is_seen_absent) {
+  if (c != nullptr && (!is_gated(e) || e.gate == Gate::unknown) && !is_seen_absent) {
     set_state(e, ExecutorState::idle);  // its node may be open: closed and looked at first
     e.retiring = e.end;
     e.gate = Gate::unknown;

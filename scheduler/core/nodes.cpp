@@ -164,6 +164,8 @@ void LogicState::taken_by_hook(Executor& e) {
 }
 
 void LogicState::node_absent(Executor& e) {
+  if (std::exchange(e.was_leaving, false) && e.state() <= ExecutorState::busy)
+    return finish(e, e.retiring.value_or("used"));
   switch (e.state()) {
     case ExecutorState::planned:
       return fail(e,
@@ -229,7 +231,7 @@ void LogicState::note_builds(Executor& e, const NodeFact& node) {
 
 void LogicState::node_present(Executor& e) {
   const NodeFact& node = *e.node;
-  e.was_left_alone = false;
+  e.was_left_alone = e.was_leaving = false;
   // Nobody of ours watched it while it stood open.
   if (e.is_adopted && e.gate == Gate::unknown && !node.is_temporarily_offline)
     e.was_found_open = e.was_found_open || node.is_connected || !node.is_idle;

@@ -85,6 +85,7 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
   SKEP_ASSERT(event.epoch > 0);
   epoch = event.epoch;
   led_since = now;
+  const bool has_another_led = event.led_before + 1 != event.epoch;
   is_paused = event.is_paused;
   pause_reason = event.pause_reason;
   for (const HostDrain& drain : event.drains) {
@@ -121,6 +122,14 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
       e.record.state = ExecutorState::busy;
     if (given.state == ExecutorState::unknown)
       e.record.state = given.was_used ? ExecutorState::busy : ExecutorState::ordered;
+    // What we were about to remove may have been kept and opened meanwhile: it is closed and looked at first.
+    const bool is_leaving = given.state == ExecutorState::finished || given.state == ExecutorState::failed ||
+                            given.state == ExecutorState::destroying;
+    if (is_leaving && has_another_led) {
+      e.was_left_alone = e.was_leaving = true;
+      e.record.state = given.was_used ? ExecutorState::busy : ExecutorState::idle;
+      if (!given.was_used) e.retiring = "unused: it was on its way out before another scheduler led";
+    }
     Executor& kept = insert(std::move(e));
     if (!kept.record.given_up.empty()) give_up_sandbox(kept);
     if (kept.state() != ExecutorState::planned) continue;

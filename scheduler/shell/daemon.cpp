@@ -118,7 +118,8 @@ Result<LeaderStarted> Daemon::read_back(Epoch least_epoch) {
   LeaderStarted started;
   auto stored = store_->get(table_meta, "epoch");
   if (!stored) return stored.error();
-  epoch_ = std::max<Epoch>((*stored ? std::strtoull((*stored)->c_str(), nullptr, 10) : 0) + 1, least_epoch);
+  if (*stored) started.led_before = std::strtoull((*stored)->c_str(), nullptr, 10);
+  epoch_ = std::max<Epoch>(started.led_before + 1, least_epoch);
   if (claim_epoch_) {
     const auto claimed = claim_epoch_(epoch_);
     if (!claimed) return claimed.error();

@@ -357,6 +357,34 @@ TEST_CASE("scheduler restart: a node whose creation was on its way is not left b
   CHECK(w.is_clean());
 }
 
+TEST_CASE("scheduler restart: what was leaving is looked at first when somebody else led meanwhile",
+          "[unit][scheduler][restart]") {
+  const Epoch terms = GENERATE(1, 2);
+  Farm w;
+  REQUIRE(w.runs_one("linux", minutes(5)));
+  const ExecutorId id(w.builds[0].first);
+  w.records.at(id).state = ExecutorState::destroying;  // before the other one opened it
+  w.records.at(id).was_used = GENERATE(false, true);
+  w.restart_scheduler(terms);
+  w.run_for(minutes(2));
+  CHECK(w.nodes.contains(id.text) == (terms == 2));
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, minutes(10)));
+  if (terms == 2) CHECK(w.all<Audit>()[0].record.builds_seen.size() == 1);
+  CHECK(w.is_clean());
+}
+
+TEST_CASE("scheduler restart: what was leaving and has no node any more goes at once",
+          "[unit][scheduler][restart]") {
+  Farm w;
+  REQUIRE(w.runs_one("linux", minutes(5)));
+  const ExecutorId id(w.builds[0].first);
+  w.records.at(id).state = ExecutorState::destroying;
+  w.nodes.erase(id.text);
+  w.restart_scheduler(2);
+  REQUIRE(w.run_until([&] { return w.count<Audit>() == 1; }, seconds(30)));
+  CHECK(w.is_clean());
+}
+
 TEST_CASE("a controller that is renamed while an executor is called back costs no build",
           "[unit][scheduler][restart]") {
   const bool is_refusing = GENERATE(true, false);

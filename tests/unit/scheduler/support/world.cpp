@@ -61,9 +61,9 @@ void World::send(const Event& event) {
 }
 
 void World::start(Epoch given) {
-  epoch = given;
   LeaderStarted event;
-  event.epoch = epoch;
+  event.led_before = records.empty() ? given - 1 : epoch;
+  event.epoch = epoch = given;
   for (const auto& [id, record] : records) event.executors.push_back(record);
   send(event);
   report_all(incarnation_);
@@ -76,11 +76,11 @@ void World::report_all(int incarnation) {
   later(seconds(25), [this, incarnation] { report_all(incarnation); });
 }
 
-void World::restart_scheduler() {
+void World::restart_scheduler(Epoch terms) {
   ++incarnation_;
   is_killed_ = false;
   logic = std::make_unique<SchedulerLogic>(config, Prng(1 + epoch));
-  start(epoch + 1);
+  start(epoch + terms);
 }
 
 void World::run_for(Duration d) {

@@ -68,7 +68,8 @@ class World {
 
   // The logic
   void start(Epoch epoch = 1);
-  void restart_scheduler();  // kill -9: pending answers are lost, records stay
+  void restart_scheduler(Epoch terms = 1);  // more than one: somebody else led meanwhile  // kill -9: pending
+                                            // answers are lost, records stay
   void send(const Event& event);
   void run_for(Duration d);
   /// Until the condition holds; fails the test when it does not within `limit` of virtual time.
