@@ -86,8 +86,10 @@ void Checkers::on_scheduler_event(const World& world, int scheduler, const sched
     });
     note_controllers(world, scheduler);
     queues_.erase(scheduler);
+    // Where somebody else led in between, it is looked at first, and is not leaving by then.
+    const bool has_another_led = started->led_before + 1 != started->epoch;
     for (const scheduler::ExecutorRecord& each : started->executors) {
-      if (each.state == ExecutorState::destroying)
+      if (each.state == ExecutorState::destroying && !has_another_led)
         leaving_[scheduler][each.id] = {world.now, false, false, each.controller, each.host};
     }
     for (auto& [key, is_seen] : is_host_seen_) {

@@ -226,13 +226,13 @@ UNKNOWN_IS_NEVER_EMPTY = [
         why="An opening whose answer is lost may have happened: the gate is closed before it counts as closed.",
         seen="a gate stands open that nobody watches; a second build that no audit record admits",
         edits=[Edit(S + "gate.cpp",
-                    'begin_close(*e, reason_prefix + "opening failed");',
-                    'if (SKEP_PLANTED("lost-opening-is-closed")) {\n'
+                    'if (!is_theirs) return begin_close(*e, reason_prefix + "opening failed");',
+                    'if (!is_theirs && SKEP_PLANTED("lost-opening-is-closed")) {\n'
                     '    e->gate = Gate::closed;\n'
                     '    e->opened_at.reset();\n'
                     '    return end_offer(*e, true);\n'
                     '  }\n'
-                    '  begin_close(*e, reason_prefix + "opening failed");'),
+                    '  if (!is_theirs) return begin_close(*e, reason_prefix + "opening failed");'),
                Edit(S + "gate.cpp",
                     'if (!node.is_temporarily_offline && node.is_connected) {\n    say(',
                     'if (!node.is_temporarily_offline && node.is_connected &&\n'
