@@ -217,6 +217,21 @@ bool is_alive(const ProcessIdentity& identity) {
   return identify(identity.pid) == identity;
 }
 
+std::vector<ProcessIdentity> find_by_argument(const std::vector<std::string>& names,
+                                              const std::string& argument) {
+  std::vector<ProcessIdentity> found;
+  Blindness is_blind = false;
+  for (const auto& [pid, stat] : all_processes(is_blind)) {
+    if (stat.is_dead()) continue;
+    std::string name = read_text(proc_file(pid, "comm"), is_blind);
+    name.resize(std::min(name.find('\n'), name.size()));
+    if (std::find(names.begin(), names.end(), name) == names.end()) continue;
+    const std::string arguments = '\0' + read_text(proc_file(pid, "cmdline"), is_blind);
+    if (arguments.find('\0' + argument + '\0') != std::string::npos) found.push_back({pid, stat.start_ticks});
+  }
+  return found;
+}
+
 Result<bool> is_alive_with(const ProcessIdentity& identity, const std::string& cookie) {
   Blindness is_blind = false;
   const bool is_marked = has_cookie(identity.pid, cookie, is_blind);

@@ -42,6 +42,11 @@ struct ProcessMarks {
 /// other users show their environment only to root.
 std::vector<ProcessIdentity> find_processes(const ProcessMarks& marks);
 
+/// Living processes of one of these names (as the kernel keeps them: the first 15 letters) that have
+/// `argument` as one of their arguments.
+std::vector<ProcessIdentity> find_by_argument(const std::vector<std::string>& names,
+                                              const std::string& argument);
+
 /// Stops everything first, so that nothing can fork away, then SIGKILL until none is found twice in a row.
 /// try_again: timed_out when some outlive the deadline, out_of_resources when nothing could be seen.
 Result<void> kill_all(const ProcessMarks& marks, Duration deadline);

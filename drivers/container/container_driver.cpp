@@ -4,16 +4,19 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <mutex>
 #include <set>
 #include <utility>
 
+#include "common/log/log.h"
 #include "drivers/container/change_stream.h"
 #include "drivers/container/engine.h"
 #include "drivers/shared/control_texts.h"
 #include "drivers/shared/gone_marks.h"
 #include "linux/linux_files.h"
+#include "linux/linux_process.h"
 #include "linux/linux_watch.h"
 
 namespace skep::drivers {
@@ -27,6 +30,8 @@ using container::Engine;
 using container::ImageFacts;
 
 constexpr const char* cookie_name = "SKEP_EXECUTOR";
+constexpr Duration helper_deadline = seconds(3);
+constexpr std::size_t max_number_bytes = 100;
 constexpr int most_removals = 5;  // looks and removals until nothing of an executor is seen
 
 bool is_user(const std::string& text) {
@@ -414,7 +419,7 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
     }
     plan.environment = {{"HOME", container::work_place}, {"TMPDIR", "/tmp"}};
     for (const auto& [name, value] : spec.environment) plan.environment[name] = value;
-    plan.environment[cookie_name] = options_.owner_tag + "/" + spec.id.text + "@" + own_.string();
+    plan.environment[cookie_name] = cookie_value(spec.id);
     plan.user = options_.user;
     plan.network = *network;
     plan.control_folder = control(spec.id).string();
@@ -452,6 +457,9 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
       return Error::failed(ErrorCode::malformed_reply, "the container that was made for executor " + id.text +
                                                            " is not what was asked for; it is not started");
     }
+    // An engine that crashes in a removal forgets it, and its number is how what is left is found.
+    if (auto written = posix_host::write_file_atomically(number_file(id), *made, 0600); !written)
+      return written;
     watch_.watch_folder(id.text, control(id).string());
     return engine_.start(*made);
   }
@@ -459,6 +467,9 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
   /// Until it is seen that nothing is left, and first the containers: what is in their folder is theirs.
   Result<void> remove_all_of(const ExecutorId& id) {
     watch_.forget(id.text);
+    std::set<std::string> containers{name_of(id)};
+    if (auto number = posix_host::read_plain_file(number_file(id), max_number_bytes))
+      containers.insert(*number);
     for (int round = 0;; ++round) {
       const auto all = engine_.list(labels_of(id));
       if (!all) return unseen(id, all.error());
@@ -469,9 +480,33 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
       }
       for (const std::string& each : *all) {
         if (auto removed = engine_.remove(each); !removed) return removed;
+        containers.insert(each);
       }
     }
+    end_helpers_of(containers);
+    // An engine that crashed may have forgotten a container whose processes go on.
+    posix_host::ProcessMarks marks;
+    marks.cookie = std::string(cookie_name) + "=" + cookie_value(id);
+    if (auto killed = posix_host::kill_all(marks, options_.kill_deadline); !killed) return killed;
     return posix_host::remove_tree(folder(id).string());
+  }
+
+  /// What an engine has beside each container ends with that; but not when the engine crashed meanwhile.
+  void end_helpers_of(const std::set<std::string>& containers) const {
+    for (const std::string& each : containers) {
+      for (const auto& helper : posix_host::find_by_argument({"conmon", "containerd-shim"}, each)) {
+        if (posix_host::wait_for_end(helper, helper_deadline)) continue;
+        log::write(log::Level::warning, "a container's helper outlives it; it is ended",
+                   {{"container", each}, {"pid", std::to_string(helper.pid)}});
+        posix_host::send_signal(helper, SIGKILL);
+      }
+    }
+  }
+
+  std::string number_file(const ExecutorId& id) const { return (folder(id) / "container").string(); }
+
+  std::string cookie_value(const ExecutorId& id) const {
+    return options_.owner_tag + "/" + id.text + "@" + own_.string();
   }
 
   Result<void> mark_gone(const ExecutorId& id) {

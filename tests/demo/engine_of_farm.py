@@ -34,6 +34,19 @@ class EngineOfFarm:
             self.end()
         self.skipped = "; ".join(reasons)
 
+    def restart(self):
+        """kill -9 of the engine, and a new one."""
+        self.process.stdin.write(b"restart\n")
+        self.process.stdin.flush()
+        answer = json.loads(self.process.stdout.readline() or '{"why": "it ended"}')
+        if not answer.get("restarted"):
+            raise OSError(f"{self.kind} did not start again: {answer.get('why')}")
+
+    def image_digest(self):
+        """As the engine has it, with all layers."""
+        found = json.loads(container_engine.must(self.socket, "GET", f"images/{self.image}/json"))
+        return found["Id"], found["RootFS"]["Layers"]
+
     def leaks(self):
         """Containers, and the helpers that an engine has for each."""
         found = []

@@ -4,8 +4,9 @@
     container_engine.py docker|podman
 
 Prints one JSON line: {"socket", "image", "folder", "version"}, or {"skipped": why it cannot run here}. It ends, and
-removes all that it made, when its standard input ends: so also when who started it was killed. `image` is the digest
-of a small image: static busybox, skep-join and skep-agent-sim with the libraries that they need.
+removes all that it made, when its standard input ends: so also when who started it was killed. Each line on standard
+input kills the engine and starts it again, which is answered by a line. `image` is the digest of a small image: static
+busybox, skep-join and skep-agent-sim with the libraries that they need.
 """
 import json
 import os
@@ -96,6 +97,13 @@ def archive_of(tree):
 
 
 # -- the engines
+def name_of(pid):
+    try:
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 class Engine:
     kind = ""
     needs = ()
@@ -131,6 +139,25 @@ class Engine:
             if self.process.poll() is not None or time.monotonic() > end:
                 raise Unavailable(f"{self.kind} does not start: {self.last_words()}")
             time.sleep(0.02)
+
+    def restart(self):
+        """What watches containers stays, as it does when an engine crashes."""
+        self.process.kill()
+        self.process.wait()
+        # A new Docker waits in vain for a containerd that ends with the old one.
+        while rest := [pid for pid in self.processes() if name_of(pid) == "containerd"]:
+            for pid in rest:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except OSError:
+                    pass
+            time.sleep(0.02)
+        for left in self.left_by_crash():
+            left.unlink(missing_ok=True)
+        self.start()
+
+    def left_by_crash(self):
+        return []
 
     def last_words(self):
         lines = self.log.read_text(errors="replace").strip().splitlines()
@@ -238,6 +265,10 @@ class Docker(Engine):
     def control_groups(self):
         return [self.folder.name]
 
+    def left_by_crash(self):
+        """A containerd that is not reaped yet has this number, and Docker waits for its socket."""
+        return [self.folder / "run" / "containerd" / "containerd.pid"]
+
 
 class Podman(Engine):
     kind = "podman"
@@ -276,8 +307,13 @@ def main(arguments):
         except (Unavailable, OSError, subprocess.SubprocessError) as error:
             answer = {"skipped": f"{arguments[0]}: {error}"}
         print(json.dumps(answer), flush=True)
-        while os.read(0, 4096):
-            pass
+        for _line in sys.stdin:
+            try:
+                engine.restart()
+                answer = {"restarted": True}
+            except (Unavailable, OSError) as error:
+                answer = {"restarted": False, "why": str(error)}
+            print(json.dumps(answer), flush=True)
     except OSError:
         pass
     finally:
