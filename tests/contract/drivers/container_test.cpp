@@ -4,11 +4,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
+#include <filesystem>
 #include <iostream>
 
 #include "common/http/unix_client.h"
 #include "common/json/json.h"
 #include "drivers/container/engine.h"
+#include "linux/linux_process.h"
+#include "linux/linux_process_launcher.h"
 #include "tests/contract/drivers/container_subject.h"
 
 namespace container_test {
@@ -321,6 +325,45 @@ TEST_CASE("container driver: how long it takes", "[contract][drivers][container]
   std::cout << f.kind << " " << f.subject.engine.version << ": start " << start[2] << " ms, destroy "
             << destroy[2] << " ms (medians of 5)" << std::endl;
   f.expect_nothing_left({});
+}
+
+TEST_CASE("container driver: what a crashed engine left of a container goes with its executor",
+          "[contract][drivers][container]") {
+  Fixture f;
+  f.run(f.subject.script_request("e1", connected + "env > /skep/control/env; exec sleep 1000"), "env");
+  const std::string folder = f.subject.root() + "/" + owner + "/run/e1";
+  const std::string number = content_of(folder + "/container");
+  REQUIRE(number.size() == 64);
+  const std::string inside = f.subject.told("e1", "env");
+  const std::size_t mark = inside.find("SKEP_EXECUTOR=");
+  REQUIRE(mark != std::string::npos);
+
+  const std::string helper = f.subject.folder.path("containerd-shim");
+  std::filesystem::copy_file("/bin/sh", helper);
+  const auto launch = [](std::vector<std::string> argv, const std::string& executor) {
+    posix_host::LaunchRequest request;
+    request.argv = std::move(argv);
+    if (!executor.empty()) request.environment["SKEP_EXECUTOR"] = executor;
+    const auto launched = posix_host::launch(request);
+    REQUIRE(launched);
+    return *launched;
+  };
+  const std::string wait = "while :; do sleep 1; done";
+  const auto of_it = launch({helper, "-c", wait, "-id", number}, "");
+  const auto of_another = launch({helper, "-c", wait, "-id", std::string(64, 'a')}, "");
+  const std::string cookie = inside.substr(mark + 14, inside.find('\n', mark) - mark - 14);
+  const auto forgotten = launch({"/bin/sleep", "1000"}, cookie);
+  const auto others = launch({"/bin/sleep", "1000"}, owner + "/e1@/somewhere/else");
+
+  f.expect_nothing_left({"e1"});
+  CHECK_FALSE(posix_host::is_alive(of_it));
+  CHECK_FALSE(posix_host::is_alive(forgotten));
+  CHECK(posix_host::is_alive(of_another));
+  CHECK(posix_host::is_alive(others));
+  for (const auto& each : {of_it, of_another, forgotten, others}) {
+    posix_host::send_signal(each, SIGKILL);
+    posix_host::reap(each.pid);
+  }
 }
 
 }  // namespace container_test
