@@ -125,8 +125,8 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
   Result<std::vector<Instance>> list() override {
     std::set<std::string> names;
     const auto containers = engine_.list({{container::owner_label, options_.owner_tag}});
-    if (!containers) return as_unknown("cannot list executors", containers.error());
-    for (const std::string& each : *containers) {
+    if (!containers && !has_half_removed()) return as_unknown("cannot list executors", containers.error());
+    for (const std::string& each : containers ? *containers : std::vector<std::string>()) {
       const auto facts = engine_.find(each);
       if (!facts) return as_unknown("cannot list executors", facts.error());
       const std::string id = *facts ? (*facts)->label(container::executor_label) : std::string();
@@ -207,7 +207,10 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
 
   Result<void> destroy(const ExecutorId& id) override {
     if (auto checked = check_id(id); !checked) return checked.error();
-    if (auto foreign = refuse_foreign(id); !foreign) return foreign;
+    // Podman that crashed in a removal cannot show the container any more, but can remove it.
+    if (!number_of(id)) {
+      if (auto foreign = refuse_foreign(id); !foreign) return foreign;
+    }
     auto marked = mark_gone(id);
     // A full disk must not stop what makes room on it: the mark is tried again after the removal.
     if (!marked && marked.error().code != ErrorCode::out_of_resources) return marked;
@@ -325,8 +328,35 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
     return {};
   }
 
+  /// Podman that crashed in a removal lists nothing until that is done: then our folders tell what there is.
+  bool has_half_removed() {
+    std::error_code failure;
+    for (auto entry = fs::directory_iterator(own_ / "run", failure);
+         !failure && entry != fs::directory_iterator(); entry.increment(failure)) {
+      const std::string name = entry->path().filename().string();
+      const auto number = is_valid_name(name) ? number_of(ExecutorId(name)) : std::nullopt;
+      if (!number) continue;
+      const auto facts = engine_.find(*number);
+      if (facts && *facts && is_half_removed(**facts)) return true;
+    }
+    return false;
+  }
+
+  bool is_ours(const ContainerFacts& facts, const ExecutorId& id) const {
+    return facts.label(container::owner_label) == options_.owner_tag &&
+           facts.label(container::executor_label) == id.text;
+  }
+
+  static bool is_half_removed(const ContainerFacts& facts) {
+    return facts.state == ContainerState::leaving && facts.labels.empty();
+  }
+
   /// Ours of that id; of several (somebody copied its labels) the first.
   Result<std::optional<ContainerFacts>> find(const ExecutorId& id) {
+    if (const auto number = number_of(id)) {
+      auto facts = engine_.find(*number);
+      if (!facts || (*facts && (is_half_removed(**facts) || is_ours(**facts, id)))) return facts;
+    }
     const auto all = engine_.list(labels_of(id));
     if (!all) return all.error();
     for (const std::string& each : *all) {
@@ -340,9 +370,7 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
     const auto named = engine_.find(name_of(id));
     if (!named) return unseen(id, named.error());
     if (!*named) return {};
-    const bool is_ours = (*named)->label(container::owner_label) == options_.owner_tag &&
-                         (*named)->label(container::executor_label) == id.text;
-    if (is_ours) return {};
+    if (is_ours(**named, id)) return {};
     return Error::failed(ErrorCode::conflict, "container " + name_of(id) + " is not ours; it is left alone");
   }
 
@@ -450,9 +478,7 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
     if (!made) return made.error();
     const auto facts = engine_.find(*made);
     if (!facts) return facts.error();
-    const bool is_as_asked = *facts && (*facts)->image_id == image->id &&
-                             (*facts)->label(container::owner_label) == options_.owner_tag &&
-                             (*facts)->label(container::executor_label) == id.text;
+    const bool is_as_asked = *facts && (*facts)->image_id == image->id && is_ours(**facts, id);
     if (!is_as_asked) {
       return Error::failed(ErrorCode::malformed_reply, "the container that was made for executor " + id.text +
                                                            " is not what was asked for; it is not started");
@@ -468,8 +494,10 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
   Result<void> remove_all_of(const ExecutorId& id) {
     watch_.forget(id.text);
     std::set<std::string> containers{name_of(id)};
-    if (auto number = posix_host::read_plain_file(number_file(id), max_number_bytes))
+    if (const auto number = number_of(id)) {
+      if (auto removed = engine_.remove(*number); !removed) return removed;
       containers.insert(*number);
+    }
     for (int round = 0;; ++round) {
       const auto all = engine_.list(labels_of(id));
       if (!all) return unseen(id, all.error());
@@ -501,6 +529,12 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
         posix_host::send_signal(helper, SIGKILL);
       }
     }
+  }
+
+  /// Of its container, as the engine gave it; nothing when it was never made whole.
+  std::optional<std::string> number_of(const ExecutorId& id) const {
+    auto text = posix_host::read_plain_file(number_file(id), max_number_bytes);
+    return text && !text->empty() ? std::optional(std::move(*text)) : std::nullopt;
   }
 
   std::string number_file(const ExecutorId& id) const { return (folder(id) / "container").string(); }

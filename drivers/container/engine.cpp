@@ -104,6 +104,12 @@ Result<std::optional<ContainerFacts>> Engine::find(const std::string& container)
   const auto reply = call(what, "GET", "containers/" + container + "/json");
   if (!reply) return reply.error();
   if (reply->status == 404) return std::optional<ContainerFacts>();
+  if (reply->status == 500 && is_half_removed(reply->body)) {
+    ContainerFacts facts;
+    facts.engine_id = container;
+    facts.state = ContainerState::leaving;
+    return std::optional<ContainerFacts>(std::move(facts));
+  }
   if (reply->status != 200) return unclear(what, *reply);
   auto facts = read_container(reply->body);
   if (!facts) return prefixed(what, facts.error());

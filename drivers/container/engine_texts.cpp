@@ -211,6 +211,13 @@ Result<int> read_wait(std::string_view body) {
   return static_cast<int>(*code);
 }
 
+bool is_half_removed(std::string_view body) {
+  const auto object = read_object(body, "an error");
+  if (!object) return false;
+  const auto cause = json::get_string(*object, "cause");
+  return cause && *cause == "container not known";
+}
+
 Result<ImageFacts> read_image(std::string_view body) {
   const auto object = read_object(body, "an image");
   if (!object) return object.error();

@@ -79,6 +79,9 @@ Result<std::vector<std::string>> read_list(std::string_view body,
                                            const std::map<std::string, std::string>& labels);
 Result<std::string> read_created(std::string_view body);
 Result<int> read_wait(std::string_view body);
+/// What Podman (4.3) answers with status 500, until it is removed, to each question about a container that it
+/// was killed in the removal of: its storage is gone, so nothing of it runs.
+bool is_half_removed(std::string_view body);
 Result<ImageFacts> read_image(std::string_view body);
 Result<EngineFacts> read_version(std::string_view body);
 

@@ -227,4 +227,13 @@ TEST_CASE("engine texts: an event is ours or nothing", "[unit][drivers]") {
     CHECK_FALSE(read_event(text, "o"));
 }
 
+TEST_CASE("engine texts: what Podman says of a container that it removed half", "[unit][drivers]") {
+  CHECK(is_half_removed(
+      R"({"cause":"container not known","message":"getting container from store \"646\": container not known","response":500})"));
+  for (const char* other :
+       {"", "{}", "[]", R"({"cause":7})", R"({"cause":"database is locked","response":500})",
+        R"({"message":"container not known"})"})
+    CHECK_FALSE(is_half_removed(other));
+}
+
 }  // namespace engine_texts_test
