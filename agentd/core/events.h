@@ -118,10 +118,9 @@ struct StopRequested {
   OnStop on_stop = OnStop::keep;
 };
 
-using Event =
-    std::variant<Started, OrderArrived, DestroyArrived, LeasesArrived, DrainSet, DriverProbed, DriverListed,
-                 DriverStarted, DriverInspected, DriverRecovered, DriverStopped, DriverDestroyed,
-                 TicketDelivered, InstanceChanged, ImagesChanged, IntentNotRecorded, StateNotRecorded, Tick,
-                 StopRequested>;
+using Event = std::variant<Started, OrderArrived, DestroyArrived, LeasesArrived, DrainSet, DriverProbed,
+                           DriverListed, DriverStarted, DriverInspected, DriverRecovered, DriverStopped,
+                           DriverDestroyed, TicketDelivered, InstanceChanged, ImagesChanged,
+                           IntentNotRecorded, StateNotRecorded, Tick, StopRequested>;
 
 }  // namespace skep::agentd

@@ -43,7 +43,8 @@ Result<void> hash_entry(const fs::directory_entry& entry, const std::string& nam
   } else if (fs::is_regular_file(status)) {
     head("f");
     digest::Sha256 content;
-    const auto bytes = hash_file(entry.path(), std::numeric_limits<std::uint64_t>::max(), content, is_cancelled);
+    const auto bytes =
+        hash_file(entry.path(), std::numeric_limits<std::uint64_t>::max(), content, is_cancelled);
     if (!bytes) return bytes.error();
     digest.update(content.hex());
   } else {
@@ -52,13 +53,15 @@ Result<void> hash_entry(const fs::directory_entry& entry, const std::string& nam
   return {};
 }
 
-Result<void> check_content(const fs::path& folder, const Manifest& manifest, const IsCancelled& is_cancelled) {
+Result<void> check_content(const fs::path& folder, const Manifest& manifest,
+                           const IsCancelled& is_cancelled) {
   if (manifest.format == Format::directory_tar) {
     const fs::path tree = folder / StoreLayout::tree_folder;
     const auto seen = hash_tree(tree, is_cancelled);
     if (!seen) return seen.error();
     if (*seen != manifest.tree_sha256)
-      return changed(tree, "is not what was unpacked: its digest is " + *seen + ", not " + manifest.tree_sha256);
+      return changed(tree,
+                     "is not what was unpacked: its digest is " + *seen + ", not " + manifest.tree_sha256);
     return {};
   }
   for (const ImageFile& file : manifest.files) {
@@ -118,8 +121,9 @@ Result<std::string> hash_tree(const fs::path& folder, const IsCancelled& is_canc
 Result<void> verify_copy(const fs::path& copy_folder, const IsCancelled& is_cancelled) {
   const auto manifest = read_manifest(copy_folder);
   if (!manifest && !says_nothing(manifest.error())) return unreadable(copy_folder, manifest.error().message);
-  auto checked = manifest ? check_content(copy_folder, *manifest, is_cancelled)
-                          : Result<void>(changed(copy_folder, "has no manifest: " + manifest.error().message));
+  auto checked = manifest
+                     ? check_content(copy_folder, *manifest, is_cancelled)
+                     : Result<void>(changed(copy_folder, "has no manifest: " + manifest.error().message));
   if (checked || checked.error().outcome != Outcome::failed) return checked;
   const std::string mark = (copy_folder / StoreLayout::broken_mark).string();
   if (auto marked = posix_host::write_file_durably(mark, checked.error().message + "\n", 0600); !marked) {

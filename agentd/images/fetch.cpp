@@ -70,7 +70,8 @@ Result<Part> open_part(const fs::path& folder, const ImageFile& file, const IsCa
   Part part;
   part.file = folder / (file.name + ".part");
   part.etag_file = folder / (file.name + ".etag");
-  if (const auto etag = posix_host::read_plain_file(part.etag_file.string(), max_etag_bytes)) part.etag = *etag;
+  if (const auto etag = posix_host::read_plain_file(part.etag_file.string(), max_etag_bytes))
+    part.etag = *etag;
   const std::uint64_t size = size_of(part.file);
   const bool is_usable = size > 0 && size <= file.bytes && (!part.etag.empty() || size == file.bytes);
   if (!is_usable) {
@@ -119,8 +120,9 @@ Result<void> Fetch::prepare() {
   const auto space = fs::space(layout_.root, failure);
   if (!failure && space.available < needed)
     return Error::try_again(ErrorCode::out_of_resources,
-                            "the disk of " + layout_.root.string() + " has " + std::to_string(space.available) +
-                                " bytes left, " + std::to_string(needed) + " are needed",
+                            "the disk of " + layout_.root.string() + " has " +
+                                std::to_string(space.available) + " bytes left, " + std::to_string(needed) +
+                                " are needed",
                             "make room on that disk");
   auto options = options_of(config_);
   if (!options) return options.error();
@@ -153,7 +155,8 @@ Result<std::uint64_t> Fetch::run() {
   if (result) return result;
   Error error = result.error();
   if (error.code == ErrorCode::out_of_resources) {  // a part must not keep the disk full
-    if (auto removed = posix_host::remove_tree(making().string()); !removed) error.message += "; and " + removed.error().message;
+    if (auto removed = posix_host::remove_tree(making().string()); !removed)
+      error.message += "; and " + removed.error().message;
   }
   return error;
 }
@@ -191,7 +194,8 @@ Result<bool> Fetch::fetch_part(const ImageFile& file, bool is_last_try) {
   done_now_ = part.bytes;
   report(0);
   if (part.bytes < file.bytes || file.bytes == 0) {
-    http::DownloadRequest request{entry_.url + http::percent_encode(file.name), part.bytes, part.etag, file.bytes};
+    http::DownloadRequest request{entry_.url + http::percent_encode(file.name), part.bytes, part.etag,
+                                  file.bytes};
     const auto on_head = [&](const http::DownloadHead& head) -> Result<void> {
       if (head.total && *head.total != file.bytes)
         return Error::failed(ErrorCode::malformed_reply, request.url + " has " + std::to_string(*head.total) +
@@ -234,11 +238,13 @@ Result<bool> Fetch::fetch_part(const ImageFile& file, bool is_last_try) {
   part.remove();
   if (is_resumed && !is_last_try) return false;
   if (part.bytes != file.bytes)
-    return Error::failed(ErrorCode::malformed_reply, entry_.url + file.name + " has " + std::to_string(part.bytes) +
-                                                         " bytes, the catalogue says " + std::to_string(file.bytes));
-  return Error::failed(ErrorCode::malformed_reply, entry_.url + file.name + " has the digest " + part.digest.hex() +
-                                                       ", the catalogue says " + file.sha256,
-                       "it is not the file that the catalogue means, or was damaged on its way");
+    return Error::failed(ErrorCode::malformed_reply,
+                         entry_.url + file.name + " has " + std::to_string(part.bytes) +
+                             " bytes, the catalogue says " + std::to_string(file.bytes));
+  return Error::failed(
+      ErrorCode::malformed_reply,
+      entry_.url + file.name + " has the digest " + part.digest.hex() + ", the catalogue says " + file.sha256,
+      "it is not the file that the catalogue means, or was damaged on its way");
 }
 
 Result<Manifest> Fetch::finish_content() {
@@ -254,7 +260,8 @@ Result<Manifest> Fetch::finish_content() {
   archive::UnpackLimits limits;
   limits.max_bytes = entry_.unpacked_bytes;
   limits.is_cancelled = is_cancelled;
-  const auto unpacked = archive::unpack_tar((files() / entry_.files.front().name).string(), tree.string(), limits);
+  const auto unpacked =
+      archive::unpack_tar((files() / entry_.files.front().name).string(), tree.string(), limits);
   if (!unpacked) {
     // The tar itself is proven and stays, so that the next try costs no more than this.
     if (auto removed = posix_host::remove_tree(tree.string()); !removed) return removed.error();

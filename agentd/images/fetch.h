@@ -1,7 +1,8 @@
 // One try at one image: fetch its files, prove them, unpack, and put the whole into `ready`. Blocking.
 //
-// On an error nothing of it is in `ready`. What may be gone on with stays in `making`: files that were proven,
-// and one .part with its ETag. A part that proves wrong goes, and so does everything when the disk is full. Not thread-safe but for cancel().
+// On an error nothing of it is in `ready`. What may be gone on with stays in `making`: files that were
+// proven, and one .part with its ETag. A part that proves wrong goes, and so does everything when the disk is
+// full. Not thread-safe but for cancel().
 #pragma once
 
 #include <atomic>
@@ -20,7 +21,8 @@ struct Progress {
 
 class Fetch {
  public:
-  Fetch(StoreLayout layout, FetchConfig config, CatalogueEntry entry, std::function<void(const Progress&)> on_progress);
+  Fetch(StoreLayout layout, FetchConfig config, CatalogueEntry entry,
+        std::function<void(const Progress&)> on_progress);
 
   /// Bytes on disk.
   Result<std::uint64_t> run();

@@ -23,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr Duration progress_pause = milliseconds(200);
-constexpr Duration lock_limit = seconds(5);  // of a process that is just ending
+constexpr Duration lock_limit = seconds(2);  // of a process that is just ending
 
 Format format_of(drivers::ImageFormat format) {
   return format == drivers::ImageFormat::vm ? Format::vm : Format::directory_tar;
@@ -107,8 +107,9 @@ struct ImageStore::Impl {
   }
 
   void carry_out(const RemoveCopy& action) {
-    const bool is_taken =
-        pool.submit([this, copy = action.copy] { answer(RemoveEnded{copy, remove(copy)}); });
+    const bool is_taken = pool.submit([this, copy = action.copy] {
+      answer(RemoveEnded{copy, remove(copy)});
+    });
     if (!is_taken) answer(RemoveEnded{action.copy, is_ending()});
   }
 
@@ -150,14 +151,16 @@ struct ImageStore::Impl {
     }
     if (!copy) return copy.error();
     if (held == logic.holds().end()) {
-      if (auto written = posix_host::write_file_durably(layout.hold(executor).string(), *copy, 0600); !written)
+      if (auto written = posix_host::write_file_durably(layout.hold(executor).string(), *copy, 0600);
+          !written)
         return written.error();
       CopyTimes times = read_times(layout.ready(*copy));
       times.used_at = shell::wall_now();
       write_times(layout.ready(*copy), times);
       handle(HoldMade{*copy, executor});
     }
-    return drivers::HeldImage{content_of(layout.ready(*copy), format).string(), find(logic.catalogue(), image)->digest};
+    return drivers::HeldImage{content_of(layout.ready(*copy), format).string(),
+                              find(logic.catalogue(), image)->digest};
   }
 
   Result<void> release(const ExecutorId& executor) {
@@ -174,8 +177,10 @@ struct ImageStore::Impl {
     }
     for (const ExecutorId& executor : unknown) {
       if (suspects.count(executor) == 0) continue;
-      log::write(log::Level::info, "an image is held no more: its executor does not exist", {{"executor", executor.text}});
-      if (auto released = release(executor); !released) log::write_error("a hold was not removed", released.error());
+      log::write(log::Level::info, "an image is held no more: its executor does not exist",
+                 {{"executor", executor.text}});
+      if (auto released = release(executor); !released)
+        log::write_error("a hold was not removed", released.error());
     }
     suspects = std::move(unknown);
   }
@@ -190,8 +195,9 @@ struct ImageStore::Impl {
     std::vector<std::string> known;
     for (const CatalogueEntry& each : logic.catalogue()) known.push_back(full_name(each));
     const std::string nearest = nearest_name(reference, known);
-    return Error::failed(ErrorCode::not_found, "image \"" + reference.substr(0, 120) + "\" is not in this host's catalogue",
-                         nearest.empty() ? "skep images list shows what is" : "did you mean " + nearest + "?");
+    return Error::failed(
+        ErrorCode::not_found, "image \"" + reference.substr(0, 120) + "\" is not in this host's catalogue",
+        nearest.empty() ? "skep images list shows what is" : "did you mean " + nearest + "?");
   }
 
   ImagesConfig config;
@@ -222,7 +228,8 @@ Result<std::unique_ptr<ImageStore>> ImageStore::open(ImagesConfig config, ImageP
   if (auto opened = posix_host::GrowingFile::open(layout.lock().string()); !opened) return opened.error();
   auto lock = posix_host::FileLock::acquire(layout.lock().string(), lock_limit);
   if (!lock)
-    return Error::failed(ErrorCode::conflict, "the image folder " + layout.root.string() + " is in use: " + lock.error().message,
+    return Error::failed(ErrorCode::conflict,
+                         "the image folder " + layout.root.string() + " is in use: " + lock.error().message,
                          "another skep-agentd has it; give each a folder of its own");
   for (CatalogueEntry& entry : config.catalogue) entry.digest = digest_of(entry.format, entry.files);
   auto found = read_store(layout);
@@ -275,12 +282,21 @@ std::vector<std::string> ImageStore::ready_images(drivers::ImageFormat format) {
 
 Result<drivers::HeldImage> ImageStore::hold(const std::string& image, drivers::ImageFormat format,
                                             const ExecutorId& executor) {
-  return impl_->ask<drivers::HeldImage>(
-      [impl = impl_.get(), image, format, executor] { return impl->hold(image, format_of(format), executor); });
+  return impl_->ask<drivers::HeldImage>([impl = impl_.get(), image, format, executor] {
+    return impl->hold(image, format_of(format), executor);
+  });
 }
 
 Result<void> ImageStore::release(const ExecutorId& executor) {
   return impl_->ask<void>([impl = impl_.get(), executor] { return impl->release(executor); });
+}
+
+void ImageStore::forget(const ExecutorId& executor) {
+  // A full strand: keep_holds_of() comes.
+  static_cast<void>(impl_->strand.post([impl = impl_.get(), executor] {
+    if (auto released = impl->release(executor); !released)
+      log::write_error("a hold was not removed", released.error());
+  }));
 }
 
 void ImageStore::keep_holds_of(std::set<ExecutorId> executors) {
@@ -314,10 +330,10 @@ void ImageStore::verify(const std::string& image, std::function<void(Result<Imag
     auto status = impl->status_of(image);
     if (!status) return respond(std::move(status));
     if (status->references.empty())
-      return respond(Error::failed(ErrorCode::conflict,
-                                   "image \"" + image + "\" cannot be verified: it is " +
-                                       std::string(to_string(status->state)),
-                                   "skep images pull it first"));
+      return respond(Error::failed(
+          ErrorCode::conflict,
+          "image \"" + image + "\" cannot be verified: it is " + std::string(to_string(status->state)),
+          "skep images pull it first"));
     impl->handle(VerifyAsked{status->copy});
     respond(impl->status_of(image));
   });

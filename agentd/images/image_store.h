@@ -1,5 +1,6 @@
-// The images of this host: fetched, proven, kept within a limit, and lent to drivers. The shell of ImageLogic:
-// a strand that owns it, and workers for what blocks. Thread-safe; nothing is called with a lock held.
+// The images of this host: fetched, proven, kept within a limit, and lent to drivers. The shell of
+// ImageLogic: a strand that owns it, and workers for what blocks. Thread-safe; nothing is called with a lock
+// held.
 #pragma once
 
 #include <functional>
@@ -38,12 +39,14 @@ class ImageStore final : public drivers::ImageSource {
   Result<drivers::HeldImage> hold(const std::string& image, drivers::ImageFormat format,
                                   const ExecutorId& executor) override;
   Result<void> release(const ExecutorId& executor) override;
+  /// It was seen gone, perhaps without its driver: as release(), without waiting.
+  void forget(const ExecutorId& executor);
   /// Ends the holds of executors that are in neither this list nor that of the call before. For what was lost
   /// between a hold and its executor; the lists are complete.
   void keep_holds_of(std::set<ExecutorId> executors);
 
-  /// Each of these three answers from a thread of ours, once, also while the store stops. pull and verify answer
-  /// when the work was taken on; not_found and conflict (verify of what is not there) otherwise.
+  /// Each of these three answers from a thread of ours, once, also while the store stops. pull and verify
+  /// answer when the work was taken on; not_found and conflict (verify of what is not there) otherwise.
   void status(std::function<void(Result<StoreStatus>)> respond);
   void pull(const std::string& image, std::function<void(Result<ImageStatus>)> respond);
   void verify(const std::string& image, std::function<void(Result<ImageStatus>)> respond);

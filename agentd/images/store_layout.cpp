@@ -26,7 +26,8 @@ std::vector<std::string> names_in(const fs::path& folder, std::error_code& failu
 }
 
 Error unreadable(const fs::path& path, const std::error_code& failure) {
-  return Error::try_again(ErrorCode::generic, "cannot read the image folder " + path.string() + ": " + failure.message());
+  return Error::try_again(ErrorCode::generic,
+                          "cannot read the image folder " + path.string() + ": " + failure.message());
 }
 
 Result<ImageFile> decode_file(const Json& in) {
@@ -45,10 +46,12 @@ Result<ImageFile> decode_file(const Json& in) {
 bool looks_whole(const fs::path& folder, const Manifest& manifest) {
   std::error_code failure;
   if (fs::exists(fs::symlink_status(folder / StoreLayout::broken_mark, failure))) return false;
-  if (manifest.format == Format::directory_tar) return fs::is_directory(folder / StoreLayout::tree_folder, failure);
+  if (manifest.format == Format::directory_tar)
+    return fs::is_directory(folder / StoreLayout::tree_folder, failure);
   return std::all_of(manifest.files.begin(), manifest.files.end(), [&](const ImageFile& file) {
     const fs::path path = folder / StoreLayout::files_folder / file.name;
-    return fs::is_regular_file(fs::symlink_status(path, failure)) && fs::file_size(path, failure) == file.bytes;
+    return fs::is_regular_file(fs::symlink_status(path, failure)) &&
+           fs::file_size(path, failure) == file.bytes;
   });
 }
 
@@ -69,6 +72,7 @@ Result<CopyFound> look_at(const StoreLayout& layout, const std::string& copy) {
   entry.version = manifest->version;
   entry.digest = digest_of(manifest->format, manifest->files);
   found.is_broken = copy_name(entry) != copy || !looks_whole(folder, *manifest);
+  if (!found.is_broken) found.bytes = manifest->bytes;
   const CopyTimes times = read_times(folder);
   found.used_at = times.used_at;
   found.verified_at = times.verified_at;
@@ -129,13 +133,15 @@ bool says_nothing(const Error& error) {
 }
 
 Result<Manifest> read_manifest(const fs::path& copy_folder) {
-  const auto text = posix_host::read_plain_file((copy_folder / StoreLayout::manifest_file).string(), max_manifest_bytes);
+  const auto text =
+      posix_host::read_plain_file((copy_folder / StoreLayout::manifest_file).string(), max_manifest_bytes);
   if (!text) return text.error();
   return decode_manifest(*text);
 }
 
 void write_times(const fs::path& copy_folder, const CopyTimes& times) {
-  const Json out{{"used_at_ms", times.used_at.ms_since_epoch}, {"verified_at_ms", times.verified_at.ms_since_epoch}};
+  const Json out{{"used_at_ms", times.used_at.ms_since_epoch},
+                 {"verified_at_ms", times.verified_at.ms_since_epoch}};
   if (auto written = posix_host::write_file_atomically((copy_folder / StoreLayout::state_file).string(),
                                                        json::dump(out), 0600);
       !written)
@@ -144,18 +150,20 @@ void write_times(const fs::path& copy_folder, const CopyTimes& times) {
 
 CopyTimes read_times(const fs::path& copy_folder) {
   CopyTimes times;
-  const auto text = posix_host::read_plain_file((copy_folder / StoreLayout::state_file).string(), max_small_bytes);
+  const auto text =
+      posix_host::read_plain_file((copy_folder / StoreLayout::state_file).string(), max_small_bytes);
   if (!text) return times;
   const auto in = json::parse_strict(*text);
   if (!in) return times;
   if (const auto used = json::get_int64(*in, "used_at_ms")) times.used_at.ms_since_epoch = *used;
-  if (const auto verified = json::get_int64(*in, "verified_at_ms")) times.verified_at.ms_since_epoch = *verified;
+  if (const auto verified = json::get_int64(*in, "verified_at_ms"))
+    times.verified_at.ms_since_epoch = *verified;
   return times;
 }
 
 Result<void> make_folders(const StoreLayout& layout) {
-  for (const fs::path& folder :
-       {layout.root, layout.root / "ready", layout.root / "making", layout.root / "leaving", layout.root / "holds"}) {
+  for (const fs::path& folder : {layout.root, layout.root / "ready", layout.root / "making",
+                                 layout.root / "leaving", layout.root / "holds"}) {
     std::error_code failure;
     fs::create_directories(folder, failure);
     if (!failure) fs::permissions(folder, fs::perms::owner_all, failure);
@@ -177,7 +185,11 @@ Result<StoreRead> read_store(const StoreLayout& layout) {
   }
   if (failure) return unreadable(layout.root / "ready", failure);
   for (const std::string& name : names_in(layout.root / "holds", failure)) {
-    if (!is_valid_name(name)) continue;  // half a write
+    if (!is_valid_name(name)) {  // half a write
+      std::error_code ignored;
+      fs::remove(layout.root / "holds" / name, ignored);
+      continue;
+    }
     const auto copy = posix_host::read_plain_file(layout.hold(ExecutorId(name)).string(), max_small_bytes);
     if (!copy) return copy.error();
     read.holds[ExecutorId(name)] = *copy;
@@ -189,7 +201,8 @@ Result<StoreRead> read_store(const StoreLayout& layout) {
 std::vector<fs::path> leftovers(const StoreLayout& layout, const std::vector<CatalogueEntry>& catalogue) {
   std::vector<fs::path> found;
   std::error_code ignored;
-  for (const std::string& name : names_in(layout.root / "leaving", ignored)) found.push_back(layout.leaving(name));
+  for (const std::string& name : names_in(layout.root / "leaving", ignored))
+    found.push_back(layout.leaving(name));
   for (const std::string& name : names_in(layout.root / "making", ignored)) {
     const bool is_named = std::any_of(catalogue.begin(), catalogue.end(),
                                       [&](const CatalogueEntry& entry) { return copy_name(entry) == name; });

@@ -55,11 +55,12 @@ void write_times(const std::filesystem::path& copy_folder, const CopyTimes& time
 CopyTimes read_times(const std::filesystem::path& copy_folder);
 
 Result<void> make_folders(const StoreLayout& layout);
-/// What is in `ready` and `holds`. A copy that is not what its manifest says (sizes and names only) is told as
-/// broken; content is for verify_copy().
+/// What is in `ready` and `holds`; what a kill left half written in the latter is removed. A copy that is not
+/// what its manifest says (sizes and names only) is told as broken; content is for verify_copy().
 Result<StoreRead> read_store(const StoreLayout& layout);
 /// Folders that no run goes on with: all of `leaving`, and of `making` what the catalogue does not name.
-std::vector<std::filesystem::path> leftovers(const StoreLayout& layout, const std::vector<CatalogueEntry>& catalogue);
+std::vector<std::filesystem::path> leftovers(const StoreLayout& layout,
+                                             const std::vector<CatalogueEntry>& catalogue);
 /// Bytes of the files below a folder; 0 when it is not there.
 std::uint64_t bytes_below(const std::filesystem::path& folder);
 

@@ -205,6 +205,9 @@ std::vector<Event> Daemon::Impl::carry_out(const std::vector<Action>& actions) {
     journal::Write write;
     if (to_write(action, write)) {
       if (!is_dropped) batch.add(action, std::move(write));
+      const auto* record = std::get_if<RecordIntent>(&action);
+      if (images != nullptr && record != nullptr && record->record.state == IntentState::gone)
+        images->forget(record->record.spec.id);
       continue;
     }
     flush();

@@ -49,9 +49,7 @@ void answer_json(const Responder& respond, int status, const Json& body) {
 }
 
 void answer_failure(const Responder& respond, const Error& error) {
-  const int status = error.code == ErrorCode::not_found  ? 404
-                     : error.code == ErrorCode::conflict ? 409
-                                                         : 503;
+  const int status = error.code == ErrorCode::not_found ? 404 : error.code == ErrorCode::conflict ? 409 : 503;
   answer_json(respond, status, json::encode_error(error));
 }
 
@@ -100,13 +98,15 @@ void Daemon::Impl::set_image_metrics(const StoreStatus& status) {
        {std::tuple("skep_image_fetched_bytes_total", "Over the network", counters.fetched_bytes),
         std::tuple("skep_image_fetches_total", "Tries that ended", counters.fetches),
         std::tuple("skep_image_fetch_failures_total", "Tries that failed", counters.fetch_failures),
-        std::tuple("skep_image_verifications_total", "Copies read against their digests", counters.verifications),
+        std::tuple("skep_image_verifications_total", "Copies read against their digests",
+                   counters.verifications),
         std::tuple("skep_image_verify_failures_total", "Copies that were changed or not readable",
                    counters.verify_failures),
         std::tuple("skep_image_evictions_total", "Copies removed to make room", counters.evictions)}) {
     metrics.set_counter(name, help, {}, number(value));
   }
-  metrics.set_gauge("skep_image_cache_bytes", "On disk, and reserved by fetches", {}, number(status.used_bytes));
+  metrics.set_gauge("skep_image_cache_bytes", "On disk, and reserved by fetches", {},
+                    number(status.used_bytes));
   metrics.set_gauge("skep_image_cache_limit_bytes", "images.max_bytes", {}, number(status.max_bytes));
   const std::int64_t now = shell::wall_now().ms_since_epoch;
   for (const ImageStatus& image : status.images) {
@@ -117,7 +117,8 @@ void Daemon::Impl::set_image_metrics(const StoreStatus& status) {
     metrics.set_gauge("skep_image_in_use_count", "Executors that were made from it", labels,
                       static_cast<double>(image.holders.size()));
     const bool is_known = image.verified_at.ms_since_epoch != 0;
-    metrics.set_gauge("skep_image_age_seconds", "Since it was last read against its digests; -1: never", labels,
+    metrics.set_gauge("skep_image_age_seconds", "Since it was last read against its digests; -1: never",
+                      labels,
                       is_known ? static_cast<double>(now - image.verified_at.ms_since_epoch) / 1000 : -1);
   }
 }

@@ -16,7 +16,9 @@ using images::ImageFile;
 using images::ImagesConfig;
 
 constexpr std::int64_t max_size_bytes = std::int64_t{1} << 50;
-constexpr std::uint64_t usual_growth = 8;  // of a compressed tar, at most
+constexpr std::uint64_t usual_growth =
+    8;  // of a compressed tar, at most; small ones may hold much of the same
+constexpr std::uint64_t usual_room = 64 << 20;
 
 std::string bytes_text(std::uint64_t bytes) {
   return bytes_to_text(static_cast<std::int64_t>(bytes));
@@ -30,7 +32,8 @@ ImageFile read_file(ConfigSection section) {
   ImageFile file;
   file.name = section.required_text("name");
   if (!file.name.empty() && !images::is_valid_file_name(file.name))
-    section.problem("name", "\"" + file.name + "\"", "a plain file name: letters, digits, '.', '_', '-' and '+'");
+    section.problem("name", "\"" + file.name + "\"",
+                    "a plain file name: letters, digits, '.', '_', '-' and '+'");
   file.sha256 = section.required_text("sha256");
   if (!file.sha256.empty() && !is_digest(file.sha256))
     section.problem("sha256", "\"" + file.sha256 + "\"", "64 digits, 0-9 and a-f, as sha256sum prints them");
@@ -43,7 +46,8 @@ ImageFile read_file(ConfigSection section) {
 void check_files(ConfigSection& section, const CatalogueEntry& entry, const ImagesConfig& config) {
   std::set<std::string> names;
   for (const ImageFile& file : entry.files) {
-    if (!names.insert(file.name).second) section.problem("files", "\"" + file.name + "\" twice", "each file once");
+    if (!names.insert(file.name).second)
+      section.problem("files", "\"" + file.name + "\" twice", "each file once");
   }
   const bool is_tar = entry.format == Format::directory_tar;
   if (is_tar ? entry.files.size() != 1 : entry.files.empty())
@@ -64,15 +68,19 @@ CatalogueEntry read_entry(ConfigSection section, const ImagesConfig& config, boo
     section.problem("version", "\"" + entry.version + "\"",
                     "letters, digits, '.', '_', '-' and '+', at most 40, no dot in front");
   entry.channel = section.text("channel", entry.channel);
-  if (!is_valid_name(entry.channel)) section.problem("channel", "\"" + entry.channel + "\"", "a-z, 0-9 and -");
-  entry.format = section.one_of("format", {"directory_tar", "vm"}, "directory_tar") == "vm" ? Format::vm
-                                                                                             : Format::directory_tar;
-  if (!section.has("url")) section.problem("url", "nothing", "the address of the folder that holds the files");
+  if (!is_valid_name(entry.channel))
+    section.problem("channel", "\"" + entry.channel + "\"", "a-z, 0-9 and -");
+  entry.format = section.one_of("format", {"directory_tar", "vm"}, "directory_tar") == "vm"
+                     ? Format::vm
+                     : Format::directory_tar;
+  if (!section.has("url"))
+    section.problem("url", "nothing", "the address of the folder that holds the files");
   entry.url = section.url("url", {}, may_be_plain);
   for (ConfigSection& file : section.sections("files")) entry.files.push_back(read_file(file));
   check_files(section, entry, config);
   if (entry.format == Format::directory_tar) {
-    const auto usual = std::min<std::uint64_t>(max_size_bytes, images::bytes_of(entry) * usual_growth);
+    const auto usual =
+        std::min<std::uint64_t>(max_size_bytes, images::bytes_of(entry) * usual_growth + usual_room);
     entry.unpacked_bytes = static_cast<std::uint64_t>(
         section.bytes("unpacked_bytes", static_cast<std::int64_t>(usual), 1, max_size_bytes));
   }
@@ -89,7 +97,8 @@ void read_images(ConfigSection section, bool is_there, ImagesConfig& out) {
   if (!out.folder.empty() && out.folder.front() != '/')
     section.problem("folder", "\"" + out.folder + "\"", "an absolute path");
   const auto bytes = [](ConfigSection& from, const char* key, std::uint64_t fallback) {
-    return static_cast<std::uint64_t>(from.bytes(key, static_cast<std::int64_t>(fallback), 1, max_size_bytes));
+    return static_cast<std::uint64_t>(
+        from.bytes(key, static_cast<std::int64_t>(fallback), 1, max_size_bytes));
   };
   out.max_bytes = bytes(section, "max_bytes", out.max_bytes);
   out.verify_every = section.duration("verify_every", out.verify_every, Duration::zero(), hours(24 * 365));
@@ -113,9 +122,10 @@ void read_images(ConfigSection section, bool is_there, ImagesConfig& out) {
     out.catalogue.push_back(std::move(entry));
   }
   if (const std::uint64_t least = images::least_max_bytes(out); least > out.max_bytes)
-    section.problem("max_bytes", bytes_text(out.max_bytes),
-                    "at least " + bytes_text(least) +
-                        ": what is fetched by itself must fit (unpacked_bytes count, prefetch: false does not)");
+    section.problem(
+        "max_bytes", bytes_text(out.max_bytes),
+        "at least " + bytes_text(least) +
+            ": what is fetched by itself must fit (unpacked_bytes count, prefetch: false does not)");
   section.done();
 }
 

@@ -61,7 +61,11 @@ Error disk_error(const std::string& what, int code, const std::string& detail) {
 class Unpacking {
  public:
   Unpacking(const std::string& file, fs::path top, const UnpackLimits& limits)
-      : file_(file), top_(std::move(top)), limits_(limits), in_(archive_read_new()), out_(archive_write_disk_new()) {}
+      : file_(file),
+        top_(std::move(top)),
+        limits_(limits),
+        in_(archive_read_new()),
+        out_(archive_write_disk_new()) {}
 
   Result<Unpacked> run() {
     archive_read_support_format_tar(in_.get());
@@ -104,8 +108,8 @@ class Unpacking {
     if (limits_.is_cancelled && limits_.is_cancelled())
       return Error::try_again(ErrorCode::unavailable, "unpacking " + file_ + " was stopped");
     if (++seen_.entries > limits_.max_entries)
-      return Error::failed(ErrorCode::too_large, file_ + " holds more than " +
-                                                     std::to_string(limits_.max_entries) + " entries");
+      return Error::failed(ErrorCode::too_large,
+                           file_ + " holds more than " + std::to_string(limits_.max_entries) + " entries");
     const EntryPath path = clean_path(name);
     if (!path.is_inside) return bad(file_, "the path " + shown(name) + " leads out of its folder");
     if (path.text.empty()) return {};  // the top has the mode that we gave it
@@ -143,12 +147,13 @@ class Unpacking {
       // A hole costs no disk, but what copies the file may fill it.
       const std::uint64_t end = static_cast<std::uint64_t>(std::max<la_int64_t>(offset, 0)) + size;
       if (seen_.bytes > limits_.max_bytes || end > limits_.max_bytes)
-        return Error::failed(ErrorCode::too_large, file_ + " unpacks to more than " +
-                                                       std::to_string(limits_.max_bytes) + " bytes",
+        return Error::failed(ErrorCode::too_large,
+                             file_ + " unpacks to more than " + std::to_string(limits_.max_bytes) + " bytes",
                              "raise unpacked_bytes of this image");
       if (limits_.is_cancelled && limits_.is_cancelled())
         return Error::try_again(ErrorCode::unavailable, "unpacking " + file_ + " was stopped");
-      if (archive_write_data_block(out_.get(), data, size, offset) < ARCHIVE_OK) return write_error(shown(name));
+      if (archive_write_data_block(out_.get(), data, size, offset) < ARCHIVE_OK)
+        return write_error(shown(name));
     }
   }
 

@@ -1,5 +1,5 @@
-// Unpacks a tar (plain, or compressed by gzip, bzip2, xz or zstd) that a stranger may have made, into a folder
-// of its own. By libarchive. Thread-safe for different folders; throws nothing.
+// Unpacks a tar (plain, or compressed by gzip, bzip2, xz or zstd) that a stranger may have made, into a
+// folder of its own. By libarchive. Thread-safe for different folders; throws nothing.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 namespace skep::archive {
 
 struct UnpackLimits {
-  std::uint64_t max_bytes = 0;         // of all files together, however small the archive is
+  std::uint64_t max_bytes = 0;  // of all files together, however small the archive is
   std::uint64_t max_entries = 500'000;
   std::function<bool()> is_cancelled;  // asked at each piece; may be empty
 };
@@ -23,8 +23,8 @@ struct Unpacked {
 };
 
 /// `into` is made and must not exist. Files, folders, hard links to files of the same tar and symbolic links
-/// that stay inside are taken; times and the lower nine bits of modes are kept (we may always read), owners are not. Everything else
-/// is an error that names the entry:
+/// that stay inside are taken; times and the lower nine bits of modes are kept (we may always read), owners
+/// are not. Everything else is an error that names the entry:
 ///   invalid_input   no tar, cut, damaged; a path or link that leads out; a device, pipe or socket
 ///   too_large       over a limit
 ///   out_of_resources, generic (try_again)   the disk

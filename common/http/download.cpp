@@ -32,9 +32,9 @@ constexpr std::size_t piece_bytes = 256 * 1024;
 
 std::string base64(const std::string& text) {
   std::string out(4 * ((text.size() + 2) / 3) + 1, '\0');
-  const int length = EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
-                                     reinterpret_cast<const unsigned char*>(text.data()),
-                                     static_cast<int>(text.size()));
+  const int length =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
   out.resize(static_cast<std::size_t>(length));
   return out;
 }
@@ -67,7 +67,8 @@ struct Download::Impl {
 
   Error network_error(const std::string& what, error_code failure) const {
     if (is_cancelled) return Error::try_again(ErrorCode::unavailable, "fetching " + url + " was stopped");
-    if (failure == beast::error::timeout) return Error::try_again(ErrorCode::timed_out, what + " took too long");
+    if (failure == beast::error::timeout)
+      return Error::try_again(ErrorCode::timed_out, what + " took too long");
     return Error::try_again(ErrorCode::unavailable, what + ": " + failure.message());
   }
 
@@ -78,11 +79,12 @@ struct Download::Impl {
     asio::ip::tcp::resolver resolver(*io);
     asio::ip::tcp::resolver::results_type found;
     error_code failure = step([&](auto done) {
-      resolver.async_resolve(parts.host, std::to_string(parts.port),
-                             [&found, done](error_code error, asio::ip::tcp::resolver::results_type results) mutable {
-                               found = std::move(results);
-                               done(error);
-                             });
+      resolver.async_resolve(
+          parts.host, std::to_string(parts.port),
+          [&found, done](error_code error, asio::ip::tcp::resolver::results_type results) mutable {
+            found = std::move(results);
+            done(error);
+          });
     });
     if (failure) return network_error("cannot find " + parts.host, failure);
     tcp().expires_after(options.head_timeout);
@@ -125,11 +127,13 @@ struct Download::Impl {
     error_code failure =
         on_stream(is_secure, [&out](auto& s, auto done) { wire::async_write(s, out, done); });
     if (failure) return network_error("cannot ask for " + url, failure);
-    failure = on_stream(is_secure, [this](auto& s, auto done) { wire::async_read_header(s, buffer, *parser, done); });
+    failure = on_stream(is_secure,
+                        [this](auto& s, auto done) { wire::async_read_header(s, buffer, *parser, done); });
     if (!failure) return {};
     const bool is_cut = failure == wire::error::end_of_stream || failure == wire::error::partial_message;
     if (failure.category() == make_error_code(wire::error::bad_method).category() && !is_cut)
-      return Error::failed(ErrorCode::malformed_reply, "what answers at " + url + " is no HTTP: " + failure.message());
+      return Error::failed(ErrorCode::malformed_reply,
+                           "what answers at " + url + " is no HTTP: " + failure.message());
     return network_error("no answer to GET " + url, failure);
   }
 
@@ -157,25 +161,29 @@ struct Download::Impl {
       body.data = piece.data();
       body.size = piece.size();
       tcp().expires_at(std::min(Clock::now() + options.rate_window, end));
-      error_code failure =
-          on_stream(is_secure, [this](auto& s, auto done) { wire::async_read_some(s, buffer, *parser, done); });
+      error_code failure = on_stream(
+          is_secure, [this](auto& s, auto done) { wire::async_read_some(s, buffer, *parser, done); });
       if (failure == wire::error::need_buffer) failure = {};
       const std::size_t count = piece.size() - body.size;
       at += count;
       window_bytes += static_cast<std::int64_t>(count);
       if (at > request.max_bytes)
-        return Error::failed(ErrorCode::too_large,
-                             url + " is longer than the " + std::to_string(request.max_bytes) + " bytes expected");
+        return Error::failed(ErrorCode::too_large, url + " is longer than the " +
+                                                       std::to_string(request.max_bytes) + " bytes expected");
       if (count > 0) {
         if (auto taken = on_bytes({piece.data(), count}); !taken) return taken;
       }
       const Clock::time_point now = Clock::now();
       if (now >= end && !parser->is_done())
-        return Error::try_again(ErrorCode::timed_out, url + " did not come whole within " +
-                                                          std::to_string(to_ms(options.total_timeout) / 1000) + " s");
+        return Error::try_again(
+            ErrorCode::timed_out,
+            url + " did not come whole within " + std::to_string(to_ms(options.total_timeout) / 1000) + " s");
+      if (failure == beast::error::timeout && !is_cancelled)
+        return Error::try_again(ErrorCode::timed_out,
+                                url + " fell silent after " + std::to_string(at) + " bytes");
       if (now >= window + options.rate_window) {
-        const auto least = std::max<std::int64_t>(
-            1, options.min_bytes_per_second * to_ms(options.rate_window) / 1000);
+        const auto least =
+            std::max<std::int64_t>(1, options.min_bytes_per_second * to_ms(options.rate_window) / 1000);
         if (window_bytes < least && !parser->is_done())
           return Error::try_again(ErrorCode::timed_out,
                                   url + " is too slow: " + std::to_string(window_bytes) + " bytes in " +
@@ -183,13 +191,11 @@ struct Download::Impl {
         window = now;
         window_bytes = 0;
       }
-      if (failure == beast::error::timeout && !is_cancelled)
-        return Error::try_again(ErrorCode::timed_out, url + " fell silent after " + std::to_string(at) + " bytes");
       if (failure) return network_error(url + " broke off after " + std::to_string(at) + " bytes", failure);
     }
     if (head.total && at != *head.total)
-      return Error::try_again(ErrorCode::unavailable, url + " broke off after " + std::to_string(at) + " of " +
-                                                          std::to_string(*head.total) + " bytes");
+      return Error::try_again(ErrorCode::unavailable, url + " broke off after " + std::to_string(at) +
+                                                          " of " + std::to_string(*head.total) + " bytes");
     return {};
   }
 
@@ -198,7 +204,8 @@ struct Download::Impl {
                    const std::function<Result<void>(std::string_view)>& on_bytes) {
     const auto parts = split_url(request.url);
     if (!parts)
-      return Error::failed(ErrorCode::invalid_input, "\"" + request.url + "\" is no http:// or https:// address");
+      return Error::failed(ErrorCode::invalid_input,
+                           "\"" + request.url + "\" is no http:// or https:// address");
     asio::ssl::context context(asio::ssl::context::tls_client);
     using Context = asio::ssl::context;
     context.set_options(Context::no_sslv2 | Context::no_sslv3 | Context::no_tlsv1 | Context::no_tlsv1_1);

@@ -1,6 +1,6 @@
-// Fetches one large file over HTTP(S) to wherever the caller puts it, piece by piece: GET, resumed by Range and
-// If-Range (RFC 9110, sections 13.1.5 and 14), no redirects, no compression, no proxy, a connection a file.
-// Boost.Beast: docs/adr says why.
+// Fetches one large file over HTTP(S) to wherever the caller puts it, piece by piece: GET, resumed by Range
+// and If-Range (RFC 9110, sections 13.1.5 and 14), no redirects, no compression, no proxy, a connection a
+// file. Boost.Beast: docs/adr says why.
 //
 //   failed/not_found          404 or 410
 //   failed/unauthenticated    401 or 403
@@ -27,17 +27,17 @@ namespace skep::http {
 struct DownloadOptions {
   std::string ca_file;  // PEM of a private CA; empty: the system's
   std::string basic_user, basic_password;
-  Duration head_timeout = seconds(30);  // each of: connecting with TLS, and the head. Looking up a name is the
-                                        // system's and takes as long as that takes
+  Duration head_timeout = seconds(30);  // each of: connecting with TLS, and the head. Looking up a name is
+                                        // the system's and takes as long as that takes
   Duration total_timeout = hours(4);
   std::int64_t min_bytes_per_second = 0;  // on average over rate_window; 0: none, but silence still ends it
   Duration rate_window = seconds(10);
 };
 
 struct DownloadRequest {
-  std::string url;            // http(s)://host[:port]/path, percent-encoded
-  std::uint64_t offset = 0;   // of the first byte that is missing
-  std::string etag;           // strong, of the bytes that are there; empty: everything is asked for
+  std::string url;              // http(s)://host[:port]/path, percent-encoded
+  std::uint64_t offset = 0;     // of the first byte that is missing
+  std::string etag;             // strong, of the bytes that are there; empty: everything is asked for
   std::uint64_t max_bytes = 0;  // of the whole file
 };
 
@@ -56,7 +56,8 @@ class Download {
 
   /// Blocks. `on_head` comes once, then `on_bytes`; an error of theirs ends it and is returned. Success: the
   /// whole file came. May be called again, one call at a time.
-  Result<void> get(const DownloadRequest& request, const std::function<Result<void>(const DownloadHead&)>& on_head,
+  Result<void> get(const DownloadRequest& request,
+                   const std::function<Result<void>(const DownloadHead&)>& on_head,
                    const std::function<Result<void>(std::string_view)>& on_bytes);
   /// Any thread: ends the running call and refuses later ones.
   void cancel();

@@ -53,12 +53,15 @@ Error refusal(const DownloadRequest& request, const DownloadReply& reply) {
   if (status == 404 || status == 410)
     return Error::failed(ErrorCode::not_found, message, "is the file in the repository under that name?");
   if (status == 401 || status == 403)
-    return Error::failed(ErrorCode::unauthenticated, message, "check the credentials file and what they may read");
-  if (status == 408 || status == 429 || status >= 500) return Error::try_again(ErrorCode::unavailable, message);
+    return Error::failed(ErrorCode::unauthenticated, message,
+                         "check the credentials file and what they may read");
+  if (status == 408 || status == 429 || status >= 500)
+    return Error::try_again(ErrorCode::unavailable, message);
   if (status >= 300 && status < 400)
-    return Error::failed(ErrorCode::unsupported,
-                         message + (reply.location.empty() ? "" : ": a redirect to " + printable(reply.location)),
-                         "redirects are not followed: give the address where the file is");
+    return Error::failed(
+        ErrorCode::unsupported,
+        message + (reply.location.empty() ? "" : ": a redirect to " + printable(reply.location)),
+        "redirects are not followed: give the address where the file is");
   return Error::failed(ErrorCode::unsupported, message);
 }
 
@@ -76,17 +79,20 @@ Result<DownloadHead> judge_head(const DownloadRequest& request, const DownloadRe
   if (reply.status == 206) {
     const auto range = parse_content_range(reply.content_range);
     const bool was_asked = request.offset > 0 && !request.etag.empty();
-    const bool fits = range && was_asked && range->first == request.offset && range->last + 1 == range->total &&
+    const bool fits = range && was_asked && range->first == request.offset &&
+                      range->last + 1 == range->total &&
                       (!reply.content_length || *reply.content_length == range->total - range->first);
     if (!fits)
-      return Error::failed(ErrorCode::malformed_reply, request.url + " came as another range than was asked for: \"" +
+      return Error::failed(ErrorCode::malformed_reply, request.url +
+                                                           " came as another range than was asked for: \"" +
                                                            printable(reply.content_range) + "\"");
     head.offset = range->first;
     head.total = range->total;
   }
   if (head.total && *head.total > request.max_bytes)
     return Error::failed(ErrorCode::too_large, request.url + " has " + std::to_string(*head.total) +
-                                                   " bytes, " + std::to_string(request.max_bytes) + " were expected");
+                                                   " bytes, " + std::to_string(request.max_bytes) +
+                                                   " were expected");
   return head;
 }
 

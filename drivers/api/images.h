@@ -30,9 +30,10 @@ class ImageSource {
   virtual ~ImageSource() = default;
   /// Names that hold() takes now.
   virtual std::vector<std::string> ready_images(ImageFormat format) = 0;
-  /// Again for the same executor and image: the same answer. not_found: no such image; unsupported: of another
-  /// format; try_again/unavailable: not ready, the message says why.
-  virtual Result<HeldImage> hold(const std::string& image, ImageFormat format, const ExecutorId& executor) = 0;
+  /// Again for the same executor and image: the same answer. not_found: no such image; unsupported: of
+  /// another format; try_again/unavailable: not ready, the message says why.
+  virtual Result<HeldImage> hold(const std::string& image, ImageFormat format,
+                                 const ExecutorId& executor) = 0;
   /// Of an executor that holds nothing: a success.
   virtual Result<void> release(const ExecutorId& executor) = 0;
 };

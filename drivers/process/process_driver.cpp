@@ -233,7 +233,8 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     const std::string& image = request.spec.image;
     std::error_code failure;
     const auto found = options_.images.find(image);
-    if (found == options_.images.end() && options_.image_source != nullptr) return {};  // it is asked for a hold
+    if (found == options_.images.end() && options_.image_source != nullptr)
+      return {};  // it is asked for a hold
     const bool is_known =
         image.empty() || (found != options_.images.end() && fs::is_directory(found->second, failure));
     if (is_known) return {};

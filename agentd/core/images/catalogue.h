@@ -36,8 +36,8 @@ struct CatalogueEntry {
 };
 
 struct FetchConfig {
-  Duration timeout = hours(4);  // of one file
-  std::int64_t min_rate = 16 * 1024;  // bytes a second on average over ten seconds
+  Duration timeout = hours(4);                         // of one file
+  std::int64_t min_rate = 16 * 1024;                   // bytes a second on average over ten seconds
   std::uint64_t max_bytes = std::uint64_t{256} << 30;  // of one image; checked with the configuration
   std::string ca_file;
   std::string credentials_file;  // 0600, one line: user:password
@@ -68,7 +68,8 @@ std::uint64_t least_max_bytes(const ImagesConfig& config);
 /// nullptr: none, or more than one.
 const CatalogueEntry* find(const std::vector<CatalogueEntry>& catalogue, std::string_view reference);
 /// How executors may ask for it: its full name, and its bare name when that means it.
-std::vector<std::string> references_of(const std::vector<CatalogueEntry>& catalogue, const CatalogueEntry& entry);
+std::vector<std::string> references_of(const std::vector<CatalogueEntry>& catalogue,
+                                       const CatalogueEntry& entry);
 
 bool is_valid_version(std::string_view text);
 bool is_valid_file_name(std::string_view text);

@@ -85,7 +85,8 @@ void ImageLogic::on(const StoreRead& event) {
     copy.state = found.is_broken ? CopyState::broken : CopyState::ready;
     copy.used_at = found.used_at;
     copy.verified_at = found.verified_at;
-    const auto age = milliseconds(std::max<std::int64_t>(0, wall_.ms_since_epoch - found.verified_at.ms_since_epoch));
+    const auto age =
+        milliseconds(std::max<std::int64_t>(0, wall_.ms_since_epoch - found.verified_at.ms_since_epoch));
     const Duration left = age < config_.verify_every ? config_.verify_every - age : Duration::zero();
     copy.verify_at = now_ + left;
     copy.retry_at = now_;
@@ -102,7 +103,8 @@ void ImageLogic::on(const StoreRead& event) {
 void ImageLogic::on(const PullAsked& event) {
   Copy* copy = copy_of(event.copy);
   if (copy == nullptr || copy->entry == nullptr) return;
-  if (copy->state != CopyState::absent && copy->state != CopyState::waiting && copy->state != CopyState::broken)
+  if (copy->state != CopyState::absent && copy->state != CopyState::waiting &&
+      copy->state != CopyState::broken)
     return;
   copy->is_pull_asked = true;
   copy->attempts = 0;
@@ -162,7 +164,8 @@ void ImageLogic::fail(Copy& copy, const Error& error) {
   const Duration longest = is_hopeful ? patience_.retry_last : patience_.hopeless_last;
   for (int i = 1; i < copy.attempts && pause < longest; ++i) pause *= 2;
   pause = std::min(pause, longest);
-  pause += Duration(static_cast<Duration::rep>(prng_.below(1 + static_cast<std::uint64_t>(pause.count() / 4))));
+  pause +=
+      Duration(static_cast<Duration::rep>(prng_.below(1 + static_cast<std::uint64_t>(pause.count() / 4))));
   copy.retry_at = now_ + pause;
   explain(Level::warning,
           "not fetched: " + error.message + "; it is tried again in " +
@@ -186,16 +189,17 @@ void ImageLogic::on(const VerifyEnded& event) {
   copy->problem = event.result.error();
   if (event.result.error().outcome != Outcome::failed) {
     copy->verify_at = now_ + disk_retry;
-    return explain(Level::warning, "could not be verified: " + event.result.error().message + "; it is tried again",
-                   *copy);
+    return explain(Level::warning,
+                   "could not be verified: " + event.result.error().message + "; it is tried again", *copy);
   }
   copy->state = CopyState::broken;
   copy->is_pull_asked = copy->entry != nullptr;  // also when it is fetched on demand
   copy->retry_at = now_;
-  const std::string next = copy->holders.empty() ? "it is fetched again"
-                                                 : "nothing is started from it, and it is fetched again when " +
-                                                       std::to_string(copy->holders.size()) +
-                                                       " executors that were made from it are gone";
+  const std::string next = copy->holders.empty()
+                               ? "it is fetched again"
+                               : "nothing is started from it, and it is fetched again when " +
+                                     std::to_string(copy->holders.size()) +
+                                     " executors that were made from it are gone";
   explain(Level::error, "changed on this host: " + event.result.error().message + "; " + next, *copy);
 }
 
@@ -207,7 +211,8 @@ void ImageLogic::on(const RemoveEnded& event) {
     copy->state = CopyState::broken;  // half of it may be gone
     copy->problem = event.result.error();
     copy->retry_at = now_ + disk_retry;
-    return explain(Level::warning, "not removed: " + event.result.error().message + "; it is tried again", *copy);
+    return explain(Level::warning, "not removed: " + event.result.error().message + "; it is tried again",
+                   *copy);
   }
   if (copy->entry == nullptr) {
     copies_.erase(event.copy);
@@ -271,7 +276,8 @@ void ImageLogic::start_removals() {
 
 void ImageLogic::remove(const std::string& name, Copy& copy) {
   SKEP_ASSERT(copy.holders.empty());
-  explain(Level::info, copy.state == CopyState::broken ? "removed: it is broken" : "removed, to make room", copy);
+  explain(Level::info, copy.state == CopyState::broken ? "removed: it is broken" : "removed, to make room",
+          copy);
   copy.state = CopyState::removing;
   out_.emplace_back(RemoveCopy{name});
 }
@@ -298,9 +304,8 @@ bool ImageLogic::is_due(const Copy& copy) const {
 }
 
 void ImageLogic::start_fetches() {
-  auto under_way = std::count_if(copies_.begin(), copies_.end(), [](const auto& each) {
-    return each.second.state == CopyState::fetching;
-  });
+  auto under_way = std::count_if(copies_.begin(), copies_.end(),
+                                 [](const auto& each) { return each.second.state == CopyState::fetching; });
   // What an operator waits for first, then the order of the configuration.
   std::vector<Copy*> due;
   for (const bool is_asked : {true, false}) {
@@ -318,7 +323,8 @@ void ImageLogic::start_fetches() {
     copy->told_at = now_;
     copy->told_bytes = 0;
     ++under_way;
-    explain(Level::info, "fetching " + bytes_text(bytes_of(*copy->entry)) + " from " + copy->entry->url, *copy);
+    explain(Level::info, "fetching " + bytes_text(bytes_of(*copy->entry)) + " from " + copy->entry->url,
+            *copy);
     out_.emplace_back(FetchCopy{*copy->entry});
   }
 }
@@ -389,19 +395,22 @@ Result<std::string> ImageLogic::decide_hold(std::string_view reference, Format f
     std::vector<std::string> known;
     for (const CatalogueEntry& each : config_.catalogue) known.push_back(full_name(each));
     const std::string nearest = nearest_name(reference, known);
-    return Error::failed(ErrorCode::not_found, shown + " is not on this host",
-                         nearest.empty() ? "skep images list shows those that are" : "did you mean " + nearest + "?");
+    return Error::failed(
+        ErrorCode::not_found, shown + " is not on this host",
+        nearest.empty() ? "skep images list shows those that are" : "did you mean " + nearest + "?");
   }
   if (entry->format != format)
-    return Error::failed(ErrorCode::unsupported, shown + " has the format " + std::string(to_string(entry->format)) +
-                                                     "; this driver starts " + std::string(to_string(format)));
+    return Error::failed(ErrorCode::unsupported,
+                         shown + " has the format " + std::string(to_string(entry->format)) +
+                             "; this driver starts " + std::string(to_string(format)));
   const std::string name = copy_name(*entry);
   const Copy& copy = copies_.at(name);
   if (can_start(copy)) return name;
   std::string why = "it is " + std::string(to_string(copy.state));
   if (!is_read_) why = "its folder was not read yet";
   if (copy.state == CopyState::fetching) why += ", " + percent(copy.done_bytes, bytes_of(*entry));
-  if (copy.state == CopyState::absent && !entry->is_prefetched) why += " and fetched on demand only: skep images pull";
+  if (copy.state == CopyState::absent && !entry->is_prefetched)
+    why += " and fetched on demand only: skep images pull";
   if (copy.problem) why += "; " + copy.problem->message;
   return Error::try_again(ErrorCode::unavailable, shown + " cannot be started yet: " + why);
 }
@@ -449,7 +458,8 @@ std::vector<ImageStatus> ImageLogic::status(Instant now) const {
 }
 
 void ImageLogic::explain(Level level, const std::string& text, const Copy& copy) {
-  out_.emplace_back(Explain{level, "image " + copy.name + "@" + copy.version + ": " + text, {{"image", copy.name}}, {}});
+  out_.emplace_back(
+      Explain{level, "image " + copy.name + "@" + copy.version + ": " + text, {{"image", copy.name}}, {}});
 }
 
 ImageLogic::Copy* ImageLogic::copy_of(const std::string& name) {

@@ -4,10 +4,11 @@
 //   ready -> removing -> absent                      to make room
 //   verifying -> broken -> removing -> absent        its content is not what it was; fetched again
 //
-// Promises, which tests/unit/agentd/image_logic_test.cpp holds against random runs: a copy that somebody holds,
-// or that is being fetched, is never removed; a wanted one is removed to make room only when no unwanted one can
-// be; one that is fetched by itself never is; what is on disk and reserved stays within max_bytes unless holds
-// or a smaller limit prevent it; only a copy that was whole and is not known to be broken may be held.
+// Promises, which tests/unit/agentd/image_logic_test.cpp holds against random runs: a copy that somebody
+// holds, or that is being fetched, is never removed; a wanted one is removed to make room only when no
+// unwanted one can be; one that is fetched by itself never is; what is on disk and reserved stays within
+// max_bytes unless holds or a smaller limit prevent it; only a copy that was whole and is not known to be
+// broken may be held.
 #pragma once
 
 #include <cstdint>
@@ -108,16 +109,16 @@ struct ImageStatus {
   std::uint64_t total_bytes = 0;
   std::vector<std::string> references;  // empty while it cannot be started
   std::vector<ExecutorId> holders;
-  std::string problem, hint;       // of the last try
-  int attempts = 0;                // failed ones in a row
+  std::string problem, hint;  // of the last try
+  int attempts = 0;           // failed ones in a row
   std::optional<Duration> retry_in;
   WallTime used_at, verified_at;
 };
 
 struct ImagePatience {
-  Duration retry_first = seconds(5);  // doubles, up to a quarter longer by chance
-  Duration retry_last = minutes(10);  // what will not get better by itself begins with that
-  Duration hopeless_last = hours(6);  // and doubles up to this
+  Duration retry_first = seconds(5);      // doubles, up to a quarter longer by chance
+  Duration retry_last = minutes(10);      // what will not get better by itself begins with that
+  Duration hopeless_last = hours(6);      // and doubles up to this
   Duration progress_every = seconds(30);  // between two lines of the log
 };
 
