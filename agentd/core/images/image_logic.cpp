@@ -62,17 +62,19 @@ std::optional<Instant> ImageLogic::next_deadline() const {
     if (!earliest || when < *earliest) earliest = when;
   };
   if (!is_read_) return earliest;
-  const bool is_verifying = std::any_of(copies_.begin(), copies_.end(), [](const auto& each) {
-    return each.second.state == CopyState::verifying;
-  });
   for (const auto& [name, copy] : copies_) {
     if (copy.state == CopyState::waiting) consider(copy.retry_at);
     if (copy.state == CopyState::broken && copy.holders.empty()) consider(copy.retry_at);
     if (copy.state == CopyState::ready && copy.entry != nullptr && config_.verify_every > Duration::zero() &&
-        !is_verifying)
+        !is_verifying())
       consider(copy.verify_at);
   }
   return earliest;
+}
+
+bool ImageLogic::is_verifying() const {
+  return std::any_of(copies_.begin(), copies_.end(),
+                     [](const auto& each) { return each.second.state == CopyState::verifying; });
 }
 
 void ImageLogic::on(const StoreRead& event) {
@@ -283,9 +285,9 @@ void ImageLogic::remove(const std::string& name, Copy& copy) {
 }
 
 void ImageLogic::start_verification() {
+  if (is_verifying()) return;  // one at a time: it reads a whole disk
   std::string chosen;
   for (auto& [name, copy] : copies_) {
-    if (copy.state == CopyState::verifying) return;  // one at a time: it reads a whole disk
     if (copy.state != CopyState::ready || copy.entry == nullptr) continue;
     const bool is_due = config_.verify_every > Duration::zero() && copy.verify_at <= now_;
     if (copy.is_verify_asked || (is_due && chosen.empty())) chosen = name;

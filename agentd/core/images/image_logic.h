@@ -186,6 +186,7 @@ class ImageLogic {
   void fail(Copy& copy, const Error& error);
   bool is_due(const Copy& copy) const;
   bool can_start(const Copy& copy) const;
+  bool is_verifying() const;
   void explain(Level level, const std::string& text, const Copy& copy);
   Copy* copy_of(const std::string& name);
 
