@@ -42,6 +42,11 @@ log::Level level_of(Level level) {
 
 }  // namespace
 
+/// What a worker counts and the strand reads.
+struct Meter {
+  std::atomic<std::uint64_t> done_bytes{0}, received_bytes{0};
+};
+
 struct ImageStore::Impl {
   Impl(ImagesConfig c, ImagePatience patience, StoreLayout l, posix_host::FileLock held)
       : config(c),
@@ -67,15 +72,18 @@ struct ImageStore::Impl {
 
   void carry_out(const FetchCopy& action) {
     const std::string copy = copy_name(action.entry);
-    auto told = std::make_shared<std::pair<Instant, std::uint64_t>>(shell::now(), 0);
-    // A strand that is full skips a line of progress; the bytes are told with the next.
-    const auto on_progress = [this, copy, told](const Progress& progress) {
-      told->second += progress.received_bytes;
-      if (shell::now() - told->first < progress_pause) return;
-      if (post(FetchProgressed{copy, progress.done_bytes, told->second})) *told = {shell::now(), 0};
+    const auto meter = std::make_shared<Meter>();
+    meters[copy] = meter;
+    // Told from time to time, and whenever somebody asks: a peer that falls silent tells nothing.
+    const auto on_progress = [this, copy, meter, last = shell::now()](const Progress& progress) mutable {
+      meter->done_bytes = progress.done_bytes;
+      meter->received_bytes += progress.received_bytes;
+      if (shell::now() - last < progress_pause) return;
+      last = shell::now();
+      static_cast<void>(strand.post([this, copy] { read_meter(copy); }));
     };
     const auto fetch = std::make_shared<Fetch>(layout, config.fetch, action.entry, on_progress);
-    const bool is_taken = pool.submit([this, fetch, copy, told, entry = action.entry] {
+    const bool is_taken = pool.submit([this, fetch, copy] {
       {
         const std::lock_guard<std::mutex> guard(fetches_lock);
         if (is_stopping) fetch->cancel();
@@ -87,10 +95,33 @@ struct ImageStore::Impl {
         fetches.erase(fetch);
       }
       if (bytes) write_times(layout.ready(copy), {shell::wall_now(), shell::wall_now()});
-      answer(FetchProgressed{copy, bytes ? bytes_of(entry) : 0, told->second});
-      answer(FetchEnded{copy, bytes, bytes ? 0 : fetch->part_bytes()});
+      end_fetch({copy, bytes, bytes ? 0 : fetch->part_bytes()});
     });
-    if (!is_taken) answer(FetchEnded{copy, is_ending(), 0});
+    if (!is_taken) end_fetch({copy, is_ending(), 0});
+  }
+
+  void end_fetch(FetchEnded event) {
+    const bool is_posted = strand.post([this, event = std::move(event)] {
+      read_meter(event.copy);
+      meters.erase(event.copy);
+      handle(event);
+    });
+    if (!is_posted) say_lost();
+  }
+
+  void read_meter(const std::string& copy) {
+    const auto running = meters.find(copy);
+    if (running == meters.end()) return;
+    Meter& meter = *running->second;
+    handle(FetchProgressed{copy, meter.done_bytes, meter.received_bytes.exchange(0)});
+  }
+
+  StoreStatus status() {
+    std::vector<std::string> running;
+    for (const auto& [copy, meter] : meters) running.push_back(copy);
+    for (const std::string& copy : running) read_meter(copy);
+    return {logic.status(shell::now()), logic.counters(), logic.used_bytes(), logic.max_bytes(),
+            layout.root.string()};
   }
 
   void carry_out(const VerifyCopy& action) {
@@ -126,8 +157,10 @@ struct ImageStore::Impl {
 
   /// Of a worker, and of the strand itself while the pool is full: not in the midst of a list of actions.
   void answer(ImageEvent event) {
-    if (!post(std::move(event)) && !is_stopping)
-      log::write(log::Level::error, "the image store has too much to do: an answer was lost");
+    if (!post(std::move(event))) say_lost();
+  }
+  void say_lost() const {
+    if (!is_stopping) log::write(log::Level::error, "the image store has too much to do: an answer was lost");
   }
 
   /// Runs on the strand, for a caller that waits.
@@ -214,6 +247,7 @@ struct ImageStore::Impl {
   // Touched on the strand only.
   ImageLogic logic;
   std::set<ExecutorId> suspects;
+  std::map<std::string, std::shared_ptr<Meter>> meters;  // of the fetches under way, by copy
 
   shell::WorkerPool pool;
   shell::Strand strand;
@@ -306,10 +340,7 @@ void ImageStore::keep_holds_of(std::set<ExecutorId> executors) {
 }
 
 void ImageStore::status(std::function<void(Result<StoreStatus>)> respond) {
-  const bool is_posted = impl_->strand.post([impl = impl_.get(), respond] {
-    respond(StoreStatus{impl->logic.status(shell::now()), impl->logic.counters(), impl->logic.used_bytes(),
-                        impl->logic.max_bytes(), impl->layout.root.string()});
-  });
+  const bool is_posted = impl_->strand.post([impl = impl_.get(), respond] { respond(impl->status()); });
   if (!is_posted) respond(is_ending());
 }
 

@@ -71,7 +71,9 @@ struct World {
     return {};
   }
   void end_fetch(const std::string& full, std::uint64_t bytes) { tell(FetchEnded{copy_of(full), bytes, 0}); }
-  void fail_fetch(const std::string& full, Error error) { tell(FetchEnded{copy_of(full), std::move(error), 0}); }
+  void fail_fetch(const std::string& full, Error error) {
+    tell(FetchEnded{copy_of(full), std::move(error), 0});
+  }
 
   ImageLogic logic;
   Instant now{hours(1)};
@@ -83,7 +85,8 @@ const Error broken_off = Error::try_again(ErrorCode::unavailable, "it broke off"
 const Error not_there = Error::failed(ErrorCode::not_found, "404");
 
 CopyFound found(const std::string& name, const std::string& version, std::uint64_t bytes, std::int64_t used) {
-  return {copy_of(name + "@" + version), name, version, bytes, false, WallTime{used}, WallTime{1'003'600'000}};
+  return {copy_of(name + "@" + version), name, version, bytes, false, WallTime{used},
+          WallTime{1'003'600'000}};
 }
 
 }  // namespace
@@ -185,7 +188,8 @@ TEST_CASE("images: unwanted copies make room first, by last use, and held ones n
   CHECK(world.logic.used_bytes() == 800);
 }
 
-TEST_CASE("images: what cannot fit removes nothing, says so, and looks again when something is free", "[images]") {
+TEST_CASE("images: what cannot fit removes nothing, says so, and looks again when something is free",
+          "[images]") {
   World world(config_of({entry_of("new", "1", 500)}));
   StoreRead read;
   read.copies = {found("old", "1", 300, 3), found("old", "2", 600, 1)};
@@ -199,7 +203,8 @@ TEST_CASE("images: what cannot fit removes nothing, says so, and looks again whe
 }
 
 TEST_CASE("images: of the catalogue only what is on demand goes for another", "[images]") {
-  std::vector<CatalogueEntry> catalogue{entry_of("a", "1", 400), entry_of("b", "1", 400), entry_of("c", "1", 400)};
+  std::vector<CatalogueEntry> catalogue{entry_of("a", "1", 400), entry_of("b", "1", 400),
+                                        entry_of("c", "1", 400)};
   catalogue[1].is_prefetched = catalogue[2].is_prefetched = false;
   World world(config_of(catalogue));
   StoreRead read;
@@ -300,8 +305,9 @@ struct RandomRun {
   }
 
   bool is_prefetched(const std::string& copy) const {
-    return std::any_of(world.logic.catalogue().begin(), world.logic.catalogue().end(),
-                       [&](const CatalogueEntry& each) { return copy_name(each) == copy && each.is_prefetched; });
+    return std::any_of(
+        world.logic.catalogue().begin(), world.logic.catalogue().end(),
+        [&](const CatalogueEntry& each) { return copy_name(each) == copy && each.is_prefetched; });
   }
   std::vector<std::string> idle_unwanted() const {
     std::vector<std::string> names;
@@ -321,7 +327,8 @@ struct RandomRun {
     StoreRead read;
     for (const CatalogueEntry& each : world.logic.catalogue()) wanted.insert(copy_name(each));
     for (int i = 0; i < 4; ++i) {
-      read.copies.push_back(found("old" + std::to_string(i), "1", 20 + dice.below(300), static_cast<int>(dice.below(100))));
+      read.copies.push_back(
+          found("old" + std::to_string(i), "1", 20 + dice.below(300), static_cast<int>(dice.below(100))));
       on_disk[read.copies.back().copy] = read.copies.back().bytes;
       if (!dice.chance(1, 4)) continue;
       const ExecutorId executor("old-e" + std::to_string(i));
