@@ -91,7 +91,10 @@ struct Download::Impl {
     failure = step([&](auto done) { tcp().async_connect(found, done); });
     if (failure) return network_error("cannot connect to " + authority_of(url), failure);
     if (!is_secure) return {};
-    if (SSL_set_tlsext_host_name(stream->native_handle(), parts.host.c_str()) != 1)
+    error_code no_address;
+    asio::ip::make_address(parts.host, no_address);
+    // RFC 6066: addresses are no server names.
+    if (no_address && SSL_set_tlsext_host_name(stream->native_handle(), parts.host.c_str()) != 1)
       return Error::failed(ErrorCode::invalid_input, "\"" + parts.host + "\" is no name for TLS");
     stream->set_verify_callback(asio::ssl::host_name_verification(parts.host));
     failure = step([&](auto done) { stream->async_handshake(asio::ssl::stream_base::client, done); });

@@ -11,6 +11,7 @@ import sys
 import tempfile
 
 from host import BIN, ENVIRONMENT, Host, checks, die_with_us, expect, image, tar_of, wait_for
+from farm import SOURCE  # noqa: E402: host.py set the path
 from repository import Repository
 
 TREE = tar_of({"hello": (0o644, b"hello\n")})
@@ -106,6 +107,12 @@ def images_are_listed_pulled_and_verified():
         expect(all(h.metrics()["skep_image_verifications_total"] == 1 for h in farm.hosts), "they were read")
 
 
+def the_example_is_a_good_file():
+    file = str(SOURCE / "docs/examples/agentd-images.yaml")
+    done = subprocess.run([BIN / "skep", "config", "check", "--agentd", file], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    expect(done.returncode == 0, done.stdout + done.stderr)
+
+
 def what_goes_wrong_has_its_exit_code():
     with Farm() as farm:
         expect(farm.skep("images", "pull", "base")[0] == 2, "no host was named")
@@ -143,4 +150,4 @@ def who_waits_sees_progress_and_a_limit():
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run([images_are_listed_pulled_and_verified, what_goes_wrong_has_its_exit_code, who_waits_sees_progress_and_a_limit]))
+    sys.exit(checks.run([the_example_is_a_good_file, images_are_listed_pulled_and_verified, what_goes_wrong_has_its_exit_code, who_waits_sees_progress_and_a_limit]))
