@@ -451,7 +451,7 @@ struct RandomRun {
 TEST_CASE("images: the promises hold in random runs, and afterwards everything arrives", "[images][random]") {
   const char* given = std::getenv("SKEP_SEED");
   const std::uint64_t first = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
-  const int runs = given != nullptr ? 1 : 300;
+  const int runs = given != nullptr ? 1 : 120;
   for (int run = 0; run < runs; ++run) {
     const std::uint64_t seed = first + static_cast<std::uint64_t>(run);
     INFO("replay: SKEP_SEED=" << seed << " agentd_images_unit_test '[random]'");

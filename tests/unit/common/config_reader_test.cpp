@@ -242,9 +242,10 @@ TEST_CASE("agentd's image catalogue: every mistake is named with its place") {
   CHECK(has(problem(with_entry("{name: base, " + rest + "format: iso, files: [" + file + "]}")),
             "directory_tar"));
   CHECK(has(problem(with_entry("{name: base, " + rest + "filse: [" + file + "]}")), "files"));
-  for (const std::string bad :
-       {"{name: ../f, sha256: " + digest + ", bytes: 1}", "{name: f, sha256: ABC, bytes: 1}",
-        "{name: f, sha256: " + digest + "}", "{name: f, sha256: " + digest + ", bytes: 0}"}) {
+  const std::vector<std::string> bad_files{
+      "{name: ../f, sha256: " + digest + ", bytes: 1}", "{name: f, sha256: ABC, bytes: 1}",
+      "{name: f, sha256: " + digest + "}", "{name: f, sha256: " + digest + ", bytes: 0}"};
+  for (const std::string& bad : bad_files) {
     INFO(bad);
     CHECK(has(problem(with_entry("{name: base, " + rest + "files: [" + bad + "]}")),
               "images.catalogue[0].files[0]."));
