@@ -101,6 +101,7 @@ struct ImageStore::Impl {
   }
 
   void end_fetch(FetchEnded event) {
+    if (is_stopping) return;
     const bool is_posted = strand.post([this, event = std::move(event)] {
       read_meter(event.copy);
       meters.erase(event.copy);
@@ -157,6 +158,7 @@ struct ImageStore::Impl {
 
   /// Of a worker, and of the strand itself while the pool is full: not in the midst of a list of actions.
   void answer(ImageEvent event) {
+    if (is_stopping) return;  // what was stopped has not failed
     if (!post(std::move(event))) say_lost();
   }
   void say_lost() const {

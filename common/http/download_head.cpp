@@ -60,7 +60,9 @@ Error refusal(const DownloadRequest& request, const DownloadReply& reply) {
   if (status >= 300 && status < 400)
     return Error::failed(
         ErrorCode::unsupported,
-        message + (reply.location.empty() ? "" : ": a redirect to " + printable(reply.location)),
+        message + (reply.location.empty()
+                       ? ""
+                       : ": a redirect to " + printable(reply.location.substr(0, reply.location.find('?')))),
         "redirects are not followed: give the address where the file is");
   return Error::failed(ErrorCode::unsupported, message);
 }

@@ -67,6 +67,10 @@ TEST_CASE("download head: each status has its outcome", "[http]") {
   CHECK(error_of(416).code == ErrorCode::unsupported);
   for (const int status : {301, 400, 401, 404, 416}) CHECK(error_of(status).outcome == Outcome::failed);
   for (const int status : {408, 429, 500, 502, 503}) CHECK(error_of(status).outcome == Outcome::try_again);
+  DownloadReply moved = reply_of(302, 0);
+  moved.location = "https://elsewhere/f?signature=secret";
+  CHECK(judge_head(whole, moved).error().message ==
+        "GET http://x/f was answered with 302: a redirect to https://elsewhere/f");
   DownloadReply packed = reply_of(200, 100);
   packed.content_encoding = "gzip";
   CHECK(judge_head(whole, packed).error().code == ErrorCode::unsupported);
