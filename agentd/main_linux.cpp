@@ -6,6 +6,7 @@
 #include <iostream>
 #include <thread>
 
+#include "agentd/images/image_store.h"
 #include "agentd/shell/config_file.h"
 #include "agentd/shell/daemon.h"
 #include "common/json/json.h"
@@ -72,18 +73,21 @@ void fill_in(AgentdConfig& config) {
   if (logic.capacity.memory_bytes == 0) logic.capacity.memory_bytes = facts.capacity.memory_bytes;
   if (logic.capacity.disk_bytes == 0) logic.capacity.disk_bytes = facts.capacity.disk_bytes;
   if (config.process.root.empty()) config.process.root = config.state_dir + "/executors";
+  if (config.images.folder.empty()) config.images.folder = config.state_dir + "/images";
   if (config.container.root.empty()) config.container.root = config.state_dir + "/containers";
   if (config.process.join_program.empty())
     config.process.join_program = posix_host::program_folder() + "/skep-join";
 }
 
-std::vector<std::unique_ptr<drivers::Driver>> make_drivers(const AgentdConfig& config) {
+std::vector<std::unique_ptr<drivers::Driver>> make_drivers(const AgentdConfig& config,
+                                                           drivers::ImageSource* images) {
   std::vector<std::unique_ptr<drivers::Driver>> all;
   if (config.process.is_enabled) {
     drivers::ProcessDriverOptions options;
     options.root = config.process.root;
     options.join_program = config.process.join_program;
     options.images = config.process.images;
+    options.image_source = images;
     options.owner_tag = "skep-" + config.logic.host.text;
     all.push_back(drivers::make_process_driver(std::move(options)));
   }
@@ -149,7 +153,14 @@ int run(const Flags& flags, posix_host::SignalWaiter& signals) {
   apply_flags(flags, *config);
   log::initialize(config->log_level, config->log_format);
   fill_in(*config);
-  auto daemon = Daemon::make(*config, make_drivers(*config));
+  std::unique_ptr<images::ImageStore> store;
+  if (config->images.is_enabled) {
+    if (flags.removes_all) config->images.catalogue.clear();  // holds end, nothing is fetched
+    auto opened = images::ImageStore::open(config->images);
+    if (!opened) return fail(exit_start, "cannot start", opened.error());
+    store = std::move(*opened);
+  }
+  auto daemon = Daemon::make(*config, make_drivers(*config, store.get()), store.get());
   if (!daemon) return fail(exit_start, "cannot start", daemon.error());
   if (auto started = (*daemon)->start(); !started) return fail(exit_start, "cannot start", started.error());
   log::write(log::Level::info, "agentd runs",

@@ -28,6 +28,7 @@ void add_history(CLI::App& app, Context& context);     // history
 void add_operations(CLI::App& app, Context& context);  // drain undrain forget hold retire pause resume
 void add_controller(CLI::App& app, Context& context);  // controller status|companion
 void add_labels(CLI::App& app, Context& context);      // labels
+void add_images(CLI::App& app, Context& context);      // images list|pull|verify
 void add_config(CLI::App& app, Context& context);      // config check|show|reload, version
 void add_simulate(CLI::App& app, Context& context);    // simulate
 /// Last: it completes what was added before it.

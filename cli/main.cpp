@@ -14,6 +14,7 @@ constexpr const char* footer_text =
     "  skep explain 4711                 why this item waits, what would unblock it, when it starts\n"
     "  skep drain hv-07 --reason 'new disks' --wait\n"
     "  skep retire --template linux --state idle --dry-run\n"
+    "  skep images pull base@2 --all --wait\n"
     "  skep labels 'linux && !arm'       how Jenkins reads this text, which templates match\n"
     "  skep simulate week.csv --config scheduler.yaml --hosts 20,30\n"
     "\n"
@@ -45,6 +46,7 @@ int run(int argc, char** argv) {
   add_controller(app, context);
   add_labels(app, context);
   add_operations(app, context);
+  add_images(app, context);
   add_config(app, context);
   add_simulate(app, context);
   add_completion(app, context);

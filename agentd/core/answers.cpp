@@ -1,5 +1,6 @@
 // What drivers answer, and how a life begins: adopt what has an intent, destroy what has none.
 #include <set>
+#include <utility>
 
 #include "agentd/core/state.h"
 
@@ -61,7 +62,7 @@ void AgentdLogic::State::on(const DriverProbed& event) {
   if (found == drivers.end() || found->second.probe_call != event.call) return;
   DriverRow& row = found->second;
   row.probe_call = 0;
-  row.next_probe = now + config.probe_interval;
+  row.next_probe = std::exchange(row.is_probe_stale, false) ? now : now + config.probe_interval;
   is_use_changed = true;
   if (event.result) {
     row.use = *event.result;
@@ -280,6 +281,13 @@ void AgentdLogic::State::on(const TicketDelivered& event) {
 void AgentdLogic::State::on(const InstanceChanged& event) {
   Executor* executor = touch(event.id);
   if (executor != nullptr && !executor->wants_gone) executor->is_inspect_due = true;
+}
+
+void AgentdLogic::State::on(const ImagesChanged&) {
+  for (auto& [name, row] : drivers) {
+    row.next_probe = now;
+    row.is_probe_stale = row.probe_call != 0;
+  }
 }
 
 void AgentdLogic::State::on(const Tick&) {}

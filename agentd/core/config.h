@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "agentd/core/images/catalogue.h"
 #include "core/ids.h"
 #include "core/resources.h"
 #include "core/time.h"
@@ -88,6 +89,7 @@ struct AgentdConfig {
   ProcessDriverConfig process;
   ContainerDriverConfig container;
   FakeDriverConfig fake;
+  images::ImagesConfig images;
   std::string state_dir;               // required; holds state.db
   std::string listen = "127.0.0.1:0";  // another than a loopback address needs a token file
   std::string advertise_url;  // what schedulers use to reach us; empty: the address that we listen on

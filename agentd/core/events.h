@@ -98,6 +98,9 @@ struct InstanceChanged {
   ExecutorId id;
 };
 
+/// What images can be started may be another than at the last probe.
+struct ImagesChanged {};
+
 /// RecordIntent or ForgetIntent failed; what followed it in the same list for the same executor was not
 /// carried out.
 struct IntentNotRecorded {
@@ -115,9 +118,9 @@ struct StopRequested {
   OnStop on_stop = OnStop::keep;
 };
 
-using Event =
-    std::variant<Started, OrderArrived, DestroyArrived, LeasesArrived, DrainSet, DriverProbed, DriverListed,
-                 DriverStarted, DriverInspected, DriverRecovered, DriverStopped, DriverDestroyed,
-                 TicketDelivered, InstanceChanged, IntentNotRecorded, StateNotRecorded, Tick, StopRequested>;
+using Event = std::variant<Started, OrderArrived, DestroyArrived, LeasesArrived, DrainSet, DriverProbed,
+                           DriverListed, DriverStarted, DriverInspected, DriverRecovered, DriverStopped,
+                           DriverDestroyed, TicketDelivered, InstanceChanged, ImagesChanged,
+                           IntentNotRecorded, StateNotRecorded, Tick, StopRequested>;
 
 }  // namespace skep::agentd

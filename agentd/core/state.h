@@ -87,6 +87,7 @@ struct DriverRow {
   CallId list_call = 0;
   Instant list_started;
   Instant next_probe;
+  bool is_probe_stale = false;  // images changed while one was under way
   Instant next_list;
   int list_failures = 0;
   bool is_listed = false;  // at least once
@@ -147,6 +148,7 @@ struct AgentdLogic::State {
   void on(const DriverDestroyed& event);
   void on(const TicketDelivered& event);
   void on(const InstanceChanged& event);
+  void on(const ImagesChanged& event);
   void on(const IntentNotRecorded& event);
   void on(const StateNotRecorded& event);
   void on(const Tick& event);

@@ -240,11 +240,19 @@ void Daemon::Impl::add_routes() {
     if (!is_posted) answer_error(respond, 503, is_ending);
   });
   server->route("GET", "/metrics", [this](ServerRequest, Responder respond) {
-    const bool is_posted = strand.post([this, respond] {
-      respond({200, metrics_text(), "text/plain; version=0.0.4", {}});
+    const auto answer = [this, respond] {
+      const bool is_posted = strand.post([this, respond] {
+        respond({200, metrics_text(), "text/plain; version=0.0.4", {}});
+      });
+      if (!is_posted) answer_error(respond, 503, is_ending);
+    };
+    if (images == nullptr) return answer();
+    images->status([this, answer](const Result<images::StoreStatus>& status) {
+      if (status) set_image_metrics(*status);
+      answer();
     });
-    if (!is_posted) answer_error(respond, 503, is_ending);
   });
+  add_image_routes();
 }
 
 }  // namespace skep::agentd

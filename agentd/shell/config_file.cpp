@@ -1,5 +1,6 @@
 #include "agentd/shell/config_file.h"
 
+#include "agentd/shell/images_section.h"
 #include "common/config/config_reader.h"
 #include "common/consul/consul_access.h"
 #include "core/url.h"
@@ -89,6 +90,10 @@ void read_drivers(ConfigSection section, AgentdConfig& out) {
   out.process.root = process.text("root");
   out.process.join_program = process.text("join_program");
   out.process.images = process.text_map("images");
+  for (const auto& [name, folder] : out.process.images) {
+    if (images::find(out.images.catalogue, name) != nullptr)
+      process.problem("images", "\"" + name + "\"", "a name that is not in images.catalogue");
+  }
   process.done();
   const bool has_container = section.has("container");
   read_container_driver(section.section("container"), has_container, out.container);
@@ -127,6 +132,8 @@ Result<AgentdConfig> read_document(Result<ConfigDocument> document) {
   read_capacity(root.section("capacity"), out.logic);
   read_registry(root.section("registry"), out.registry);
   check_advertised(root, out);
+  const bool has_images = root.has("images");
+  read_images(root.section("images"), has_images, out.images);
   read_drivers(root.section("drivers"), out);
   root.done();
   if (auto verdict = document->verdict(); !verdict) return verdict.error();

@@ -56,9 +56,10 @@ struct RecordBatch {
 
 }  // namespace
 
-Daemon::Impl::Impl(AgentdConfig c, std::vector<std::unique_ptr<drivers::Driver>> d)
+Daemon::Impl::Impl(AgentdConfig c, std::vector<std::unique_ptr<drivers::Driver>> d, images::ImageStore* i)
     : config(std::move(c)),
       drivers(std::move(d)),
+      images(i),
       logic(config.logic),
       pool("agentd-driver", config.worker_threads),
       strand(
@@ -73,6 +74,7 @@ Daemon::Impl::~Impl() {
   if (announcer) announcer->stop();
   if (server) server->stop();
   pool.stop();
+  if (images != nullptr) images->stop();  // after those who ask it, before what it tells
   strand.stop();
 }
 
@@ -154,6 +156,7 @@ void Daemon::Impl::handle(const Event& event) {
     queue.pop_front();
     // A failed record is the very next event, before anything that was waiting.
     std::vector<Event> failures = carry_out(logic.handle(next, shell::now(), shell::wall_now()));
+    if (images != nullptr) tell_images(next);
     queue.insert(queue.begin(), std::make_move_iterator(failures.begin()),
                  std::make_move_iterator(failures.end()));
   }
@@ -164,6 +167,16 @@ void Daemon::Impl::handle(const Event& event) {
     is_ready_to_end = true;
   }
   end_wake.notify_all();
+}
+
+void Daemon::Impl::tell_images(const Event& event) {
+  const auto* listed = std::get_if<DriverListed>(&event);
+  if (listed == nullptr || !listed->result) return;
+  listed_drivers.insert(listed->driver);
+  if (listed_drivers.size() < drivers.size()) return;
+  std::set<ExecutorId> known;
+  for (const ExecutorReport& executor : logic.report().executors) known.insert(executor.id);
+  images->keep_holds_of(std::move(known));
 }
 
 std::vector<Event> Daemon::Impl::carry_out(const std::vector<Action>& actions) {
@@ -192,6 +205,9 @@ std::vector<Event> Daemon::Impl::carry_out(const std::vector<Action>& actions) {
     journal::Write write;
     if (to_write(action, write)) {
       if (!is_dropped) batch.add(action, std::move(write));
+      const auto* record = std::get_if<RecordIntent>(&action);
+      if (images != nullptr && record != nullptr && record->record.state == IntentState::gone)
+        images->forget(record->record.spec.id);
       continue;
     }
     flush();
@@ -248,8 +264,9 @@ Daemon::Daemon(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Daemon::~Daemon() = default;
 
 Result<std::unique_ptr<Daemon>> Daemon::make(AgentdConfig config,
-                                             std::vector<std::unique_ptr<drivers::Driver>> drivers) {
-  auto impl = std::make_unique<Impl>(std::move(config), std::move(drivers));
+                                             std::vector<std::unique_ptr<drivers::Driver>> drivers,
+                                             images::ImageStore* images) {
+  auto impl = std::make_unique<Impl>(std::move(config), std::move(drivers), images);
   if (impl->config.logic.host.empty())
     return Error::failed(ErrorCode::invalid_input, "the host has no name", "set host in the configuration");
   if (auto read = impl->read_state(); !read) return read.error();
@@ -265,6 +282,10 @@ Result<void> Daemon::start() {
       source->set_change_listener(
           [&impl](const ExecutorId& id) { static_cast<void>(impl.post(InstanceChanged{id})); });
     }
+  }
+  if (impl.images != nullptr) {
+    impl.images->set_change_listener([&impl] { static_cast<void>(impl.post(ImagesChanged{})); });
+    impl.images->start();
   }
   if (auto served = impl.start_server(); !served) return served.error();
   if (auto announced = impl.start_announcer(); !announced) return announced.error();

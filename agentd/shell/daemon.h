@@ -16,11 +16,17 @@
 
 namespace skep::agentd {
 
+namespace images {
+class ImageStore;
+}
+
 class Daemon {
  public:
-  /// Opens and reads the state. Errors name the file or address and what to do.
+  /// Opens and reads the state. Errors name the file or address and what to do. `images`, which outlives the
+  /// daemon, is started and stopped with it; nullptr: the host has no catalogue.
   static Result<std::unique_ptr<Daemon>> make(AgentdConfig config,
-                                              std::vector<std::unique_ptr<drivers::Driver>> drivers);
+                                              std::vector<std::unique_ptr<drivers::Driver>> drivers,
+                                              images::ImageStore* images = nullptr);
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;

@@ -1,4 +1,4 @@
-// The inside of Daemon: what runs on the strand. Only daemon.cpp and api.cpp include it.
+// The inside of Daemon: what runs on the strand. Only daemon.cpp, api.cpp and images_api.cpp include it.
 #pragma once
 
 #include <condition_variable>
@@ -6,11 +6,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "agentd/core/logic.h"
+#include "agentd/images/image_store.h"
 #include "agentd/shell/announcer.h"
 #include "agentd/shell/daemon.h"
 #include "common/http/http_server.h"
@@ -28,12 +30,13 @@ struct Waiter {
 };
 
 struct Daemon::Impl {
-  Impl(AgentdConfig c, std::vector<std::unique_ptr<drivers::Driver>> d);
+  Impl(AgentdConfig c, std::vector<std::unique_ptr<drivers::Driver>> d, images::ImageStore* i);
   ~Impl();
 
   AgentdConfig config;
   std::vector<std::unique_ptr<drivers::Driver>> drivers;
   std::map<std::string, drivers::Driver*> driver_by_name;
+  images::ImageStore* images;  // or nullptr
   std::unique_ptr<journal::StateStore> store;
   Started started;
   metrics::Registry metrics;
@@ -47,6 +50,7 @@ struct Daemon::Impl {
   std::uint64_t last_waiter = 0;
   std::uint64_t announced_index = 0;
   std::string encoded_report;  // of announced_index
+  std::set<std::string> listed_drivers;
 
   std::mutex end_lock;  // guards is_ready_to_end
   std::condition_variable end_wake;
@@ -72,12 +76,17 @@ struct Daemon::Impl {
   void send(const Reply& reply);
   void wake_waiters();
   std::string metrics_text();
+  // images_api.cpp
+  void add_image_routes();
+  void set_image_metrics(const images::StoreStatus& status);
   /// Decodes on the caller's thread, then asks the logic on the strand.
   void ask(http::Responder respond, std::function<Event(RequestId)> make_event);
 
  private:
   std::vector<Event> carry_out(const std::vector<Action>& actions);
   void submit(const CallDriver& action);
+  /// A complete list of executors ends the holds of those that were lost.
+  void tell_images(const Event& event);
   void write_log(const Explain& line);
 };
 

@@ -82,6 +82,10 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     for (const auto& [image, folder] : options_.images) {
       if (fs::is_directory(folder, failure)) report.images.push_back(image);
     }
+    if (options_.image_source != nullptr) {
+      for (std::string& image : options_.image_source->ready_images(ImageFormat::directory_tar))
+        report.images.push_back(std::move(image));
+    }
     return report;
   }
 
@@ -229,6 +233,8 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     const std::string& image = request.spec.image;
     std::error_code failure;
     const auto found = options_.images.find(image);
+    if (found == options_.images.end() && options_.image_source != nullptr)
+      return {};  // it is asked for a hold
     const bool is_known =
         image.empty() || (found != options_.images.end() && fs::is_directory(found->second, failure));
     if (is_known) return {};
@@ -315,7 +321,15 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
 
   Result<void> copy_image(const StartRequest& request, const fs::path& work) const {
     if (request.spec.image.empty()) return make_private_folder(work.string());
-    auto copied = posix_host::copy_tree(options_.images.at(request.spec.image), work.string());
+    const auto own = options_.images.find(request.spec.image);
+    std::string folder = own == options_.images.end() ? "" : own->second;
+    if (folder.empty()) {
+      const auto held =
+          options_.image_source->hold(request.spec.image, ImageFormat::directory_tar, request.spec.id);
+      if (!held) return held.error();
+      folder = held->folder;
+    }
+    auto copied = posix_host::copy_tree(folder, work.string());
     if (copied) return copied;
     Error error = copied.error();
     error.message = "cannot make executor " + request.spec.id.text + " from image \"" + request.spec.image +
@@ -412,11 +426,17 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     for (const std::string& folder : {leaving, (layout_.being_made() / id.text).string()}) {
       if (auto removed = posix_host::remove_tree(folder); !removed) return removed;
     }
-    if (!is_ours) return {};
+    if (!is_ours) return release_image(id);
     // A removal that is killed half-way leaves no folder under the id that lacks its mark or record.
     if (auto renamed = posix_host::rename_without_replacing(layout_.folder(id).string(), leaving); !renamed)
       return renamed;
-    return posix_host::remove_tree(leaving);
+    if (auto removed = posix_host::remove_tree(leaving); !removed) return removed;
+    return release_image(id);
+  }
+
+  /// When nothing is left that was made from it.
+  Result<void> release_image(const ExecutorId& id) const {
+    return options_.image_source == nullptr ? Result<void>() : options_.image_source->release(id);
   }
 
   Result<void> mark_gone(const ExecutorId& id) {

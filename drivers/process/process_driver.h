@@ -32,6 +32,7 @@
 #include <string>
 
 #include "drivers/api/driver.h"
+#include "drivers/api/images.h"
 
 namespace skep::drivers {
 
@@ -39,6 +40,7 @@ struct ProcessDriverOptions {
   std::string root;                           // absolute; made 0700 when missing
   std::string join_program;                   // path of skep-join
   std::map<std::string, std::string> images;  // name -> directory; the empty name is an empty directory
+  ImageSource* image_source = nullptr;        // more images, of format directory_tar; outlives the driver
   std::string owner_tag = "skep";             // letters, digits, '.', '_' and '-'
   std::uint64_t max_open_files = 4096;
   std::int64_t max_processes = 4096;  // per executor, where control groups allow it

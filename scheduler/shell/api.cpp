@@ -5,6 +5,7 @@
 //   POST /v1/hosts/{host}/drain|undrain {"reason"}  /v1/hosts/{host}/forget {"reason","dry_run"}
 //   POST /v1/executors/{id}/hold {"for_ms","reason"}  /v1/executors/{id}/retire {"reason","even_if_busy"}
 //   POST /v1/controllers/{controller}/companion {"action": "install" or "remove"}
+//   GET  /v1/hosts/{host}/images  POST /v1/hosts/{host}/images/{image}/pull|verify (images_relay.cpp)
 //   POST /v1/pause {"reason"}  /v1/resume  /v1/config/reload {"yes"}
 //   GET  /healthz  /metrics
 #include <algorithm>
@@ -163,6 +164,7 @@ void Daemon::add_routes() {
   add_order_routes();
   add_forget_route();
   add_companion_route();
+  add_image_routes();
   server_->route("GET", "/healthz", [this](const ServerRequest&, const Responder& responder) {
     ask(responder, [this](SchedulerLogic&) {
       return json_reply(

@@ -76,6 +76,7 @@ class Daemon {
   void add_order_routes();
   void add_forget_route();
   void add_companion_route();
+  void add_image_routes();
   /// On the strand. Answers by itself, or when the controller has answered.
   void order_companion(const ControllerId& name, const std::string& action, const http::Responder& responder);
   Result<void> open_registry();

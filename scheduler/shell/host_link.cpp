@@ -146,6 +146,17 @@ Result<ExecutorReport> HostLink::destroy(const ExecutorId& executor, Epoch epoch
   return decoded<ExecutorReport>(client_->call(request), options_.host, json::decode_executor_report);
 }
 
+Result<json::Json> HostLink::images(const std::string& method, const std::string& target) {
+  http::Request request;
+  request.method = method;
+  request.target = "v1/" + target;
+  request.is_repeatable = true;
+  return decoded<json::Json>(client_->call(request), options_.host, [](const json::Json& body) {
+    return body.is_object() ? Result<json::Json>(body)
+                            : Error::failed(ErrorCode::malformed_reply, "the answer is no object");
+  });
+}
+
 Result<LeaseReply> HostLink::renew(const LeaseRenewal& renewal) {
   http::Request request;
   request.method = "POST";

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "common/http/http_client.h"
+#include "common/json/json.h"
 #include "core/protocol/agentd_api.h"
 #include "scheduler/core/events.h"
 
@@ -32,6 +33,9 @@ class HostLink {
   Result<ExecutorReport> order(const ExecutorOrder& order);
   Result<ExecutorReport> destroy(const ExecutorId& executor, Epoch epoch);
   Result<LeaseReply> renew(const LeaseRenewal& renewal);
+  /// agentd's image verbs (target below /v1/), which do no harm when they are sent twice; the answer as it
+  /// came.
+  Result<json::Json> images(const std::string& method, const std::string& target);
   /// Asks the host now, whatever the watch waits for: HostReported or HostUnseen. Blocks for some seconds.
   Event look();
   const std::string& url() const { return options_.agentd_url; }

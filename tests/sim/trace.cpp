@@ -158,6 +158,7 @@ struct EventText {
     return "ticket delivered " + e.id.text + outcome_of(e.result);
   }
   std::string operator()(const agentd::InstanceChanged& e) const { return "changed " + e.id.text; }
+  std::string operator()(const agentd::ImagesChanged&) const { return "images changed"; }
   std::string operator()(const agentd::IntentNotRecorded& e) const { return "not recorded " + e.id.text; }
   std::string operator()(const agentd::StateNotRecorded&) const { return "state not recorded"; }
   std::string operator()(const agentd::Tick&) const { return "tick"; }

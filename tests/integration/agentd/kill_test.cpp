@@ -172,6 +172,7 @@ TEST_CASE("agentd killed at random moments adopts or removes, starts nothing twi
     host.start();
     host.wait_until_known();
     const http::Reply repeated = host.api->put(order);  // the scheduler repeats until it knows
+    INFO("repeated " << repeated.status << " " << repeated.body);
     CHECK((repeated.status == 202 || repeated.status == 409));
   }
   int adopted = 0;

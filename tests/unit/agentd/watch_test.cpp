@@ -55,6 +55,19 @@ TEST_CASE("watch: the index changes with every change of the report and never ot
   CHECK(world.logic->report().index > last);
 }
 
+TEST_CASE("watch: when images changed, drivers are probed at once, and again when they were being probed",
+          "[unit][agentd]") {
+  World world = world_with("a1");
+  const int before = world.count_calls("probe");
+  world.send(ImagesChanged{});
+  CHECK(world.has_call("", "probe"));
+  world.send(ImagesChanged{});  // what the one under way saw may be of before
+  world.settle();
+  CHECK(world.count_calls("probe") == before + 2);
+  world.send(Tick{});
+  CHECK_FALSE(world.has_call("", "probe"));
+}
+
 TEST_CASE("watch: an agent that does not start in time, or does not connect in time, fails the executor",
           "[unit][agentd]") {
   World world = world_with("a1");

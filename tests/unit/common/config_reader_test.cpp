@@ -204,6 +204,71 @@ TEST_CASE("agentd's own file") {
   CHECK(has(problem("state_dir: /s\nregistry: {type: none}\ntls: {key: /k}\n"), "a.yaml:3: tls.key"));
 }
 
+TEST_CASE("agentd's image catalogue: every mistake is named with its place") {
+  const std::string digest(64, 'a');
+  const auto parsed = [](const std::string& images) {
+    return agentd::parse_config_text("state_dir: /s\nregistry: {type: none}\n" + images, "a.yaml");
+  };
+  const auto with_entry = [&](const std::string& entry, const std::string& more = {}) {
+    return parsed("images:\n" + more + "  catalogue:\n    - " + entry + "\n");
+  };
+  const auto problem = [](const Result<agentd::AgentdConfig>& config) {
+    return config ? std::string() : config.error().message;
+  };
+  const std::string file = "{name: f.tar, sha256: " + digest + ", bytes: 1000}";
+  const std::string rest = "version: '2', url: 'https://n.example/r', ";
+  CHECK_FALSE(parsed("")->images.is_enabled);
+  const auto good = with_entry("{name: base, " + rest + "files: [" + file + "]}");
+  REQUIRE(good);
+  CHECK(good->images.is_enabled);
+  REQUIRE(good->images.catalogue.size() == 1);
+  const auto& entry = good->images.catalogue[0];
+  CHECK(entry.channel == "stable");
+  CHECK(entry.url == "https://n.example/r/");
+  CHECK(entry.is_prefetched);
+  CHECK(entry.unpacked_bytes == 8000 + (64 << 20));
+  CHECK(has(problem(with_entry("{name: Base, " + rest + "files: [" + file + "]}")),
+            "a.yaml:5: images.catalogue[0].name"));
+  CHECK(
+      has(problem(with_entry("{name: base, version: .2, url: 'https://n.example/', files: [" + file + "]}")),
+          "images.catalogue[0].version"));
+  CHECK(
+      has(problem(with_entry("{name: base, version: '2', url: 'http://n.example/', files: [" + file + "]}")),
+          "images.catalogue[0].url"));
+  CHECK(problem(with_entry("{name: base, version: '2', url: 'http://n.example/', files: [" + file + "]}",
+                           "  allow_http: true\n"))
+            .empty());
+  CHECK(has(problem(with_entry("{name: base, " + rest + "files: []}")), "found 0 files; allowed: one tar"));
+  CHECK(has(problem(with_entry("{name: base, " + rest + "format: iso, files: [" + file + "]}")),
+            "directory_tar"));
+  CHECK(has(problem(with_entry("{name: base, " + rest + "filse: [" + file + "]}")), "files"));
+  const std::vector<std::string> bad_files{
+      "{name: ../f, sha256: " + digest + ", bytes: 1}", "{name: f, sha256: ABC, bytes: 1}",
+      "{name: f, sha256: " + digest + "}", "{name: f, sha256: " + digest + ", bytes: 0}"};
+  for (const std::string& bad : bad_files) {
+    INFO(bad);
+    CHECK(has(problem(with_entry("{name: base, " + rest + "files: [" + bad + "]}")),
+              "images.catalogue[0].files[0]."));
+  }
+  CHECK(has(problem(with_entry("{name: base, " + rest + "files: [" + file + "]}", "  max_bytes: 60MiB\n")),
+            "a.yaml:4: images.max_bytes"));
+  CHECK(problem(with_entry(
+                    "{name: base, " + rest + "prefetch: false, unpacked_bytes: 2000, files: [" + file + "]}",
+                    "  max_bytes: 3000\n"))
+            .empty());
+  CHECK(has(
+      problem(with_entry("{name: base, " + rest + "files: [" + file + "]}", "  fetch: {max_bytes: 999}\n")),
+      "at most images.fetch.max_bytes"));
+  const std::string one = "{name: base, " + rest + "files: [" + file + "]}";
+  CHECK(has(problem(with_entry(one + "\n    - " + one)), "base@2 twice"));
+  CHECK(
+      has(problem(with_entry(one + "\n    - {name: base, version: '3', url: 'https://n.example/', files: [" +
+                             file + "]}")),
+          "a.yaml:6: images.catalogue[1].channel"));
+  CHECK(has(problem(with_entry(one + "\ndrivers: {process: {images: {base: /srv/base}}}")),
+            "drivers.process.images"));
+}
+
 TEST_CASE("agentd's container driver: images by digest only, and on only where it is named") {
   const auto parsed = [](const std::string& driver) {
     return agentd::parse_config_text("state_dir: /s\nregistry: {type: none}\n" + driver, "a.yaml");

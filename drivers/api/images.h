@@ -1,0 +1,41 @@
+// What a driver asks of the host's images: which can be started now, and a folder that stays as it is for as
+// long as an executor made from it exists.
+//
+//   start():    hold(image, format, id), then make the executor from the folder; release(id) when that failed
+//   destroy():  release(id) last, when nothing of the executor is left
+//
+// A hold is durable before hold() returns: it outlives agentd. Thread-safe; exceptions: none leave.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/ids.h"
+#include "core/result.h"
+
+namespace skep::drivers {
+
+enum class ImageFormat {
+  directory_tar,  // the folder is what executors get
+  vm,             // the folder holds the files of the catalogue under their names, read-only
+};
+
+struct HeldImage {
+  std::string folder;  // absolute; nothing in it may be changed
+  std::string digest;  // 64 hex digits; the same for the same content, on every host
+};
+
+class ImageSource {
+ public:
+  virtual ~ImageSource() = default;
+  /// Names that hold() takes now.
+  virtual std::vector<std::string> ready_images(ImageFormat format) = 0;
+  /// Again for the same executor and image: the same answer. not_found: no such image; unsupported: of
+  /// another format; try_again/unavailable: not ready, the message says why.
+  virtual Result<HeldImage> hold(const std::string& image, ImageFormat format,
+                                 const ExecutorId& executor) = 0;
+  /// Of an executor that holds nothing: a success.
+  virtual Result<void> release(const ExecutorId& executor) = 0;
+};
+
+}  // namespace skep::drivers
