@@ -47,14 +47,17 @@ std::string filter_text(std::uint32_t user, const std::vector<Reach>& reaches) {
   // `create` is refused when the table is there: nobody takes the user of another machine.
   out << "create table " << family << " " << table_of(user) << "\n"
       << "table " << family << " " << table_of(user) << " {\n"
-      << " chain out {\n"
-      << "  type filter hook output priority 0; policy accept;\n"
-      << "  meta skuid != " << user << " accept\n";
+      << " chain machine {\n";
   for (const Reach& reach : reaches)
     out << "  ip daddr " << reach.host << (reach.is_udp ? " udp" : " tcp") << " dport " << reach.port
         << " accept\n";
+  // Packets without a socket of ours, such as the kernel's own answers, have no user and must not come here.
   out << "  meta l4proto tcp reject with tcp reset\n"
       << "  reject with icmpx type admin-prohibited\n"
+      << " }\n"
+      << " chain out {\n"
+      << "  type filter hook output priority 0; policy accept;\n"
+      << "  meta skuid " << user << " jump machine\n"
       << " }\n"
       << "}\n";
   return out.str();
