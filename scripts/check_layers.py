@@ -126,7 +126,7 @@ RULES = [
     Rule("drivers/qemu/qmp_texts.", ("core/", "drivers/qemu/qmp_texts.h", "common/json/")),
     Rule("drivers/qemu/guest_texts.", ("core/", "drivers/qemu/guest_texts.h", "common/json/")),
     *(Rule(f"drivers/qemu/{name}.cpp", ("core/", "drivers/api/", "drivers/shared/", "drivers/qemu/", *SMALL_COMMON, "linux/"),
-           ("os",)) for name in ("qemu_driver", "guest_bridge", "image_check")),
+           ("os",)) for name in ("qemu_driver", "guest_bridge", "image_check", "overlay", "warm_templates")),
     Rule("drivers/qemu/", ("core/", "drivers/api/", "drivers/shared/", "drivers/qemu/", *SMALL_COMMON, "linux/")),
     Rule("drivers/hyperv/raw/", ("core/", "drivers/api/", "drivers/hyperv/", *SMALL_COMMON),
          ("nlohmann", "os")),

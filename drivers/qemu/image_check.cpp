@@ -21,6 +21,18 @@ std::string likeness(const struct stat& info) {
 
 }  // namespace
 
+Result<std::string> read_sha256(const std::string& path, Duration deadline) {
+  posix_host::LaunchRequest request;
+  request.argv = {"sha256sum", "--binary", "--", path};
+  request.environment = posix_host::basic_environment();
+  const auto ran = posix_host::run_program(request, deadline);
+  if (!ran) return Error::try_again(ran.error().code, path + ": " + ran.error().message);
+  // A name with a backslash or a new line would be told with a backslash before the digest.
+  const std::string digest = ran->output.substr(0, 64);
+  if (ran->exit_code == 0 && is_sha256(digest)) return digest;
+  return Error::try_again(ErrorCode::generic, path + " cannot be read: " + ran->output);
+}
+
 Result<void> ImageCheck::check(const std::string& name, const VmImage& image, Duration deadline) {
   for (const ImageFile& file : image.files()) {
     if (auto checked = check_file(name, image.path(file), file.sha256, deadline); !checked) return checked;
@@ -49,15 +61,9 @@ Result<void> ImageCheck::check_file(const std::string& name, const std::string& 
     const std::lock_guard<std::mutex> guard(lock_);
     if (const auto found = checked_.find(path); found != checked_.end() && found->second == now) return {};
   }
-  posix_host::LaunchRequest request;
-  request.argv = {"sha256sum", "--binary", "--", path};
-  request.environment = posix_host::basic_environment();
-  const auto ran = posix_host::run_program(request, deadline);
-  if (!ran) return Error::try_again(ran.error().code, what + ": " + ran.error().message);
-  if (ran->exit_code != 0)
-    return Error::try_again(ErrorCode::generic, what + " cannot be read: " + ran->output);
-  // A name with a backslash or a new line would be told with a backslash before the digest.
-  const std::string found = ran->output.substr(0, 64);
+  const auto read = read_sha256(path, deadline);
+  if (!read) return Error::try_again(read.error().code, "image \"" + name + "\": " + read.error().message);
+  const std::string& found = *read;
   if (found != sha256) {
     return Error::failed(ErrorCode::conflict,
                          what + " is not what was configured: its SHA-256 is " + found + ", not " + sha256,

@@ -11,6 +11,9 @@
 
 namespace skep::drivers::qemu {
 
+/// 64 hex digits; try_again when the file could not be read whole.
+Result<std::string> read_sha256(const std::string& path, Duration deadline);
+
 /// Compares the digests of an image's files before their first use and whenever they changed since. Files
 /// that belong to us and can be written are made read-only (0444) first.
 class ImageCheck {

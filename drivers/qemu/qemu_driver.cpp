@@ -12,15 +12,14 @@
 
 #include "common/log/log.h"
 #include "common/shell/clock.h"
-#include "core/url.h"
-#include "drivers/qemu/accelerator.h"
 #include "drivers/qemu/guest_bridge.h"
-#include "drivers/qemu/guest_texts.h"
-#include "drivers/qemu/image_check.h"
+#include "drivers/qemu/machine_planner.h"
 #include "drivers/qemu/net_filter.h"
+#include "drivers/qemu/overlay.h"
 #include "drivers/qemu/qmp.h"
 #include "drivers/qemu/qmp_texts.h"
 #include "drivers/qemu/vm_record.h"
+#include "drivers/qemu/warm_templates.h"
 #include "drivers/shared/control_texts.h"
 #include "drivers/shared/gone_marks.h"
 #include "linux/linux_cgroup.h"
@@ -29,7 +28,6 @@
 #include "linux/linux_process.h"
 #include "linux/linux_process_launcher.h"
 #include "linux/linux_run.h"
-#include "linux/linux_socket.h"
 #include "linux/linux_watch.h"
 
 namespace skep::drivers {
@@ -40,34 +38,10 @@ using posix_host::Cgroups;
 using posix_host::FileLock;
 using posix_host::ProcessMarks;
 using qemu::Layout;
-using qemu::Reach;
-using qemu::VmImage;
 using qemu::VmRecord;
 
-constexpr const char* filtered = "filtered";
-constexpr const char* open_network = "open";
-constexpr const char* no_network = "none";
-constexpr const char* control_inside = "/skep/control";
-constexpr const char* work_inside = "/skep/work";
-constexpr Duration overlay_deadline = seconds(30);
 constexpr Duration powerdown_deadline = seconds(1);
 constexpr std::size_t max_tail = 300;
-constexpr int entropy_bytes = 64;
-constexpr int machine_id_bytes = 16;
-
-/// Hex digits of the system's randomness; empty when there is none.
-std::string random_hex(int bytes) {
-  std::string raw(static_cast<std::size_t>(bytes), '\0');
-  std::ifstream source("/dev/urandom", std::ios::binary);
-  if (!source.read(raw.data(), bytes)) return "";
-  std::string out;
-  for (const char c : raw) {
-    const auto byte = static_cast<unsigned char>(c);
-    out += "0123456789abcdef"[byte >> 4];
-    out += "0123456789abcdef"[byte & 15];
-  }
-  return out;
-}
 
 /// The end of a small file as one line, for people.
 std::string tail_of(const fs::path& path) {
@@ -85,26 +59,27 @@ std::string tail_of(const fs::path& path) {
   return text;
 }
 
-qemu::AcceleratorChoice::Wish wish_of(VmAccelerator accelerator) {
-  using Wish = qemu::AcceleratorChoice::Wish;
-  return accelerator == VmAccelerator::kvm   ? Wish::kvm
-         : accelerator == VmAccelerator::tcg ? Wish::tcg
-                                             : Wish::automatic;
+/// Only root may run QEMU as another user.
+QemuDriverOptions as_allowed(QemuDriverOptions options) {
+  if (::geteuid() != 0) options.users = 0;
+  return options;
 }
 
 class QemuDriver final : public Driver, public TicketDelivery, public ChangeSource {
  public:
   explicit QemuDriver(QemuDriverOptions options)
-      : options_(std::move(options)),
+      : options_(as_allowed(std::move(options))),
         layout_{fs::path(options_.root).lexically_normal(), options_.owner_tag},
         gone_(layout_.gone().string()),
         boot_id_(posix_host::read_host_facts("/").boot_id),
-        accelerator_(options_.program, wish_of(options_.accelerator)),
+        planner_(
+            options_,
+            {options_.warm_folder.empty() ? layout_.own() / "warm" : fs::path(options_.warm_folder),
+             options_.image_program, Layout::cookie_name, layout_.cookie_value(ExecutorId(".template"))}),
         watch_([this](const std::string& id) { notify(ExecutorId(id)); }),
         bridge_([this](const std::string& id) { notify(ExecutorId(id)); }) {
     if (options_.uses_cgroups) cgroups_ = Cgroups::probe();
-    if (::geteuid() != 0) options_.users = 0;
-    problem_ = problem_of_options();
+    problem_ = planner_.problem();
   }
 
   std::string name() const override { return "qemu"; }
@@ -126,6 +101,8 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
       report.detail = made.error().message;
       return report;
     }
+    if (auto removed = planner_.templates().remove_leftovers(); !removed)
+      log::write_error("half-made templates of warm clones", removed.error());
     posix_host::LaunchRequest request;
     request.argv = {options_.program, "--version"};
     request.environment = posix_host::basic_environment();
@@ -137,26 +114,9 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
     }
     report.is_usable = true;
     report.detail = version->output.substr(0, version->output.find('\n'));
-    for (const auto& [name, image] : options_.images) {
-      if (const auto checked = images_.check(name, image, options_.digest_deadline); !checked) {
-        report.detail += "; " + checked.error().message;
-        continue;
-      }
-      report.images.push_back(name);
-    }
-    if (!report.images.empty()) {
-      const auto chosen = accelerator_.choose(options_.images.at(report.images.front()));
-      report.is_usable = chosen.has_value();
-      report.detail += "; " + (chosen ? chosen->why : chosen.error().message);
-    }
+    planner_.probe(report);
     report.detail += "; " + (options_.uses_cgroups ? cgroups_.detail() : "control groups are switched off");
     if (options_.users == 0) report.detail += "; machines run as the user of skep-agentd";
-    if (allows(filtered)) {
-      if (const auto can = can_filter(); !can)
-        report.detail += "; NO machine with network \"filtered\" can start: " + can.error().message;
-    }
-    if (allows(open_network))
-      report.detail += "; templates may ask for a network WITHOUT a filter (\"open\")";
     return report;
   }
 
@@ -201,7 +161,8 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
 
   Result<Instance> start(const StartRequest& request) override {
     const ExecutorId& id = request.spec.id;
-    if (auto checked = check(request); !checked) return checked.error();
+    if (auto checked = check_id(id); !checked) return checked.error();
+    if (auto checked = planner_.check(request); !checked) return checked.error();
     if (auto refused = gone_.refuse(id); !refused) return refused.error();
     auto present = inspect(id);
     if (!present) return present;
@@ -209,7 +170,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
     if (present->state == InstanceState::creating) {
       if (auto cleared = remove_all_of(id); !cleared) return cleared.error();
     }
-    const auto made = make(request);
+    const auto made = make_as_asked(request);
     if (made) return inspect(id);
     // What failed leaves nothing behind; a failure to clean up is what the caller must know.
     if (auto cleared = remove_all_of(id); !cleared) {
@@ -233,7 +194,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
       bridge_.attach(id.text, layout_.folder(id).string());
       bridge_.ask_to_stop(id.text);
       // A guest that does not listen may have a button.
-      static_cast<void>(qemu::qmp_call(socket_of(id), {{"system_powerdown", {}, -1}},
+      static_cast<void>(qemu::qmp_call(socket_of(id), {"system_powerdown", {}, -1},
                                        std::min<Duration>(deadline, powerdown_deadline)));
       posix_host::wait_for_end(*marks->root, std::max<Duration>(limit - shell::now(), Duration::zero()));
     }
@@ -275,7 +236,9 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
                            "executor " + id.text + " does not run; it cannot take a ticket");
     }
     const std::string place = (layout_.control(id) / "ticket").string();
-    if (auto written = posix_host::write_file_atomically(place, encode(inside(ticket)), 0600); !written)
+    if (auto written =
+            posix_host::write_file_atomically(place, encode(qemu::MachinePlanner::inside(ticket)), 0600);
+        !written)
       return written;
     bridge_.attach(id.text, layout_.folder(id).string());
     bridge_.look_for_ticket(id.text);
@@ -288,76 +251,14 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
   }
 
  private:
-  std::string problem_of_options() const {
-    if (!is_valid_owner_tag(options_.owner_tag))
-      return "\"" + options_.owner_tag + "\" is no valid owner tag";
-    if (options_.root.empty() || options_.root.front() != '/')
-      return "\"" + options_.root + "\" is no absolute path of a folder";
-    if (options_.networks.empty()) return "no network mode is allowed on this host";
-    for (const std::string& network : options_.networks) {
-      if (network != filtered && network != no_network && network != open_network)
-        return "\"" + network + "\" is no network mode: filtered, none or open";
-    }
-    for (const std::string& each : options_.reach) {
-      if (!qemu::reach_from(each)) return "\"" + each + "\" is not host:port or host:port/udp";
-    }
-    for (const auto& [name, image] : options_.images) {
-      if (const std::string problem = problem_of(image); !problem.empty())
-        return "image \"" + name + "\": " + problem;
-    }
-    return "";
-  }
-
   std::string socket_of(const ExecutorId& id) const {
     return (layout_.folder(id) / qemu::qmp_socket).string();
-  }
-
-  bool allows(const std::string& network) const {
-    const auto& all = options_.networks;
-    return std::find(all.begin(), all.end(), network) != all.end();
   }
 
   Result<void> check_id(const ExecutorId& id) const {
     if (!problem_.empty()) return Error::failed(ErrorCode::invalid_input, problem_);
     if (is_valid_name(id.text)) return {};
     return Error::failed(ErrorCode::invalid_input, "\"" + id.text + "\" is no valid executor id");
-  }
-
-  Result<void> check(const StartRequest& request) const {
-    if (auto checked = check_id(request.spec.id); !checked) return checked;
-    for (const auto& [name, value] : request.spec.environment) {
-      const bool is_valid = !name.empty() && name.find('=') == std::string::npos &&
-                            name.find('\0') == std::string::npos && value.find('\0') == std::string::npos;
-      if (!is_valid)
-        return Error::failed(ErrorCode::invalid_input,
-                             "\"" + name + "\" cannot be set in an executor's environment");
-    }
-    if (const auto network = network_of(request.spec); !network) return network.error();
-    if (const auto image = image_name(request); !image) return image.error();
-    return {};
-  }
-
-  Result<std::string> network_of(const ExecutorSpec& spec) const {
-    if (spec.network.empty()) return options_.networks.front();
-    if (allows(spec.network)) return spec.network;
-    return Error::failed(
-        ErrorCode::invalid_input,
-        "network \"" + spec.network + "\" of executor " + spec.id.text + " is not allowed on this host",
-        "add it to drivers.qemu.networks, or change the template");
-  }
-
-  /// A template that names no image means the host's only one.
-  Result<std::string> image_name(const StartRequest& request) const {
-    const std::string& image = request.spec.image;
-    if (options_.images.count(image) > 0) return image;
-    if (image.empty() && options_.images.size() == 1) return options_.images.begin()->first;
-    if (image.empty()) {
-      return Error::failed(ErrorCode::invalid_input,
-                           "the template of executor " + request.spec.id.text + " names no image",
-                           "name one of drivers.qemu.images");
-    }
-    return Error::failed(ErrorCode::not_found, "image \"" + image + "\" is not on this host",
-                         "add it to drivers.qemu.images");
   }
 
   Result<void> make_folders() const {
@@ -422,96 +323,6 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
     return marks;
   }
 
-  Result<void> can_filter() {
-    if (options_.users == 0)
-      return Error::failed(ErrorCode::unsupported,
-                           "a filter needs a user of its own for each machine, and "
-                           "skep-agentd is not root or has no range of users");
-    const std::lock_guard<std::mutex> guard(filter_lock_);
-    if (!filter_) filter_ = qemu::probe_filter();
-    return *filter_;
-  }
-
-  /// The ticket as the guest must see it.
-  static Ticket inside(Ticket ticket) {
-    ticket.url = qemu::url_inside(ticket.url);
-    return ticket;
-  }
-
-  struct Network {
-    std::string mode;
-    std::vector<Reach> reaches;                // by address
-    std::map<std::string, std::string> hosts;  // names for the guest
-  };
-
-  Result<Network> plan_network(const StartRequest& request) {
-    Network network;
-    const auto mode = network_of(request.spec);
-    if (!mode) return mode.error();
-    network.mode = *mode;
-    if (*mode == no_network) return network;
-    if (*mode == filtered) {
-      if (const auto can = can_filter(); !can) {
-        Error error = can.error();
-        error.message = "executor " + request.spec.id.text +
-                        " is not started: its network cannot be filtered: " + error.message;
-        error.hint = "make it possible, or allow network \"open\" or \"none\" on this host";
-        return error;
-      }
-    }
-    std::vector<Reach> wanted;
-    for (const std::string& each : options_.reach) wanted.push_back(*qemu::reach_from(each));
-    if (const auto parts = split_url(request.ticket.url)) wanted.push_back({parts->host, parts->port, false});
-    for (const Reach& each : wanted) {
-      const std::string host =
-          is_loopback_host(each.host) && each.host.find(':') != std::string::npos ? "127.0.0.1" : each.host;
-      const auto addresses = posix_host::resolve_ipv4(host);
-      if (!addresses) return addresses.error();
-      for (const std::string& address : *addresses)
-        network.reaches.push_back({address, each.port, each.is_udp});
-      if (addresses->front() != host && !is_loopback_host(host)) network.hosts[host] = addresses->front();
-    }
-    return network;
-  }
-
-  Result<std::string> start_text(const StartRequest& request, const Network& network) const {
-    const ExecutorSpec& spec = request.spec;
-    qemu::GuestStart start;
-    start.name = spec.id.text;
-    start.machine_id = random_hex(machine_id_bytes);
-    start.entropy = random_hex(entropy_bytes);
-    if (start.machine_id.empty() || start.entropy.empty())
-      return Error::try_again(ErrorCode::out_of_resources,
-                              "this host gives no randomness for executor " + spec.id.text);
-    start.hosts = network.hosts;
-    const std::string control = control_inside;
-    start.argv = {options_.join_program,
-                  "--ticket",
-                  control + "/ticket",
-                  "--status",
-                  control + "/status",
-                  "--work-dir",
-                  work_inside,
-                  "--linger",
-                  std::to_string(std::chrono::ceil<seconds>(options_.linger).count()),
-                  "--stop-grace",
-                  std::to_string(std::chrono::ceil<seconds>(spec.stop_grace).count())};
-    if (!spec.agent_command.empty()) {
-      start.argv.emplace_back("--");
-      start.argv.insert(start.argv.end(), spec.agent_command.begin(), spec.agent_command.end());
-    }
-    start.environment = {{"HOME", work_inside},
-                         {"TMPDIR", "/tmp"},
-                         {"LANG", "C.UTF-8"},
-                         {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}};
-    for (const auto& [name, value] : spec.environment) start.environment[name] = value;
-    start.ticket = inside(request.ticket);
-    std::string text = encode(start);
-    if (text.size() < qemu::max_start_bytes / 2) return text;
-    return Error::failed(ErrorCode::too_large,
-                         "command and environment of executor " + spec.id.text + " are too long");
-  }
-
   /// A user that no machine has: of any owner by its record, of anybody else by its processes.
   Result<std::optional<std::uint32_t>> choose_user() const {
     if (options_.users == 0) return std::optional<std::uint32_t>();
@@ -522,7 +333,9 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
       if (record.user) taken.insert(*record.user);
     }
     for (const std::uint32_t user : posix_host::users_of_processes()) taken.insert(user);
-    for (std::uint32_t user = options_.first_user; user < options_.first_user + options_.users; ++user) {
+    // The last one is for templates of warm clones.
+    const std::uint32_t last = options_.first_user + std::max<std::uint32_t>(options_.users - 1, 1);
+    for (std::uint32_t user = options_.first_user; user < last; ++user) {
       if (taken.count(user) == 0) return std::optional<std::uint32_t>(user);
     }
     return Error::try_again(ErrorCode::out_of_resources, "no user is left of drivers.qemu.users",
@@ -530,12 +343,11 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
   }
 
   /// Everything that can be made before QEMU runs is made aside, then appears at once under its id.
-  Result<VmRecord> make_aside(const StartRequest& request, const VmImage& image, const Network& network,
-                              const std::string& detail) const {
+  Result<VmRecord> make_aside(const StartRequest& request, const qemu::Machine& machine) const {
     const ExecutorId& id = request.spec.id;
     const fs::path aside = layout_.being_made() / id.text;
     if (auto removed = posix_host::remove_tree(aside.string()); !removed) return removed.error();
-    const auto text = start_text(request, network);
+    const auto text = planner_.start_text(request, machine.network);
     if (!text) return text.error();
     VmRecord record{layout_.owner,
                     id,
@@ -546,7 +358,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
                     cgroups_.folders_of(layout_.cgroup_name(id)),
                     {},
                     {},
-                    detail};
+                    machine.detail};
     {
       // Of all owners: until the record is there, nobody else chooses a user.
       const auto lock = FileLock::acquire(layout_.root.string(), options_.kill_deadline);
@@ -554,7 +366,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
       const auto user = choose_user();
       if (!user) return user.error();
       record.user = *user;
-      if (network.mode == filtered) record.filter = qemu::table_of(**user);
+      if (machine.network.mode == qemu::filtered_network) record.filter = qemu::table_of(**user);
       for (const fs::path& folder : {aside, aside / "control"}) {
         if (auto made = make_private_folder(folder.string()); !made) return made.error();
       }
@@ -566,59 +378,49 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
     if (auto written = posix_host::write_file_atomically((aside / "control" / "start").string(), *text, 0600);
         !written)
       return written.error();
-    if (auto made = make_overlay(request, image, aside); !made) return made.error();
+    if (!machine.disk.empty()) {
+      const auto made =
+          qemu::make_overlay(options_.image_program, machine.disk, (aside / qemu::overlay_file).string());
+      if (!made) return made.error();
+      if (auto given = qemu::give_overlay(aside.string(), machine.warm ? record.user : std::nullopt); !given)
+        return given.error();
+    }
     if (auto renamed = posix_host::rename_without_replacing(aside.string(), layout_.folder(id).string());
         !renamed)
       return renamed.error();
     return record;
   }
 
-  Result<void> make_overlay(const StartRequest& request, const VmImage& image, const fs::path& folder) const {
-    if (image.disk.name.empty()) return {};
-    posix_host::LaunchRequest make;
-    make.argv = qemu::overlay_command_line(options_.image_program, image.path(image.disk),
-                                           (folder / qemu::overlay_file).string(), 0);
-    make.environment = posix_host::basic_environment();
-    const auto made = posix_host::run_program(make, overlay_deadline);
-    const std::string what = "cannot make the disk of executor " + request.spec.id.text + ": ";
-    if (!made) return Error::try_again(made.error().code, what + made.error().message, made.error().hint);
-    if (made->exit_code == 0) return {};
-    const bool is_full = made->output.find("No space left") != std::string::npos;
-    return Error::try_again(is_full ? ErrorCode::out_of_resources : ErrorCode::generic, what + made->output);
-  }
-
-  Result<void> make(const StartRequest& request) {
+  Result<void> make(const StartRequest& request, bool is_warm) {
     const ExecutorId& id = request.spec.id;
-    const auto name = image_name(request);
-    if (!name) return name.error();
-    const VmImage& image = options_.images.at(*name);
     if (auto made = make_folders(); !made) return made;
-    if (auto checked = images_.check(*name, image, options_.digest_deadline); !checked) return checked;
-    const auto chosen = accelerator_.choose(image);
-    if (!chosen) return chosen.error();
-    const auto network = plan_network(request);
-    if (!network) return network.error();
-    auto record = make_aside(request, image, *network, chosen->why);
+    auto machine = planner_.plan(request, is_warm);
+    if (!machine) return machine.error();
+    auto record = make_aside(request, *machine);
     if (!record) return record.error();
     if (!record->filter.empty()) {
       const std::string text_file = (layout_.folder(id) / "filter.nft").string();
-      if (auto applied = qemu::apply_filter(*record->user, network->reaches, text_file); !applied)
+      if (auto applied = qemu::apply_filter(*record->user, machine->network.reaches, text_file); !applied)
         return applied;
     }
-    qemu::VmPlan plan;
-    plan.program = options_.program;
-    plan.id = id;
-    plan.image = image;
-    plan.accelerator = chosen->accelerator;
-    plan.processors = (request.spec.resources.cpu_millis + 999) / 1000;
-    plan.memory_bytes = request.spec.resources.memory_bytes > 0 ? request.spec.resources.memory_bytes
-                                                                : qemu::default_memory_bytes;
-    plan.has_network = network->mode != no_network;
-    plan.user = record->user;
-    return launch(request, plan, std::move(*record));
+    machine->plan.user = record->user;
+    return launch(request, *machine, std::move(*record));
   }
 
-  Result<void> launch(const StartRequest& request, const qemu::VmPlan& plan, VmRecord record) {
+  /// A clone that cannot be had is a reason to boot, not to fail.
+  Result<void> make_as_asked(const StartRequest& request) {
+    if (request.spec.start != StartMode::warm_clone) return make(request, false);
+    const auto made = make(request, true);
+    if (made) return made;
+    const std::string why =
+        "executor " + request.spec.id.text + " boots, for it could not be cloned: " + made.error().message;
+    log::write(log::Level::warning, why);
+    if (auto cleared = remove_all_of(request.spec.id); !cleared) return cleared;
+    return make(request, false);
+  }
+
+  Result<void> launch(const StartRequest& request, const qemu::Machine& machine, VmRecord record) {
+    const qemu::VmPlan& plan = machine.plan;
     const ExecutorId& id = record.id;
     const fs::path folder = layout_.folder(id);
     // Held until QEMU runs with its cookie: when we are killed in between, a forked child still holds the
@@ -641,21 +443,26 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
     record.qemu = *launched;
     bridge_.attach(id.text, folder.string());
     watch_.watch_process(id.text, record.qemu);
-    if (auto answered = wait_until_it_runs(record); !answered) return answered;
+    if (auto answered = wait_until_it_runs(record, machine); !answered) return answered;
     record.is_running = true;
     return posix_host::write_file_atomically((folder / Layout::record_file).string(), encode(record), 0600);
   }
 
-  Result<void> wait_until_it_runs(const VmRecord& record) const {
+  Result<void> wait_until_it_runs(const VmRecord& record, const qemu::Machine& machine) {
     const Instant limit = shell::now() + options_.start_deadline;
     for (;;) {
       const auto answer =
-          qemu::qmp_call(socket_of(record.id), {{"query-status", {}, -1}}, limit - shell::now());
+          qemu::qmp_call(socket_of(record.id), {"query-status", {}, -1}, limit - shell::now());
       const std::string what = "the machine of executor " + record.id.text;
       if (answer) {
         const auto state = qemu::read_run_state(*answer);
         if (!state) return state.error();
         if (*state == "running") return {};
+        if (*state == "inmigrate" && machine.warm) {
+          const auto resumed = qemu::resume(socket_of(record.id), *machine.warm, options_.start_deadline);
+          if (!resumed) planner_.templates().forget(*machine.warm);
+          return resumed;
+        }
         return Error::unknown(ErrorCode::malformed_reply, what + " is " + *state + ", not running");
       }
       if (!posix_host::is_alive(record.qemu)) {
@@ -719,10 +526,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
   std::string boot_id_;
   std::string problem_;  // why nothing can be done; empty: none
   Cgroups cgroups_;
-  qemu::ImageCheck images_;
-  qemu::AcceleratorChoice accelerator_;
-  std::mutex filter_lock_;              // of filter_
-  std::optional<Result<void>> filter_;  // whether nftables can be used
+  qemu::MachinePlanner planner_;
   std::mutex
       listener_lock_;  // held while the listener runs, so that an old one never runs after it was replaced
   std::function<void(const ExecutorId&)> listener_;

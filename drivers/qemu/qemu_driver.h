@@ -10,6 +10,7 @@
 //   run/<id>/*.sock            QEMU's sockets
 //   owner-<tag>/new/<id>       being made     (renamed to run/<id> once they carry a record)
 //   owner-<tag>/leaving/<id>   being removed
+//   owner-<tag>/warm/          templates of warm clones: see warm_templates.h
 //   owner-<tag>/gone/<id>      ids that were destroyed: never started again
 //
 // QEMU carries SKEP_EXECUTOR=<owner>/<id>@<root> in its environment and is in the executor's control groups.
@@ -31,10 +32,11 @@ namespace skep::drivers {
 enum class VmAccelerator { automatic, kvm, tcg };
 
 struct QemuDriverOptions {
-  std::string root;                                 // absolute; made 0700 when missing
-  std::map<std::string, qemu::VmImage> images;      // name -> files
-  std::string program = "qemu-system-x86_64";       // a path, or a name on our PATH
-  std::string image_program = "qemu-img";           // likewise
+  std::string root;                             // absolute; made 0700 when missing
+  std::map<std::string, qemu::VmImage> images;  // name -> files
+  std::string warm_folder;                      // templates of warm clones; empty: below root, for this owner
+  std::string program = "qemu-system-x86_64";   // a path, or a name on our PATH
+  std::string image_program = "qemu-img";       // likewise
   std::string join_program = "/usr/bin/skep-join";  // inside the guest
   std::string owner_tag = "skep";                   // letters, digits, '.', '_' and '-'
   VmAccelerator accelerator = VmAccelerator::automatic;

@@ -7,6 +7,8 @@ namespace {
 
 constexpr std::int64_t mebibyte = std::int64_t{1} << 20;
 
+constexpr const char* machine = "q35,vmport=off";
+
 std::string socket_chardev(const std::string& id, const std::string& path) {
   return "socket,id=" + id + ",path=" + path + ",server=on,wait=off";
 }
@@ -43,13 +45,20 @@ std::vector<std::string> command_line(const VmPlan& plan) {
                                 "-name",
                                 "guest=skep-" + plan.id.text,
                                 "-machine",
-                                "q35,vmport=off",
+                                machine,
                                 "-accel",
                                 accelerator_option(plan.accelerator),
                                 "-cpu",
                                 plan.accelerator == Accelerator::kvm ? "host" : "max"};
-  append(argv, {"-smp", std::to_string(std::max<std::int64_t>(plan.processors, 1)), "-m",
-                std::to_string(std::max(plan.memory_bytes / mebibyte, std::int64_t{16})) + "M"});
+  const std::string memory = std::to_string(std::max(plan.memory_bytes / mebibyte, std::int64_t{16})) + "M";
+  if (plan.memory_file) {
+    append(argv, {"-object", "memory-backend-file,id=ram,size=" + memory +
+                                 ",mem-path=" + escaped(plan.memory_file->path) +
+                                 ",share=" + (plan.memory_file->is_shared ? "on" : "off")});
+    *std::find(argv.begin(), argv.end(), machine) = std::string(machine) + ",memory-backend=ram";
+    if (plan.memory_file->waits) append(argv, {"-incoming", "defer"});
+  }
+  append(argv, {"-smp", std::to_string(std::max<std::int64_t>(plan.processors, 1)), "-m", memory});
   // With -runas QEMU must be allowed to change its user once, after which it has no rights to gain.
   append(argv, {"-sandbox", std::string("on,obsolete=deny,spawn=deny,resourcecontrol=deny") +
                                 (plan.user ? "" : ",elevateprivileges=deny")});
@@ -67,7 +76,8 @@ std::vector<std::string> command_line(const VmPlan& plan) {
                   "-device", "virtio-blk-pci,drive=disk"});
   }
   if (plan.has_network) {
-    append(argv, {"-netdev", "user,id=net,ipv6=off", "-device", "virtio-net-pci,netdev=net,romfile="});
+    append(argv, {"-netdev", std::string("user,id=net,ipv6=off") + (plan.is_shut ? ",restrict=on" : ""),
+                  "-device", "virtio-net-pci,netdev=net,romfile="});
   } else {
     append(argv, {"-nic", "none"});
   }
@@ -99,11 +109,9 @@ std::vector<std::string> trial_command_line(const std::string& program, const Vm
 }
 
 std::vector<std::string> overlay_command_line(const std::string& program, const std::string& base,
-                                              const std::string& overlay, std::int64_t size_bytes) {
-  std::vector<std::string> argv{
-      program, "create", "-q", "-f", "qcow2", "-F", "qcow2", "-o", "backing_file=" + escaped(base), overlay};
-  if (size_bytes > 0) argv.push_back(std::to_string(size_bytes));
-  return argv;
+                                              const std::string& overlay) {
+  return {program, "create", "-q", "-f", "qcow2", "-F", "qcow2", "-o", "backing_file=" + escaped(base),
+          overlay};
 }
 
 }  // namespace skep::drivers::qemu

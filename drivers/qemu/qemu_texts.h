@@ -31,6 +31,15 @@ struct VmPlan {
   std::int64_t processors = 1;
   std::int64_t memory_bytes = 0;
   bool has_network = true;
+  /// Of a warm clone or its template; else the memory is QEMU's own.
+  struct MemoryFile {
+    std::string path;
+    bool is_shared =
+        false;           // the template writes to the file; clones have a private copy of what they change
+    bool waits = false;  // clone: runs only after its state was read
+  };
+  std::optional<MemoryFile> memory_file;
+  bool is_shut = false;               // the network reaches nothing at all, for templates
   std::optional<std::uint32_t> user;  // what QEMU becomes, user and group; needs root
 };
 
@@ -44,9 +53,9 @@ std::vector<std::string> command_line(const VmPlan& plan);
 /// Where it does not, this accelerator runs no kernel.
 std::vector<std::string> trial_command_line(const std::string& program, const VmImage& image,
                                             Accelerator accelerator);
-/// qemu-img's, for an overlay of the image's disk. `size_bytes`: what the guest sees; 0: as its base.
+/// qemu-img's, for an overlay of a disk, as large as its base.
 std::vector<std::string> overlay_command_line(const std::string& program, const std::string& base,
-                                              const std::string& overlay, std::int64_t size_bytes);
+                                              const std::string& overlay);
 /// A value in an option of QEMU's, in which a comma begins the next.
 std::string escaped(const std::string& value);
 

@@ -29,7 +29,9 @@ Result<QmpGreeting> read_greeting(const std::string& line) {
   if (!parsed) return no_qmp(parsed.error().message);
   const Error broken = no_qmp("its greeting has no version");
   const Json* at = &*parsed;
+  std::string package;
   for (const char* key : {"QMP", "version", "qemu"}) {
+    if (const auto found = json::get_string(*at, "package"); at->is_object() && found) package = " " + *found;
     if (!at->is_object() || at->find(key) == at->end()) return broken;
     at = &*at->find(key);
   }
@@ -37,7 +39,8 @@ Result<QmpGreeting> read_greeting(const std::string& line) {
   const auto major = json::get_int64(*at, "major"), minor = json::get_int64(*at, "minor");
   const auto micro = json::get_int64(*at, "micro");
   if (!major || !minor || !micro) return broken;
-  return QmpGreeting{std::to_string(*major) + "." + std::to_string(*minor) + "." + std::to_string(*micro)};
+  return QmpGreeting{std::to_string(*major) + "." + std::to_string(*minor) + "." + std::to_string(*micro) +
+                     package};
 }
 
 Result<std::optional<std::string>> read_qmp_reply(const std::string& line, std::uint64_t id) {

@@ -18,7 +18,7 @@ std::string qmp_command(const std::string& name, std::uint64_t id, const std::st
 
 /// The first line of a connection.
 struct QmpGreeting {
-  std::string version;  // "7.2.22"
+  std::string version;  // "7.2.22", and what its packager adds
 };
 Result<QmpGreeting> read_greeting(const std::string& line);
 

@@ -49,6 +49,9 @@ Template read_template(ConfigSection& section) {
   made.network = section.text("network");
   if (!made.network.empty() && made.driver == "process")
     section.problem("network", "\"" + made.network + "\"", "nothing for driver process");
+  made.start = *start_mode_from(section.one_of("start", {"cold", "warm_clone"}, "cold"));
+  if (made.start != StartMode::cold && made.driver != "qemu")
+    section.problem("start", "\"warm_clone\"", "cold, but for driver qemu");
   made.resources = read_resources(section.section("resources"));
   made.remote_fs = section.text("remote_fs", ".");
   made.agent_command = section.texts("agent_command");

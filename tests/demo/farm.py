@@ -176,7 +176,7 @@ class Farm:
         # A machine boots for some seconds, more where several do.
         resources, deadlines = "{cpu: 0.5, memory: 128MiB}", "join_deadline: 30s"
         if self.machines:
-            resources, deadlines = "{cpu: 1, memory: 96MiB}", "boot_deadline: 120s\n    join_deadline: 120s"
+            resources, deadlines = "{cpu: 1, memory: 96MiB}", "start: warm_clone\n    boot_deadline: 120s\n    join_deadline: 120s"
 
         # With a tenth of a processor the kernel would stop each start for most of 100 ms.
         def template(name, labels, extra=""):

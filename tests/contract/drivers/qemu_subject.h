@@ -9,7 +9,7 @@ namespace skep::test {
 
 class QemuSubject final : public Subject {
  public:
-  QemuSubject();
+  explicit QemuSubject(StartMode how = StartMode::warm_clone);
   ~QemuSubject() override;
   QemuSubject(const QemuSubject&) = delete;
   QemuSubject& operator=(const QemuSubject&) = delete;
@@ -30,6 +30,7 @@ class QemuSubject final : public Subject {
   std::string told(const std::string& id, const std::string& mark) const;
 
   const TinyImage& tiny;
+  StartMode mode;
   std::string folder;  // of this subject, below the tiny guest's
 
  private:
