@@ -204,7 +204,7 @@ Result<std::string> MachinePlanner::start_text(const StartRequest& request, cons
 }
 
 /// What is decided before anything of an executor is made.
-Result<Machine> MachinePlanner::plan(const StartRequest& request, bool is_warm) {
+Result<Machine> MachinePlanner::plan(const StartRequest& request) {
   const auto name = image_name(request);
   if (!name) return name.error();
   const VmImage& image = options_.images.at(*name);
@@ -226,16 +226,20 @@ Result<Machine> MachinePlanner::plan(const StartRequest& request, bool is_warm) 
   plan.memory_bytes =
       request.spec.resources.memory_bytes > 0 ? request.spec.resources.memory_bytes : default_memory_bytes;
   plan.has_network = machine.network.mode != no_network;
-  if (!is_warm) return machine;
-  VmPlan of_template = plan;
+  return machine;
+}
+
+Result<void> MachinePlanner::make_clone_of(Machine& machine) {
+  VmPlan of_template = machine.plan;
   if (options_.users > 0) of_template.user = options_.first_user + options_.users - 1;
   const auto warm = templates_.get(of_template);
   if (!warm) return warm.error();
   machine.warm = *warm;
   machine.disk = warm->disk;
-  machine.detail = "cloned from template " + warm->key + ", " + chosen->why;
-  plan.memory_file = VmPlan::MemoryFile{warm->ram, false, true};
-  return machine;
+  machine.detail =
+      "cloned from template " + warm->key + ", " + std::string(to_string(machine.plan.accelerator));
+  machine.plan.memory_file = VmPlan::MemoryFile{warm->ram, false, true};
+  return {};
 }
 
 Ticket MachinePlanner::inside(Ticket ticket) {

@@ -49,8 +49,10 @@ class MachinePlanner {
   void probe(ProbeReport& report);
   /// Whether the request can be planned at all: names, network, image.
   Result<void> check(const StartRequest& request) const;
-  /// `is_warm`: as a clone; an error then says why it must boot.
-  Result<Machine> plan(const StartRequest& request, bool is_warm);
+  /// Of a machine that boots.
+  Result<Machine> plan(const StartRequest& request);
+  /// Makes a clone of it. An error says why it must boot; then it is as it was.
+  Result<void> make_clone_of(Machine& machine);
   /// What the guest starts with, as guest_texts.h has it.
   Result<std::string> start_text(const StartRequest& request, const Network& network) const;
   /// The ticket as the guest must see it.

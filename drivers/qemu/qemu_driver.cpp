@@ -170,7 +170,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
     if (present->state == InstanceState::creating) {
       if (auto cleared = remove_all_of(id); !cleared) return cleared.error();
     }
-    const auto made = make_as_asked(request);
+    const auto made = make(request);
     if (made) return inspect(id);
     // What failed leaves nothing behind; a failure to clean up is what the caller must know.
     if (auto cleared = remove_all_of(id); !cleared) {
@@ -391,35 +391,49 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
     return record;
   }
 
-  Result<void> make(const StartRequest& request, bool is_warm) {
-    const ExecutorId& id = request.spec.id;
+  Result<void> make(const StartRequest& request) {
     if (auto made = make_folders(); !made) return made;
-    auto machine = planner_.plan(request, is_warm);
+    auto machine = planner_.plan(request);
     if (!machine) return machine.error();
-    auto record = make_aside(request, *machine);
-    if (!record) return record.error();
-    if (!record->filter.empty()) {
-      const std::string text_file = (layout_.folder(id) / "filter.nft").string();
-      if (auto applied = qemu::apply_filter(*record->user, machine->network.reaches, text_file); !applied)
-        return applied;
+    if (request.spec.start != StartMode::warm_clone) return make_machine(request, *machine).result;
+    // A clone that cannot be had is a reason to boot, not to fail.
+    qemu::Machine clone = *machine;
+    Result<void> cloned = planner_.make_clone_of(clone);
+    if (cloned) {
+      const Made made = make_machine(request, clone);
+      if (made.result || !made.is_for_cloning) return made.result;
+      cloned = made.result;
+      planner_.templates().forget(*clone.warm);
+      if (auto cleared = remove_all_of(request.spec.id); !cleared) return cleared;
     }
-    machine->plan.user = record->user;
-    return launch(request, *machine, std::move(*record));
+    log::write(log::Level::warning, "executor " + request.spec.id.text +
+                                        " boots, for it could not be cloned: " + cloned.error().message);
+    return make_machine(request, *machine).result;
   }
 
-  /// A clone that cannot be had is a reason to boot, not to fail.
-  Result<void> make_as_asked(const StartRequest& request) {
-    if (request.spec.start != StartMode::warm_clone) return make(request, false);
-    const auto made = make(request, true);
-    if (made) return made;
-    const std::string why =
-        "executor " + request.spec.id.text + " boots, for it could not be cloned: " + made.error().message;
-    log::write(log::Level::warning, why);
-    if (auto cleared = remove_all_of(request.spec.id); !cleared) return cleared;
-    return make(request, false);
+  struct Made {
+    Result<void> result;
+    bool is_for_cloning = false;  // it failed because it was a clone
+  };
+
+  Made make_machine(const StartRequest& request, qemu::Machine& machine) {
+    auto record = make_aside(request, machine);
+    if (!record) return {record.error()};
+    if (!record->filter.empty()) {
+      const std::string text_file = (layout_.folder(record->id) / "filter.nft").string();
+      if (auto applied = qemu::apply_filter(*record->user, machine.network.reaches, text_file); !applied)
+        return {applied};
+    }
+    machine.plan.user = record->user;
+    if (auto launched = launch(request, machine, *record); !launched) return {launched};
+    const bool is_clone = machine.warm.has_value();
+    if (auto answered = wait_until_it_runs(*record, machine); !answered) return {answered, is_clone};
+    record->is_running = true;
+    const std::string file = (layout_.folder(record->id) / Layout::record_file).string();
+    return {posix_host::write_file_atomically(file, encode(*record), 0600)};
   }
 
-  Result<void> launch(const StartRequest& request, const qemu::Machine& machine, VmRecord record) {
+  Result<void> launch(const StartRequest& request, const qemu::Machine& machine, VmRecord& record) {
     const qemu::VmPlan& plan = machine.plan;
     const ExecutorId& id = record.id;
     const fs::path folder = layout_.folder(id);
@@ -443,9 +457,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
     record.qemu = *launched;
     bridge_.attach(id.text, folder.string());
     watch_.watch_process(id.text, record.qemu);
-    if (auto answered = wait_until_it_runs(record, machine); !answered) return answered;
-    record.is_running = true;
-    return posix_host::write_file_atomically((folder / Layout::record_file).string(), encode(record), 0600);
+    return {};
   }
 
   Result<void> wait_until_it_runs(const VmRecord& record, const qemu::Machine& machine) {
@@ -459,9 +471,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
         if (!state) return state.error();
         if (*state == "running") return {};
         if (*state == "inmigrate" && machine.warm) {
-          const auto resumed = qemu::resume(socket_of(record.id), *machine.warm, options_.start_deadline);
-          if (!resumed) planner_.templates().forget(*machine.warm);
-          return resumed;
+          return qemu::resume(socket_of(record.id), *machine.warm, options_.start_deadline);
         }
         return Error::unknown(ErrorCode::malformed_reply, what + " is " + *state + ", not running");
       }

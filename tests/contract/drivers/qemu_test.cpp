@@ -12,6 +12,7 @@
 #include <csignal>
 #include <ctime>
 #include <iostream>
+#include <thread>
 
 #include "drivers/qemu/accelerator.h"
 #include "drivers/qemu/image_check.h"
@@ -71,7 +72,7 @@ struct Fixture {
   }
 };
 
-/// Listens on loopback; nobody answers, but a connection is made.
+/// Listens on loopback, and closes each connection at once.
 class Listener {
  public:
   Listener() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
@@ -83,8 +84,15 @@ class Listener {
     REQUIRE(::listen(fd_, 16) == 0);
     ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &size);
     port_ = std::to_string(ntohs(address.sin_port));
+    thread_ = std::thread([this] {
+      for (int peer = 0; (peer = ::accept(fd_, nullptr, nullptr)) >= 0;) ::close(peer);
+    });
   }
-  ~Listener() { ::close(fd_); }
+  ~Listener() {
+    ::shutdown(fd_, SHUT_RDWR);
+    thread_.join();
+    ::close(fd_);
+  }
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
   const std::string& port() const { return port_; }
@@ -92,11 +100,12 @@ class Listener {
  private:
   int fd_;
   std::string port_;
+  std::thread thread_;
 };
 
 /// "yes" or "no": can the guest connect to that port of this host's loopback?
 std::string can_reach(const std::string& port) {
-  return "$(nc -w 5 10.0.2.2 " + port + " </dev/null >/dev/null 2>&1 && echo yes || echo no)";
+  return "$(timeout 20 nc 10.0.2.2 " + port + " </dev/null >/dev/null 2>&1 && echo yes || echo no)";
 }
 
 }  // namespace
