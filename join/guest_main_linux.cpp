@@ -38,7 +38,6 @@ constexpr int calm_ms = 1000;  // else; all that matters wakes us
 constexpr std::size_t max_status_bytes = 64 * 1024;
 constexpr std::size_t max_waiting_bytes = 512 * 1024;
 constexpr std::int64_t tolerated_ms = 500;  // of a clock that is wrong
-constexpr Duration descendants_deadline = seconds(5);
 
 /// /dev/vportNpM of that name; empty: there is none (yet).
 std::string find_port(const std::string& name) {

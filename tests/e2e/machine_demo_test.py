@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """The demo in virtual machines of the tiny guest: all builds, and agentd killed on the way."""
 import pathlib
+import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from demo_test import demo, ended  # noqa: E402: the path is set above; it sets more
 import checks  # noqa: E402
 from checks import Skip, expect  # noqa: E402
 from farm import BIN, STAND_INS, Farm, wait_for  # noqa: E402
-from machines_of_farm import MachinesOfFarm  # noqa: E402
+from machines_of_farm import MachinesOfFarm, tiny_image  # noqa: E402
 
 cannot_run = []
 
@@ -62,5 +64,19 @@ def a_killed_agentd_finds_its_machines_again():
         farm.end()
 
 
+def the_tiny_guest_is_the_same_each_time_and_its_configuration_is_good():
+    need()
+    with tempfile.TemporaryDirectory(prefix="skep-tiny-") as folder:
+        folder = pathlib.Path(folder)
+        builder = tiny_image.load_builder()
+        one, two = builder.build(folder / "one", STAND_INS), builder.build(folder / "two", STAND_INS)
+        for key in ("kernel", "initrd", "disk"):
+            expect(one[key] == two[key], f"{key} differs: {one[key]} {two[key]}")
+        text = f"state_dir: {folder}\nregistry: {{type: none}}\ndrivers:\n  qemu:\n    images:\n{builder.snippet(one)}"
+        (folder / "agentd.yaml").write_text(text)
+        checked = subprocess.run([BIN / "skep", "config", "check", "--agentd", folder / "agentd.yaml"], capture_output=True, text=True, check=False)
+        expect(checked.returncode == 0, f"{checked.stdout}{checked.stderr}\n{text}")
+
+
 if __name__ == "__main__":
-    sys.exit(checks.run([all_builds_in_machines, a_killed_agentd_finds_its_machines_again]))
+    sys.exit(checks.run([the_tiny_guest_is_the_same_each_time_and_its_configuration_is_good, all_builds_in_machines, a_killed_agentd_finds_its_machines_again]))
