@@ -404,6 +404,31 @@ TEST_CASE("qemu driver: an accelerator is believed when a kernel runs on it, and
   CHECK(choice.choose(image)->why == chosen->why);
 }
 
+TEST_CASE("qemu driver: a template that a killed agentd left half-made goes with its QEMU",
+          "[contract][drivers][qemu]") {
+  Fixture f;
+  auto options = f.subject.options(owner);
+  options.warm_folder = f.subject.folder + "/own-warm";
+  fs::create_directories(options.warm_folder + "/new");
+  std::ofstream(options.warm_folder + "/new/ram") << "half";
+  posix_host::LaunchRequest launch;
+  launch.argv = {"/bin/sleep", "1000"};
+  launch.environment = {{"SKEP_EXECUTOR", owner + "/.template@" + f.subject.root()}};
+  const auto ours = posix_host::launch(launch);
+  launch.environment = {{"SKEP_EXECUTOR", "owner-b/.template@" + f.subject.root()}};
+  const auto foreign = posix_host::launch(launch);
+  REQUIRE(ours);
+  REQUIRE(foreign);
+  f.driver = make_qemu_driver(options);
+  CHECK(f.driver->probe()->is_usable);
+  CHECK_FALSE(posix_host::is_alive(*ours));
+  CHECK_FALSE(fs::exists(options.warm_folder + "/new"));
+  CHECK(posix_host::is_alive(*foreign));
+  posix_host::send_signal(*foreign, SIGKILL);
+  CHECK(posix_host::wait_for_end(*foreign, seconds(10)));
+  f.expect_nothing_left({});
+}
+
 TEST_CASE("qemu driver: how long it takes", "[contract][drivers][qemu]") {
   using Clock = std::chrono::steady_clock;
   const auto ms = [](Clock::duration d) { return std::chrono::duration<double, std::milli>(d).count(); };
