@@ -198,7 +198,7 @@ TEST_CASE("qemu driver: two clones share no name, machine id, secret or random s
     CHECK(has(f.record(id).detail, "cloned from template"));
     seen.push_back(parts);
   }
-  for (int part = 0; part < 3; ++part) CHECK(seen[0][part] != seen[1][part]);
+  for (const std::size_t part : {0u, 1u, 2u}) CHECK(seen[0][part] != seen[1][part]);
   f.expect_nothing_left({"e1", "e2"});
 }
 
@@ -439,7 +439,7 @@ TEST_CASE("qemu driver: how long it takes", "[contract][drivers][qemu]") {
       CHECK(f.driver->destroy(ExecutorId("first")));
     }
     std::vector<double> start, join, destroy;
-    const int count = mode == StartMode::cold ? 3 : 5;
+    const int count = mode == StartMode::cold ? 1 : 5;
     for (int i = 0; i < count; ++i) {
       const std::string id = "e" + std::to_string(i);
       const auto begin = Clock::now();
