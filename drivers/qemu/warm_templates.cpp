@@ -101,9 +101,9 @@ Result<void> wait_for_guest(const std::string& socket, const posix_host::Process
 template <typename IsOver>
 Result<std::string> poll_status(QmpSession& session, const QmpCall& question, IsOver is_over) {
   for (;;) {
-    const auto answer = session.ask(question);
+    auto answer = session.ask(question);
     if (!answer) return answer;
-    const auto status = read_run_state(*answer);
+    auto status = read_run_state(*answer);
     if (!status) return status;
     if (is_over(*status)) return status;
     if (session.left() <= Duration::zero())
