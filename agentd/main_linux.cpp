@@ -14,6 +14,7 @@
 #include "core/version.h"
 #include "drivers/container/container_driver.h"
 #include "drivers/process/process_driver.h"
+#include "drivers/qemu/qemu_driver.h"
 #include "linux/linux_host_facts.h"
 #include "linux/linux_signals.h"
 
@@ -75,8 +76,33 @@ void fill_in(AgentdConfig& config) {
   if (config.process.root.empty()) config.process.root = config.state_dir + "/executors";
   if (config.images.folder.empty()) config.images.folder = config.state_dir + "/images";
   if (config.container.root.empty()) config.container.root = config.state_dir + "/containers";
+  if (config.qemu.root.empty()) config.qemu.root = config.state_dir + "/vms";
   if (config.process.join_program.empty())
     config.process.join_program = posix_host::program_folder() + "/skep-join";
+}
+
+drivers::QemuDriverOptions qemu_options(const AgentdConfig& config) {
+  const QemuDriverConfig& from = config.qemu;
+  drivers::QemuDriverOptions options;
+  options.root = absolute_path(from.root);
+  options.program = from.program;
+  for (const auto& [name, image] : from.images) {
+    options.images[name] = {image.folder,
+                            {image.kernel, image.kernel_sha256},
+                            {image.initrd, image.initrd_sha256},
+                            {image.disk, image.disk_sha256},
+                            image.command_line};
+  }
+  options.join_program = from.join_program;
+  options.owner_tag = "skep-" + config.logic.host.text;
+  options.accelerator = from.accelerator == "kvm"   ? drivers::VmAccelerator::kvm
+                        : from.accelerator == "tcg" ? drivers::VmAccelerator::tcg
+                                                    : drivers::VmAccelerator::automatic;
+  options.networks = from.networks;
+  options.reach = from.reach;
+  options.first_user = static_cast<std::uint32_t>(from.first_user);
+  options.users = static_cast<std::uint32_t>(from.users);
+  return options;
 }
 
 std::vector<std::unique_ptr<drivers::Driver>> make_drivers(const AgentdConfig& config,
@@ -104,6 +130,7 @@ std::vector<std::unique_ptr<drivers::Driver>> make_drivers(const AgentdConfig& c
     options.max_processes = config.container.max_processes;
     all.push_back(drivers::make_container_driver(std::move(options)));
   }
+  if (config.qemu.is_enabled) all.push_back(drivers::make_qemu_driver(qemu_options(config)));
   return all;
 }
 

@@ -51,7 +51,7 @@ class Host(Farm):
     """agentd alone: the benchmark is its scheduler."""
 
     def start(self):
-        for each in (self.engine, getattr(self, "machines", None)):
+        for each in (self.engine, self.machines):
             if each:
                 each.start()
                 if each.skipped:
@@ -73,7 +73,8 @@ class Host(Farm):
         if self.engine:
             return self.engine.image_digest()
         digest = hashlib.sha256()
-        for path in sorted(pathlib.Path(self.folder / "image").rglob("*")):
+        place = self.machines.image["folder"] if self.machines else self.folder / "image"
+        for path in sorted(pathlib.Path(place).rglob("*")):
             digest.update(f"{path} {path.stat().st_mode}".encode())
             digest.update(path.read_bytes() if path.is_file() else b"")
         return digest.hexdigest()

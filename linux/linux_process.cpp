@@ -13,6 +13,8 @@
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <set>
 #include <sstream>
@@ -277,6 +279,25 @@ bool wait_for_end(const ProcessIdentity& identity, Duration time) {
   if (fd >= 0) ::close(fd);
   reap(identity.pid);
   return !is_alive(identity);
+}
+
+std::set<std::uint32_t> users_of_processes() {
+  std::set<std::uint32_t> users;
+  std::error_code ignored;
+  for (auto entry = std::filesystem::directory_iterator("/proc", ignored);
+       !ignored && entry != std::filesystem::directory_iterator(); entry.increment(ignored)) {
+    const std::string pid = entry->path().filename().string();
+    if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::ifstream status(entry->path() / "status");
+    for (std::string word; status >> word;) {
+      std::uint32_t user = 0;
+      if (word == "Uid:" && status >> user) {
+        users.insert(user);
+        break;
+      }
+    }
+  }
+  return users;
 }
 
 void reap(pid_t pid) {

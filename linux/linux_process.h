@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,8 @@ void send_signal(const ProcessIdentity& identity, int signal);
 int open_pidfd(const ProcessIdentity& identity);
 /// False when it still runs after `time`. Also collects it when it is our child.
 bool wait_for_end(const ProcessIdentity& identity, Duration time);
+/// Real user ids that some process has, as far as it can be seen.
+std::set<std::uint32_t> users_of_processes();
 /// Collects an ended child so that no zombie stays. Only for children that this process launched.
 void reap(pid_t pid);
 

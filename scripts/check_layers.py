@@ -46,6 +46,7 @@ version""".split())
 
 # Folders whose logic is pure: std and core only, no clock, thread, randomness, environment, file or socket.
 PURE = ("core/", "scheduler/core/", "agentd/core/", "drivers/api/", "drivers/fake/host_model", "join/core/",
+        "drivers/qemu/vm_image.", "drivers/qemu/qemu_texts.", "drivers/qemu/net_filter_texts.",
         "simulation/", "scheduler/jenkins/labels.", "scheduler/jenkins/texts.", "scheduler/jenkins/scripts.h",
         "scheduler/jenkins/requests.h", "scheduler/jenkins/companion.", "scheduler/jenkins/companion_scripts.h")
 
@@ -121,10 +122,15 @@ RULES = [
                                                     *SMALL_COMMON, "linux/"), ("os",)),
     Rule("drivers/container/", ("core/", "drivers/api/", "drivers/shared/", "drivers/container/", *SMALL_COMMON,
                                 "linux/")),
-    Rule("drivers/qemu/raw/", ("core/", "drivers/api/", "drivers/qemu/", *SMALL_COMMON),
-         ("nlohmann", "boost", "os")),
-    Rule("drivers/qemu/", ("core/", "drivers/api/", "drivers/qemu/", *SMALL_COMMON, "linux/",
-                           "windows/")),
+    # Texts of virtual machines are plain; what touches the system is in linux/, but for the thread that waits on sockets.
+    Rule("drivers/qemu/vm_image.", ("core/", "drivers/qemu/vm_image.h")),
+    Rule("drivers/qemu/qemu_texts.", ("core/", "drivers/qemu/vm_image.h", "drivers/qemu/qemu_texts.h")),
+    Rule("drivers/qemu/net_filter_texts.", ("core/", "drivers/qemu/net_filter_texts.h")),
+    Rule("drivers/qemu/qmp_texts.", ("core/", "drivers/qemu/qmp_texts.h", "common/json/")),
+    Rule("drivers/qemu/guest_texts.", ("core/", "drivers/qemu/guest_texts.h", "common/json/")),
+    *(Rule(f"drivers/qemu/{name}.cpp", ("core/", "drivers/api/", "drivers/shared/", "drivers/qemu/", *SMALL_COMMON, "linux/"),
+           ("os",)) for name in ("qemu_driver", "guest_bridge", "image_check", "overlay", "warm_templates")),
+    Rule("drivers/qemu/", ("core/", "drivers/api/", "drivers/shared/", "drivers/qemu/", *SMALL_COMMON, "linux/")),
     Rule("drivers/hyperv/raw/", ("core/", "drivers/api/", "drivers/hyperv/", *SMALL_COMMON),
          ("nlohmann", "os")),
     Rule("drivers/hyperv/", ("core/", "drivers/api/", "drivers/hyperv/", *SMALL_COMMON, "windows/")),
@@ -145,7 +151,7 @@ RULES = [
     Rule("agentd/main", ("core/", "agentd/", "drivers/", "common/", "linux/", "windows/"), ("cli11",)),
     Rule("agentd/", ("core/", "agentd/", "drivers/", "common/")),
     # Start-up of one system, named after it.
-    Rule("join/main_linux", ("core/", "join/", "common/", "linux/"), ("cli11", "os")),
+    *(Rule(f"join/{main}_linux", ("core/", "join/", "common/", "linux/"), ("cli11", "os")) for main in ("main", "guest_main")),
     Rule("join/", ("core/", "join/", "common/")),
     # The command line checks configuration files, so it sees their readers (and the values that these return); and it
     # runs the farm in virtual time, and prints the companion's scripts.
@@ -287,6 +293,10 @@ SELF_TEST = [
     ("drivers/container/engine.cpp", '#include "common/http/http_client.h"', True),
     ("drivers/container/a.cpp", '#include "common/http/unix_client.h"', True),
     ("drivers/container/engine_texts.cpp", '#include "drivers/container/engine.h"', True),
+    ("drivers/qemu/qemu_texts.cpp", '#include "common/json/json.h"', True),
+    ("drivers/qemu/qmp_texts.cpp", '#include "drivers/qemu/qmp.h"', True),
+    ("drivers/qemu/qmp.cpp", "#include <sys/socket.h>", True),
+    ("drivers/qemu/guest_bridge.cpp", "#include <poll.h>", False),
     ("cli/a.cpp", '#include "scheduler/shell/api.h"', True),
     ("cli/a.cpp", '#include "simulation/whatif/run.h"', False),
     ("cli/a.cpp", '#include "simulation/controller/controller_model.h"', True),

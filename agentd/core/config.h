@@ -78,6 +78,28 @@ struct ContainerDriverConfig {
   std::int64_t max_processes = 4096;
 };
 
+/// Files of one image, each with its SHA-256 in hex; `disk` may be missing.
+struct VmImageConfig {
+  std::string folder;
+  std::string kernel, kernel_sha256;
+  std::string initrd, initrd_sha256;
+  std::string disk, disk_sha256;
+  std::string command_line;
+};
+
+struct QemuDriverConfig {
+  bool is_enabled = false;
+  std::string program = "qemu-system-x86_64";
+  std::string root;                                 // empty: <state_dir>/vms
+  std::map<std::string, VmImageConfig> images;      // by name
+  std::string join_program = "/usr/bin/skep-join";  // inside the guest
+  std::string accelerator = "auto";                 // auto, kvm, tcg
+  std::vector<std::string> networks;                // that templates may ask for; the first is the default
+  std::vector<std::string> reach;                   // host:port[/udp] beside the controller
+  std::int64_t first_user = 70'000;
+  std::int64_t users = 256;  // 0: QEMU runs as agentd does
+};
+
 /// Scripted driver without any sandbox: for trying out and for tests of schedulers.
 struct FakeDriverConfig {
   bool is_enabled = false;
@@ -88,6 +110,7 @@ struct AgentdConfig {
   RegistryConfig registry;
   ProcessDriverConfig process;
   ContainerDriverConfig container;
+  QemuDriverConfig qemu;
   FakeDriverConfig fake;
   images::ImagesConfig images;
   std::string state_dir;               // required; holds state.db

@@ -5,6 +5,8 @@
 #include "common/consul/consul_access.h"
 #include "core/url.h"
 #include "drivers/container/engine_texts.h"
+#include "drivers/qemu/net_filter_texts.h"
+#include "drivers/qemu/vm_image.h"
 
 namespace skep::agentd {
 namespace {
@@ -84,6 +86,59 @@ void read_container_driver(ConfigSection section, bool is_there, ContainerDriver
   section.done();
 }
 
+void read_image_file(ConfigSection section, std::string& file, std::string& sha256) {
+  file = section.required_text("file");
+  sha256 = section.required_text("sha256");
+  section.done();
+}
+
+VmImageConfig read_vm_image(ConfigSection section) {
+  VmImageConfig out;
+  out.folder = section.required_text("folder");
+  read_image_file(section.section("kernel"), out.kernel, out.kernel_sha256);
+  read_image_file(section.section("initrd"), out.initrd, out.initrd_sha256);
+  if (section.has("disk")) read_image_file(section.section("disk"), out.disk, out.disk_sha256);
+  out.command_line = section.text("command_line");
+  drivers::qemu::VmImage image{out.folder,
+                               {out.kernel, out.kernel_sha256},
+                               {out.initrd, out.initrd_sha256},
+                               {out.disk, out.disk_sha256},
+                               out.command_line};
+  if (const std::string problem = drivers::qemu::problem_of(image); !problem.empty()) {
+    section.problem("folder", problem,
+                    "an absolute path; kernel, initrd and disk as {file: NAME, sha256: <64 hex digits>}");
+  }
+  section.done();
+  return out;
+}
+
+void read_qemu_driver(ConfigSection section, bool is_there, QemuDriverConfig& out) {
+  out.is_enabled = section.flag("enabled", is_there);
+  out.program = section.text("program", out.program);
+  out.root = section.text("root");
+  for (auto& [name, image] : section.named_sections("images"))
+    out.images[name] = read_vm_image(std::move(image));
+  out.join_program = section.text("join_program", out.join_program);
+  out.accelerator = section.one_of("accelerator", {"auto", "kvm", "tcg"}, out.accelerator);
+  out.networks = section.texts("networks");
+  if (out.networks.empty()) out.networks = {"filtered"};
+  for (const std::string& network : out.networks) {
+    if (network != "filtered" && network != "none" && network != "open")
+      section.problem("networks", "\"" + network + "\"",
+                      "filtered (the controller and `reach`), none, or open (no filter at all)");
+  }
+  out.reach = section.texts("reach");
+  for (const std::string& each : out.reach) {
+    if (!drivers::qemu::reach_from(each))
+      section.problem("reach", "\"" + each + "\"", "host:port or host:port/udp");
+  }
+  out.first_user = section.integer("first_user", out.first_user, 1000, 2'000'000'000);
+  out.users = section.integer("users", out.users, 0, 10'000);
+  if (out.join_program.empty() || out.join_program.front() != '/')
+    section.problem("join_program", "\"" + out.join_program + "\"", "an absolute path");
+  section.done();
+}
+
 void read_drivers(ConfigSection section, AgentdConfig& out) {
   ConfigSection process = section.section("process");
   out.process.is_enabled = process.flag("enabled", true);
@@ -97,6 +152,8 @@ void read_drivers(ConfigSection section, AgentdConfig& out) {
   process.done();
   const bool has_container = section.has("container");
   read_container_driver(section.section("container"), has_container, out.container);
+  const bool has_qemu = section.has("qemu");
+  read_qemu_driver(section.section("qemu"), has_qemu, out.qemu);
   ConfigSection fake = section.section("fake");
   out.fake.is_enabled = fake.flag("enabled", false);
   fake.done();

@@ -153,6 +153,7 @@ Json encode(const ExecutorSpec& spec) {
           {"driver", spec.driver},
           {"image", spec.image},
           {"network", spec.network},
+          {"start", to_string(spec.start)},
           {"resources", encode(spec.resources)},
           {"agent_command", spec.agent_command},
           {"environment", spec.environment},
@@ -266,6 +267,13 @@ Result<ExecutorSpec> decode_executor_spec(const Json& in) {
   fields.text("driver", out.driver, true);
   fields.text("image", out.image);
   fields.text("network", out.network);
+  std::string start(to_string(out.start));
+  fields.text("start", start);
+  if (const auto mode = start_mode_from(start)) {
+    out.start = *mode;
+  } else {
+    fields.wrong("start", "cold or warm_clone");
+  }
   fields.object("resources", out.resources, decode_resources);
   fields.texts("agent_command", out.agent_command);
   fields.map("environment", out.environment);

@@ -36,12 +36,18 @@ struct Ticket {
   friend bool operator==(const Ticket&, const Ticket&) = default;
 };
 
+/// How a machine comes to life. A driver that cannot clone boots.
+enum class StartMode { cold, warm_clone };
+std::string_view to_string(StartMode mode);
+std::optional<StartMode> start_mode_from(std::string_view text);
+
 struct ExecutorSpec {
   ExecutorId id;
   TemplateName template_name;
   std::string driver;
   std::string image;    // name in the host's image catalogue
-  std::string network;  // mode that the host must allow (driver container); empty: the host's default
+  std::string network;  // mode that the host must allow; empty: the host's default
+  StartMode start = StartMode::cold;
   Resources resources;
   std::vector<std::string> agent_command;  // empty: java -jar agent.jar as skep-join builds it; else argv
                                            // with {url} {name} {secret_file} {work_dir}

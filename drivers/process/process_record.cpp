@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "common/json/json.h"
+#include "drivers/shared/short_hash.h"
 #include "linux/linux_cgroup.h"
 #include "linux/linux_files.h"
 
@@ -15,15 +16,6 @@ namespace {
 using json::Json;
 
 constexpr std::size_t max_record_bytes = 64 * 1024;
-
-/// FNV-1a: short, and the same everywhere.
-std::string short_hash(const std::string& text) {
-  std::uint64_t hash = 14695981039346656037u;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  std::string out;
-  for (int i = 0; i < 16; ++i, hash >>= 4) out += "0123456789abcdef"[hash & 15];
-  return out;
-}
 
 }  // namespace
 

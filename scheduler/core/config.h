@@ -9,6 +9,7 @@
 
 #include "core/ids.h"
 #include "core/labels/label_expression.h"
+#include "core/protocol/agentd_api.h"
 #include "core/resources.h"
 #include "core/time.h"
 
@@ -21,7 +22,8 @@ struct Template {
   bool takes_unlabelled = false;  // node mode NORMAL: also serves items that ask for any node
   std::string driver;
   std::string image;
-  std::string network;  // of a container, as its host allows; empty: the host's default
+  std::string network;  // of a container or machine, as its host allows; empty: the host's default
+  StartMode start = StartMode::cold;
   Resources resources;
   /// Root of the node, below which Jenkins keeps its workspaces. A relative one counts from the agent's
   /// current directory (SlaveComputer.setChannel), which skep-join makes the executor's own work directory.

@@ -134,6 +134,7 @@ void LogicState::send_order(Executor& e) {
   spec.driver = e.spec->driver;
   spec.image = e.spec->image;
   spec.network = e.spec->network;
+  spec.start = e.spec->start;
   spec.resources = e.spec->resources;
   spec.agent_command = e.spec->agent_command;
   spec.environment = e.spec->environment;

@@ -13,8 +13,9 @@ constexpr Duration longest_hold = hours(24 * 30);  // that an operator may ask f
 // The parts of a template that an existing executor was made from.
 bool makes_the_same(const Template& a, const Template& b) {
   return a.labels == b.labels && a.labels_text == b.labels_text && a.takes_unlabelled == b.takes_unlabelled &&
-         a.driver == b.driver && a.image == b.image && a.network == b.network && a.resources == b.resources &&
-         a.remote_fs == b.remote_fs && a.agent_command == b.agent_command && a.environment == b.environment;
+         a.driver == b.driver && a.image == b.image && a.network == b.network && a.start == b.start &&
+         a.resources == b.resources && a.remote_fs == b.remote_fs && a.agent_command == b.agent_command &&
+         a.environment == b.environment;
 }
 
 const Template* template_named(const SchedulerConfig& config, const TemplateName& name) {

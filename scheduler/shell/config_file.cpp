@@ -44,11 +44,14 @@ Template read_template(ConfigSection& section) {
   }
   read_labels(section, made);
   made.takes_unlabelled = section.flag("takes_unlabelled", false);
-  made.driver = section.one_of("driver", {"process", "container"}, "process");
+  made.driver = section.one_of("driver", {"process", "container", "qemu"}, "process");
   made.image = section.text("image");
   made.network = section.text("network");
-  if (!made.network.empty() && made.driver != "container")
-    section.problem("network", "\"" + made.network + "\"", "nothing but for driver container");
+  if (!made.network.empty() && made.driver == "process")
+    section.problem("network", "\"" + made.network + "\"", "nothing for driver process");
+  made.start = *start_mode_from(section.one_of("start", {"cold", "warm_clone"}, "cold"));
+  if (made.start != StartMode::cold && made.driver != "qemu")
+    section.problem("start", "\"warm_clone\"", "cold, but for driver qemu");
   made.resources = read_resources(section.section("resources"));
   made.remote_fs = section.text("remote_fs", ".");
   made.agent_command = section.texts("agent_command");

@@ -29,13 +29,14 @@ JOBS = [
 ]
 
 
-def submit(farm):
-    """30 builds: 29 that can run, two of them blocks of one pipeline run, and one that never can."""
+def submit(farm, most):
+    """30 builds: 29 that can run, two of them blocks of one pipeline run, and one that never can; fewer with at most `most` a job."""
     expected = 0
     for path, kind, label, count, more in JOBS:
         farm.sim("jobs", "POST", {"path": path, "kind": kind, "label": label, "duration_ms": 400, **more})
     farm.sim("jobs", "POST", {"path": IMPOSSIBLE, "label": "windows && arm64", "duration_ms": 400})
     for path, _, _, count, more in JOBS:
+        count = min(count, most)
         farm.sim("schedule", "POST", {"path": path, "count": count, "distinct": True})
         expected += count * len(more.get("blocks", [None]))
     impossible = farm.sim("schedule", "POST", {"path": IMPOSSIBLE})["ids"][0]
@@ -125,16 +126,18 @@ def run(arguments):
     progress = Progress()
     farm = Farm(core=arguments.core, one_build=arguments.one_build, administrator=arguments.administrator, keep=arguments.keep,
                 minimum_idle=arguments.minimum_idle, registry=arguments.registry, companion=arguments.companion,
-                driver=arguments.driver, engine=arguments.engine)
+                driver=arguments.driver, engine=arguments.engine, **({"max_executors": 3} if arguments.driver == "qemu" else {}))
     try:
         progress.show("starting the stand-in controller, the scheduler and one host")
         farm.start()
         if farm.engine:
             progress.show(f"executors are containers of {farm.engine.kind} {farm.engine.version}, in a folder of its own")
+        if farm.machines:
+            progress.show("executors are virtual machines of the tiny guest, without KVM, in a folder of their own")
         wait_for(lambda: any(host["is_known"] for host in farm.api("v1/hosts")), "the host is known", 20)
         wait_for(lambda: farm.api("v1/status")["controllers"][0]["is_known"], "the controller is known", 20)
         started = time.monotonic()
-        expected, impossible = submit(farm)
+        expected, impossible = submit(farm, arguments.each)
         truth = watch(farm, expected, arguments.limit, progress)
         seconds = time.monotonic() - started
         explanation = farm.api(f"v1/queue/{impossible}")
@@ -186,12 +189,14 @@ def main():
                         help="scripts inside the controller tell of changes, nothing is polled (needs and gives Overall/Administer)")
     parser.add_argument("--minimum-idle", type=int, default=0, help="executors kept ready per template")
     parser.add_argument("--registry", choices=("embedded", "consul"), default="embedded", help="how hosts become known; consul starts a real one")
-    parser.add_argument("--driver", choices=("process", "container"), default="process", help="what executors are")
+    parser.add_argument("--driver", choices=("process", "container", "qemu"), default="process", help="what executors are")
     parser.add_argument("--engine", choices=("docker", "podman"), default="",
                         help="of driver container: which engine the demo starts (default: the first that runs here)")
+    parser.add_argument("--each", type=int, default=0, metavar="N", help="at most so many builds of each job (default: 8; of driver qemu: 1)")
     parser.add_argument("--limit", type=float, default=180, help="give up after so many seconds")
     parser.add_argument("--keep", action="store_true", help="keep the folder with logs and state")
     arguments = parser.parse_args()
+    arguments.each = arguments.each or (1 if arguments.driver == "qemu" else 8)
     if arguments.registry == "consul" and consul_agent.find() is None:
         print("demo: no Consul is on this machine; scripts/setup tries to bring one, SKEP_CONSUL names another", file=sys.stderr)
         return 1

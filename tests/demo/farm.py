@@ -14,6 +14,7 @@ import urllib.request
 from certificates import make_certificates
 from consul_agent import Consul
 from engine_of_farm import EngineOfFarm
+from machines_of_farm import MachinesOfFarm
 
 SOURCE = pathlib.Path(os.environ.get("SKEP_SOURCE_DIR", pathlib.Path(__file__).resolve().parents[2]))
 BIN = pathlib.Path(os.environ.get("SKEP_BIN_DIR", SOURCE / "build" / "release" / "bin"))
@@ -106,7 +107,9 @@ class Farm:
         self.controller_tls = controller_tls
         self.opener = make_certificates(self.folder) if controller_tls else NO_PROXY
         self.consul = Consul(self.folder, consul_token, consul_tls) if registry == "consul" else None
+        self.driver = driver
         self.engine = EngineOfFarm(engine, BIN) if driver == "container" else None
+        self.machines = MachinesOfFarm(BIN, STAND_INS) if driver == "qemu" else None
 
     # -- set-up
     def write(self, name, text, mode=0o600):
@@ -131,6 +134,10 @@ class Farm:
             self.engine.start()
             if self.engine.skipped:
                 raise Failure(f"no container engine can run here: {self.engine.skipped}")
+        if self.machines:
+            self.machines.start()
+            if self.machines.skipped:
+                raise Failure(f"no virtual machine can run here: {self.machines.skipped}")
         self.start_controller()
         self.write("token", TOKEN + "\n")
         image = self.folder / "image"
@@ -162,21 +169,26 @@ class Farm:
         self.agentd = Program("skep-agentd", argv, self.folder / "agentd.log").start()
 
     def scheduler_config(self):
-        agent = "/usr/bin/skep-agent-sim" if self.engine else str(STAND_INS / "skep-agent-sim")
+        agent = "/usr/bin/skep-agent-sim" if self.engine or self.machines else str(STAND_INS / "skep-agent-sim")
         command = json.dumps([agent, "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}",
                               "-workDir", "{work_dir}", "-webSocket", "-noReconnect"])
+
+        # A machine boots for some seconds, more where several do.
+        resources, deadlines = "{cpu: 0.5, memory: 128MiB}", "join_deadline: 30s"
+        if self.machines:
+            resources, deadlines = "{cpu: 1, memory: 96MiB}", "start: warm_clone\n    boot_deadline: 120s\n    join_deadline: 120s"
 
         # With a tenth of a processor the kernel would stop each start for most of 100 ms.
         def template(name, labels, extra=""):
             return f"""  - name: {name}
     labels: [{labels}]
-    driver: {"container" if self.engine else "process"}
+    driver: {self.driver}
     image: base
-    resources: {{cpu: 0.5, memory: 128MiB}}
+    resources: {resources}
     maximum: {self.maximum}
     minimum_idle: {self.minimum_idle}
     agent_command: {command}
-    join_deadline: 30s
+    {deadlines}
     idle_limit: 5s
 {self.agent_environment()}{extra}"""
         return f"""farm: {self.tag}
@@ -226,6 +238,16 @@ drivers:
 {self.drivers_config()}"""
 
     def drivers_config(self):
+        if self.machines:
+            return f"""  process: {{enabled: false}}
+  qemu:
+    root: {self.machines.folder}/executors
+    accelerator: tcg
+    networks: [filtered]
+    first_user: {72_000 + os.getpid() % 90 * 10}
+    users: 10
+    images:
+{self.machines.snippet()}"""
         if not self.engine:
             return f"""  process:
     root: {self.folder}/executors
@@ -250,6 +272,9 @@ drivers:
 
     def executors_root(self):
         """Executors' folders; the driver's own notes (owner mark, ids that are gone) are none."""
+        if self.machines:
+            root = pathlib.Path(self.machines.folder) / "executors"
+            return [entry.name for part in ("run", "owner-*/new", "owner-*/leaving") for entry in root.glob(f"{part}/*")]
         root = self.folder / "executors"
         if not root.is_dir():
             return []
@@ -264,7 +289,7 @@ drivers:
     def processes(self):
         """Processes that carry the mark of one of our executors, or run from our folder."""
         found = []
-        marks = (f"SKEP_EXECUTOR=".encode(), str(self.folder).encode())
+        folders = [str(self.folder).encode()] + ([self.machines.folder.encode()] if self.machines and self.machines.folder else [])
         ours = {p.process.pid for p in (self.controller, self.scheduler, self.agentd, self.consul, *self.more_programs) if p and p.process}
         for entry in pathlib.Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) in ours or int(entry.name) == os.getpid():
@@ -275,7 +300,7 @@ drivers:
                 state = (entry / "stat").read_text().rsplit(")", 1)[1].split()[0]
             except OSError:
                 continue
-            is_ours = marks[1] in command or (marks[0] in environment and marks[1] in environment + command)
+            is_ours = any(folder in command or (b"SKEP_EXECUTOR=" in environment and folder in environment) for folder in folders)
             if state != "Z" and is_ours:
                 found.append((int(entry.name), command.replace(b"\0", b" ").decode(errors="replace").strip()))
         return found
@@ -290,7 +315,8 @@ drivers:
     def leaks(self):
         return ([f"process {pid}: {command}" for pid, command in self.processes()] +
                 [f"directory {name}" for name in self.executors_root()] +
-                [f"node {name}" for name in self.nodes()] + (self.engine.leaks() if self.engine else []))
+                [f"node {name}" for name in self.nodes()] + (self.engine.leaks() if self.engine else []) +
+                (self.machines.leaks() if self.machines else []))
 
     # -- the end
     def end(self):
@@ -307,5 +333,7 @@ drivers:
                 pass
         if self.engine:
             self.engine.end()
+        if self.machines:
+            self.machines.end()
         if not self.keep:
             shutil.rmtree(self.folder, ignore_errors=True)

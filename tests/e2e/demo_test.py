@@ -13,14 +13,14 @@ from checks import expect  # noqa: E402
 from farm import Farm, wait_for  # noqa: E402
 
 
-def demo(*arguments):
+def demo(*arguments, builds=29):
     done = subprocess.run([sys.executable, DEMO / "demo.py", "--json", *arguments], stdin=subprocess.DEVNULL, capture_output=True,
-                          text=True, timeout=240, check=False)
+                          text=True, timeout=300, check=False)
     expect(done.stdout.strip(), f"no summary; stderr:\n{done.stderr[-4000:]}")
     summary = json.loads(done.stdout)
     expect(done.returncode == 0, f"exit status {done.returncode}: {summary}\n{done.stderr[-3000:]}")
-    expect(summary["builds_run"] == summary["builds_expected"] == 29, f"builds: {summary}")
-    expect(summary["executors_used"] == 29 and summary["second_builds"] == 0, f"one build per executor: {summary}")
+    expect(summary["builds_run"] == summary["builds_expected"] == builds, f"builds: {summary}")
+    expect(summary["executors_used"] == builds and summary["second_builds"] == 0, f"one build per executor: {summary}")
     expect(summary["leaks"] == 0, f"left over: {summary}")
     expect(summary["unsatisfiable_explained"] is True, f"explanation: {summary}")
     expect(summary["start_latency_ms"]["p99"] is not None, f"latency: {summary}")

@@ -3,19 +3,31 @@
 //
 //   skep-driver-once process start|destroy ROOT OWNER JOIN_PROGRAM IMAGE_FOLDER ID
 //   skep-driver-once container start|destroy ROOT OWNER SOCKET IMAGE ID
+//   skep-driver-once qemu start|destroy ROOT OWNER PROGRAM IMAGE_FILE ID
+//     IMAGE_FILE: folder, kernel, its SHA-256, initrd, its SHA-256, disk, its SHA-256, command line; one a
+//     line
 #include <sys/ptrace.h>
 
 #include <csignal>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "drivers/container/container_driver.h"
 #include "drivers/process/process_driver.h"
+#include "drivers/qemu/qemu_driver.h"
 
 namespace {
 
 using namespace skep;
+
+drivers::qemu::VmImage image_of(const std::string& file) {
+  std::ifstream in(file);
+  std::vector<std::string> lines(8);
+  for (std::string& line : lines) std::getline(in, line);
+  return {lines[0], {lines[1], lines[2]}, {lines[3], lines[4]}, {lines[5], lines[6]}, lines[7]};
+}
 
 std::unique_ptr<drivers::Driver> driver_of(const std::vector<std::string>& arguments) {
   if (arguments[0] == "container") {
@@ -26,6 +38,17 @@ std::unique_ptr<drivers::Driver> driver_of(const std::vector<std::string>& argum
     options.images = {{"base", arguments[5]}};
     options.networks = {"none"};
     return drivers::make_container_driver(options);
+  }
+  if (arguments[0] == "qemu") {
+    drivers::QemuDriverOptions options;
+    options.root = arguments[2];
+    options.owner_tag = arguments[3];
+    options.program = arguments[4];
+    options.images = {{"base", image_of(arguments[5])}};
+    options.networks = {"filtered"};
+    options.first_user = 71'000;
+    options.accelerator = drivers::VmAccelerator::tcg;
+    return drivers::make_qemu_driver(options);
   }
   drivers::ProcessDriverOptions options;
   options.root = arguments[2];

@@ -143,18 +143,27 @@ std::string bin(const std::string& program) {
   return posix_host::program_folder() + "/" + program;
 }
 
+namespace {
+/// A machine boots in two seconds, and several on a busy one take their time.
+constexpr std::chrono::seconds boot_limit{60};
+}  // namespace
+
 bool reaches(drivers::Driver& driver, const std::string& id, AgentPhase phase) {
-  return wait_until([&] {
-    const auto instance = driver.inspect(ExecutorId(id));
-    return instance && instance->agent == phase;
-  });
+  return wait_until(
+      [&] {
+        const auto instance = driver.inspect(ExecutorId(id));
+        return instance && instance->agent == phase;
+      },
+      boot_limit);
 }
 
 bool reaches(drivers::Driver& driver, const std::string& id, drivers::InstanceState state) {
-  return wait_until([&] {
-    const auto instance = driver.inspect(ExecutorId(id));
-    return instance && instance->state == state;
-  });
+  return wait_until(
+      [&] {
+        const auto instance = driver.inspect(ExecutorId(id));
+        return instance && instance->state == state;
+      },
+      boot_limit);
 }
 
 }  // namespace skep::test

@@ -295,7 +295,38 @@ TEST_CASE("agentd's container driver: images by digest only, and on only where i
   }
 }
 
-TEST_CASE("a template's network is for containers") {
+TEST_CASE("an agentd's machines have images with digests, networks that are known, and users of their own") {
+  const auto parsed = [](const std::string& driver) {
+    return agentd::parse_config_text("state_dir: /s\nregistry: {type: none}\n" + driver, "a.yaml");
+  };
+  const std::string digest(64, 'a');
+  const std::string image = "images: {base: {folder: /i, kernel: {file: k, sha256: " + digest +
+                            "}, initrd: {file: i, sha256: " + digest + "}}}";
+  const auto good = parsed("drivers:\n  qemu:\n    " + image +
+                           "\n    reach: ['repo.example:443', '192.0.2.1:53/udp']\n    accelerator: tcg\n");
+  if (!good) FAIL(good.error().message);
+  CHECK(good->qemu.is_enabled);
+  CHECK(good->qemu.images.at("base").kernel_sha256 == digest);
+  CHECK(good->qemu.networks == std::vector<std::string>{"filtered"});
+  CHECK(good->qemu.reach.size() == 2);
+  for (const char* bad :
+       {"networks: [bridge]", "reach: [nowhere]", "accelerator: xen", "first_user: 0", "users: -1",
+        "join_program: skep-join", "images: {base: {folder: i}}",
+        "images: {base: {folder: /i, kernel: {file: k, sha256: ab}, initrd: {file: i, sha256: ab}}}"}) {
+    const auto refused = parsed("drivers: {qemu: {" + std::string(bad) + "}}\n");
+    INFO(bad);
+    REQUIRE_FALSE(refused);
+    CHECK(has(refused.error().message, "drivers.qemu."));
+  }
+}
+
+TEST_CASE("a template's network and start are for drivers that have them") {
+  const auto starting = [](const std::string& driver) {
+    return message_of(replaced(
+        good_scheduler, "    labels:", "    driver: " + driver + "\n    start: warm_clone\n    labels:"));
+  };
+  CHECK(starting("qemu").empty());
+  CHECK(has(starting("container"), ".start"));
   const auto with_driver = [](const std::string& driver) {
     return message_of(replaced(good_scheduler,
                                "    labels:", "    driver: " + driver + "\n    network: none\n    labels:"));
