@@ -6,6 +6,7 @@ examples:
   scripts/bench core                 the scheduler's logic and the parsing of replies
   scripts/bench start share          two of them
   scripts/bench one-build --executors 10000   so many with a companion; takes long
+  scripts/bench drivers --driver docker   an executor's cost over its driver's bare calls
   scripts/bench recycles --driver docker --recycles 2000   is anything left of an executor? Only when it is named
   scripts/bench --quick              fewer samples: to see that it works, not to compare
   scripts/bench --check core         exit status 1 when a goal is missed
@@ -22,6 +23,7 @@ sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "tests" / "demo"))
 
 import core  # noqa: E402: the path is set above
+import drivers  # noqa: E402
 import events  # noqa: E402
 import idle  # noqa: E402
 import one_build  # noqa: E402
@@ -33,7 +35,8 @@ from farm import Failure  # noqa: E402
 from results import goals_of, say, show  # noqa: E402
 
 BENCHMARKS = {"core": core.run, "start": start.run, "one-build": one_build.run, "share": share.run, "idle": idle.run,
-              "events": events.run, "sim": simulation.run, "recycles": recycles.run}
+              "events": events.run, "sim": simulation.run, "drivers": drivers.run,
+              "recycles": recycles.run}
 ONLY_BY_NAME = {"recycles"}  # these take an hour
 
 
@@ -54,7 +57,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument("--check", action="store_true", help="exit status 1 when a goal is missed or could not be measured")
     parser.add_argument("--executors", type=int, metavar="N", help="used by one-build with a companion (default 1000, or 200 with --quick)")
-    parser.add_argument("--driver", metavar="D", help="used by recycles: one of process, docker, podman, qemu (default: each)")
+    parser.add_argument("--driver", metavar="D", help="used by drivers and recycles: one of process, docker, podman, qemu (default: each)")
     parser.add_argument("--recycles", type=int, metavar="N", help="used by recycles: how many executors of each driver")
     parser.add_argument("--seed", type=int, help="used by recycles: of the kills")
     arguments = parser.parse_args()
@@ -70,6 +73,8 @@ def main():
             options = {"executors": arguments.executors} if name == "one-build" else {}
             if name == "recycles":
                 options = {"recycles": arguments.recycles, "driver": arguments.driver, "seed": arguments.seed}
+            if name == "drivers":
+                options = {"driver": arguments.driver}
             results[name] = BENCHMARKS[name](arguments.quick, **options)
         except Failure as failure:
             results[name] = {"error": str(failure)}

@@ -4,7 +4,10 @@ import json
 import os
 import pathlib
 import random
+import signal
+import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
@@ -26,6 +29,20 @@ def recycle(name, count):
     expect(sum(result["kills"].values()) > 0, f"nothing was killed: {result}")
 
 
+def a_marker_is_met():
+    """Twice in one place: the second one must say so, or the rest proves nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = {**os.environ, "HOME": folder, "TMPDIR": folder}
+        # Its process in the background is ended with the group.
+        codes = []
+        for _ in range(2):
+            shell = subprocess.Popen(["/bin/sh", "-c", recycles.canary("process").replace("(setsid sh", "(sh")], cwd=folder, env=environment,
+                                     stderr=subprocess.DEVNULL, start_new_session=True)
+            codes.append(shell.wait())
+            os.killpg(shell.pid, signal.SIGKILL)
+    expect(codes == [0, recycles.FOUND], f"exit codes {codes}")
+
+
 def nothing_is_left_of_processes():
     recycle("process", 40)
 
@@ -35,4 +52,4 @@ def nothing_is_left_of_docker_containers():
 
 
 if __name__ == "__main__":
-    sys.exit(checks.run([nothing_is_left_of_processes, nothing_is_left_of_docker_containers]))
+    sys.exit(checks.run([a_marker_is_met, nothing_is_left_of_processes, nothing_is_left_of_docker_containers]))
