@@ -10,7 +10,7 @@ namespace skep::digest {
 
 struct Sha256::Context {
   struct Free {
-    void operator()(EVP_MD_CTX* md) const { EVP_MD_CTX_free(md); }
+    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
   };
   std::unique_ptr<EVP_MD_CTX, Free> md{EVP_MD_CTX_new()};
 };

@@ -60,13 +60,13 @@ TEST_CASE("container driver: killed before every change that start and destroy m
   const std::string kind = GENERATE(from_range(subject_kinds()));
   ContainerSubject subject(kind);
   // The driver does the same with both engines, and Podman takes its time.
-  const int stride = kind == "podman" ? 3 : 1;
+  const CrashSteps steps = crash_steps(kind == "podman" ? 3 : 1);
   REQUIRE(subject.make_driver(owner)->probe()->is_usable);
   const auto foreign = subject.make_driver("owner-b");
   REQUIRE(foreign->start(subject.request("theirs")));
-  int step = 0;
+  int step = steps.first;
   bool has_ended = false;
-  for (; !has_ended; step += stride) {
+  for (; !has_ended; step += steps.stride) {
     REQUIRE(step < 500);
     const std::string id = verb.substr(0, 1) + std::to_string(step);
     INFO(verb << ", killed before change " << step);
@@ -82,8 +82,7 @@ TEST_CASE("container driver: killed before every change that start and destroy m
     }
     expect_recovery(subject, verb, id, has_ended);
   }
-  std::cout << kind << ": killed " << verb << " before " << (stride == 1 ? "each" : "every third")
-            << " of some " << step - stride << " changes" << std::endl;
+  std::cout << kind << ": killed " << verb << " at some " << step - steps.stride << " changes" << std::endl;
   CHECK(step > 10);
   CHECK(foreign->inspect(ExecutorId("theirs"))->state == InstanceState::running);
   CHECK(foreign->destroy(ExecutorId("theirs")));

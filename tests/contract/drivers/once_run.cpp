@@ -5,10 +5,33 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <random>
 
 #include <csignal>
 
 namespace skep::test {
+namespace {
+
+int number_in_environment(const char* name, int otherwise) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? otherwise : std::atoi(text);
+}
+
+}  // namespace
+
+CrashSteps crash_steps(int stride) {
+  CrashSteps steps;
+  steps.stride = stride * std::max(1, number_in_environment("SKEP_CRASH_SHARE", 1));
+  const int drawn = static_cast<int>(std::random_device()() % static_cast<unsigned>(steps.stride));
+  steps.first = number_in_environment("SKEP_CRASH_FIRST", drawn);
+  std::cout << "killed at every change number " << steps.first << " + n * " << steps.stride
+            << "; again: SKEP_CRASH_SHARE=" << steps.stride / stride << " SKEP_CRASH_FIRST=" << steps.first
+            << std::endl;
+  return steps;
+}
 namespace {
 
 /// What a killed process may have changed before: the rest only looks.

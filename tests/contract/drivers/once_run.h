@@ -8,6 +8,15 @@
 
 namespace skep::test {
 
+/// Before which changes a crash test kills: every `stride`-th from `first` on.
+struct CrashSteps {
+  int first = 0;
+  int stride = 1;
+};
+/// `stride` as the test can afford, SKEP_CRASH_SHARE times as coarse where that is set (a run of all tests
+/// sets it). The first step is drawn, so that many runs take all of them; SKEP_CRASH_FIRST repeats one.
+CrashSteps crash_steps(int stride);
+
 class OnceRun {
  public:
   struct Run {

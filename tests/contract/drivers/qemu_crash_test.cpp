@@ -42,7 +42,7 @@ void expect_recovery(QemuSubject& subject, const std::string& verb, const std::s
 TEST_CASE("qemu driver: killed before changes that start and destroy make",
           "[contract][drivers][qemu][crash]") {
   const std::string verb = GENERATE("start", "destroy");
-  constexpr int stride = 5;  // a machine takes its time; the first step differs from verb to verb
+  const CrashSteps steps = crash_steps(5);  // a machine takes its time
   QemuSubject subject(StartMode::cold);
   const auto& image = subject.tiny.image;
   const std::string described = subject.folder + "/image.txt";
@@ -56,9 +56,9 @@ TEST_CASE("qemu driver: killed before changes that start and destroy make",
                            << image.command_line << "\n";
   const auto foreign = subject.make_driver("owner-b");
   REQUIRE(foreign->start(subject.request("theirs")));
-  int step = verb == "start" ? 1 : 0;
+  int step = steps.first;
   bool has_ended = false;
-  for (; !has_ended; step += stride) {
+  for (; !has_ended; step += steps.stride) {
     REQUIRE(step < 500);
     const std::string id = verb.substr(0, 1) + std::to_string(step);
     INFO(verb << ", killed before change " << step);
@@ -74,8 +74,7 @@ TEST_CASE("qemu driver: killed before changes that start and destroy make",
     }
     expect_recovery(subject, verb, id, has_ended);
   }
-  std::cout << "qemu: killed " << verb << " before every fifth of some " << step - stride << " changes"
-            << std::endl;
+  std::cout << "qemu: killed " << verb << " at some " << step - steps.stride << " changes" << std::endl;
   CHECK(step > 10);
   CHECK(foreign->inspect(ExecutorId("theirs"))->state == InstanceState::running);
   CHECK(foreign->destroy(ExecutorId("theirs")));

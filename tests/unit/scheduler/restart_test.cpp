@@ -359,7 +359,7 @@ TEST_CASE("scheduler restart: a node whose creation was on its way is not left b
 
 TEST_CASE("scheduler restart: what was leaving is looked at first when somebody else led meanwhile",
           "[unit][scheduler][restart]") {
-  const Epoch terms = GENERATE(1, 2);
+  const Epoch terms = GENERATE(Epoch{1}, Epoch{2});
   Farm w;
   REQUIRE(w.runs_one("linux", minutes(5)));
   const ExecutorId id(w.builds[0].first);
