@@ -24,11 +24,12 @@ struct Fixture {
     REQUIRE(instance);
     return instance->state;
   }
-  void start(const std::string& id, Behaviour behaviour = Behaviour::connects) {
-    const auto started = driver->start(subject->request(id, behaviour));
+  Instance start(const std::string& id, Behaviour behaviour = Behaviour::connects) {
+    auto started = driver->start(subject->request(id, behaviour));
     if (!started) FAIL(started.error().message);
     // One that dies by itself may have done so already.
     if (behaviour != Behaviour::dies) REQUIRE(started->state == InstanceState::running);
+    return *started;
   }
   void expect_nothing_left(const std::vector<std::string>& ids) {
     for (const std::string& id : ids) {
@@ -299,9 +300,10 @@ TEST_CASE("driver: changes are told", "[contract][drivers]") {
     if (instance->agent == AgentPhase::connected) has_connected = true;
     if (instance->agent == AgentPhase::ended) has_ended = true;
   });
-  f.start("e1", Behaviour::connects);
+  // What came before a start was over is told by the start.
+  if (f.start("e1", Behaviour::connects).agent == AgentPhase::connected) has_connected = true;
   CHECK(wait_until([&] { return has_connected.load(); }));
-  f.start("e2", Behaviour::ends_with_7);
+  if (f.start("e2", Behaviour::ends_with_7).agent == AgentPhase::ended) has_ended = true;
   CHECK(wait_until([&] { return has_ended.load(); }));
   source->set_change_listener(nullptr);
   f.expect_nothing_left({"e1", "e2"});
