@@ -1,4 +1,4 @@
-"""Whether anything is left of an executor: thousands of them on one host, one after the other, while agentd, the container
+"""Whether anything is left of an executor: as many as asked for on one host, one after the other, while agentd, the container
 engine or the machines are killed at random. Every executor writes markers wherever it can, and looks for those of others."""
 import os
 import random

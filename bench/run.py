@@ -37,7 +37,7 @@ from results import goals_of, say, show  # noqa: E402
 BENCHMARKS = {"core": core.run, "start": start.run, "one-build": one_build.run, "share": share.run, "idle": idle.run,
               "events": events.run, "sim": simulation.run, "drivers": drivers.run,
               "recycles": recycles.run}
-ONLY_BY_NAME = {"recycles"}  # these take an hour
+ONLY_BY_NAME = {"recycles"}  # these take long
 
 
 def machine():
