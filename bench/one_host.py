@@ -15,12 +15,12 @@ class Refused(Exception):
 
 
 class Host(Farm):
-    """`kind`: process, docker, podman or qemu."""
+    """`kind`: process, docker, podman, qemu or qemu-warm, whose machines are clones of one that was saved."""
 
     def __init__(self, kind, slots):
         engine = kind if kind in ("docker", "podman") else ""
-        super().__init__(driver="container" if engine else kind, engine=engine, max_executors=slots)
-        self.kind, self.driver_name = kind, "container" if engine else kind
+        self.kind, self.driver_name = kind, "container" if engine else kind.split("-", maxsplit=1)[0]
+        super().__init__(driver=self.driver_name, engine=engine, max_executors=slots)
         self.changed = threading.Condition()
         self.reports = {}  # by id, as agentd told last
         self.heard = 0     # how often it told
@@ -114,7 +114,7 @@ class Host(Farm):
         spec = {"id": name, "template": "bench", "driver": self.driver_name, "image": "base",
                 "resources": {"cpu_millis": 1000, "memory_bytes": 96 << 20},
                 "agent_command": ["/bin/sh", "-c", script, "agent"], "environment": {},
-                "boot_deadline_ms": 120_000, "join_deadline_ms": 120_000, "stop_grace_ms": 1_000}
+                "start": "warm_clone" if self.kind == "qemu-warm" else "cold", "boot_deadline_ms": 120_000, "join_deadline_ms": 120_000, "stop_grace_ms": 1_000}
         ticket = {"url": "http://127.0.0.1:9/", "node_name": name, "secret": "0" * 64, "attempt": 1}
         self.ask(f"v1/executors/{name}", "PUT", {"epoch": 1, "spec": spec, "ticket": ticket, "lease_ms": 1_800_000, "is_busy": True})
 

@@ -44,23 +44,13 @@ Result<void> apply_filter(std::uint32_t user, const std::vector<Reach>& reaches,
   return {};
 }
 
-Result<bool> has_filter(const std::string& table) {
-  const auto listing = run_nft({"list", "tables"});
-  if (!listing) return listing.error();
-  return names_table(*listing, table);
-}
-
 Result<void> remove_filter(const std::string& table) {
-  const auto before = has_filter(table);
-  if (!before)
-    return Error::unknown(before.error().code,
-                          "cannot look for the filter " + table + ": " + before.error().message);
-  if (!*before) return {};
-  const auto removed = run_nft({"delete", "table", family, table});
-  const auto after = has_filter(table);
-  if (after && !*after) return {};
-  return Error::try_again(ErrorCode::generic, "cannot remove the filter " + table + ": " +
-                                                  (removed ? "it is still there" : removed.error().message));
+  // One transaction, which ends well whether or not there was one.
+  const std::string name = std::string(family) + " " + table;
+  const auto removed = run_nft({"add table " + name + "; delete table " + name});
+  if (removed) return {};
+  return Error::try_again(removed.error().code,
+                          "cannot remove the filter " + table + ": " + removed.error().message);
 }
 
 }  // namespace skep::drivers::qemu

@@ -16,8 +16,7 @@ Result<void> probe_filter();
 /// conflict when that user has a table already. `text_file`: where what nft reads may be written.
 Result<void> apply_filter(std::uint32_t user, const std::vector<Reach>& reaches,
                           const std::string& text_file);
-/// Of what is not there: success. Verified by looking.
+/// Of what is not there: success.
 Result<void> remove_filter(const std::string& table);
-Result<bool> has_filter(const std::string& table);
 
 }  // namespace skep::drivers::qemu

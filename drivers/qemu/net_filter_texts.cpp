@@ -63,13 +63,4 @@ std::string filter_text(std::uint32_t user, const std::vector<Reach>& reaches) {
   return out.str();
 }
 
-bool names_table(const std::string& listing, const std::string& table) {
-  std::istringstream in(listing);
-  const std::string wanted = std::string("table ") + family + " " + table;
-  for (std::string line; std::getline(in, line);) {
-    if (line == wanted) return true;
-  }
-  return false;
-}
-
 }  // namespace skep::drivers::qemu

@@ -27,7 +27,5 @@ std::optional<Reach> reach_from(const std::string& text);
 std::string table_of(std::uint32_t user);
 /// What nft reads; every host must be an IPv4 address.
 std::string filter_text(std::uint32_t user, const std::vector<Reach>& reaches);
-/// Whether `nft list tables` names that table.
-bool names_table(const std::string& listing, const std::string& table);
 
 }  // namespace skep::drivers::qemu
