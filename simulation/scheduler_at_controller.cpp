@@ -224,8 +224,9 @@ void SchedulerProcess::ask_companion() {
 void SchedulerProcess::poll_node(const PollNode& order) {
   order_controller<std::optional<NodeFact>>(
       [node = order.node.text](Calls& calls, Instant now) { return calls.poll_node(node, now); },
-      [order](Result<std::optional<NodeFact>>&& result, Instant started) {
-        return Event(NodePolled{order.controller, order.node, started, std::move(result)});
+      [this, order](Result<std::optional<NodeFact>>&& result, Instant started) {
+        return Event(NodePolled{order.controller, order.node, started, std::move(result), std::nullopt,
+                                calls_->session()});
       });
 }
 
@@ -254,7 +255,11 @@ void SchedulerProcess::look(const std::shared_ptr<Watch>& watch) {
 }
 
 void SchedulerProcess::go_on(const std::shared_ptr<Watch>& watch, GateLooks::Next next) {
-  if (next == GateLooks::Next::end) return handle(watch->looks.result());
+  if (next == GateLooks::Next::end) {
+    NodePolled last = watch->looks.result();
+    last.session = calls_->session();
+    return handle(std::move(last));
+  }
   if (next == GateLooks::Next::look) return look_later(watch);
   ask_controller<void>(
       [watch, reason = std::string(GateLooks::reason_of(next))](Calls& calls, Instant now) {

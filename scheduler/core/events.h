@@ -115,6 +115,7 @@ struct NodePolled {
   Instant started;
   Result<std::optional<NodeFact>> fact;
   std::optional<GateWatch> watch = std::nullopt;
+  std::string session = {};  // the page that says 404 tells it, too
 };
 
 struct NodeCreated {

@@ -106,6 +106,9 @@ void LogicState::on_node_polled(const NodePolled& event) {
   touch(*e);
   if (event.fact) {
     e->poll_retry.reset();
+    // A node that is absent because the controller was restarted was not removed by anybody.
+    Controller* c = controller(event.controller);
+    if (c != nullptr && !note_session(*c, event.session, event.started)) return;
     const std::optional<NodeFact>& fact = *event.fact;
     note_watch(*e, event);
     apply_node(*e, fact ? &*fact : nullptr, {event.started, false});

@@ -11,7 +11,8 @@ namespace skep::scheduler {
 
 NodePolled poll_node(JenkinsController& controller, const PollNode& order) {
   const Instant started = shell::now();
-  return {order.controller, order.node, started, controller.poll_node(order.node.text)};
+  auto fact = controller.poll_node(order.node.text);
+  return {order.controller, order.node, started, std::move(fact), std::nullopt, controller.session()};
 }
 
 NodePolled watch_gate(JenkinsController& controller, const PollNode& order,
@@ -27,7 +28,9 @@ NodePolled watch_gate(JenkinsController& controller, const PollNode& order,
     const auto closed = controller.close_gate(order.node.text, std::string(GateLooks::reason_of(next)));
     next = looks.closed(closed.has_value(), shell::now(), is_stopping);
   }
-  return looks.result();
+  NodePolled last = looks.result();
+  last.session = controller.session();
+  return last;
 }
 
 GateOpened open_gate(JenkinsController& controller, const OpenGate& order,

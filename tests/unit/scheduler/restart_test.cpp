@@ -473,6 +473,18 @@ TEST_CASE("restart: after a second restart a block waits as long as after the fi
   CHECK(w.builds[1].second == build);
 }
 
+TEST_CASE("restart: a look at one node is the first to tell of it", "[unit][scheduler]") {
+  Farm w(make_config(), OneBuildMeans::hook);
+  REQUIRE(w.runs_one("linux", minutes(1)));
+  w.run_for(seconds(5));
+  const std::string name = w.builds[0].first;
+  w.restart_controller();
+  w.send(NodePolled{ControllerId("main"), ExecutorId(name), w.now, std::optional<NodeFact>(), std::nullopt,
+                    w.session});
+  REQUIRE(w.run_until([&] { return w.builds.size() == 2; }, minutes(5)));
+  CHECK(w.builds[1] == std::pair(name, w.builds[0].second));
+}
+
 TEST_CASE("restart: a booting executor with the hook may have taken a build while its host was not heard",
           "[unit][scheduler]") {
   World w(make_config(), OneBuildMeans::hook);

@@ -238,7 +238,7 @@ void World::play_read(const Action& action) {
       if (watches && poll.is_gate_open) return watch({poll, GateLooks(poll, now), incarnation});
       std::optional<NodeFact> fact;
       if (nodes.contains(poll.node.text)) fact = nodes.at(poll.node.text).fact;
-      answer(round_trip, NodePolled{poll.controller, poll.node, now, fact});
+      answer(round_trip, NodePolled{poll.controller, poll.node, now, fact, std::nullopt, session});
     });
     return;
   }
