@@ -62,7 +62,7 @@ class Recycling:
         began = time.monotonic()
         host = self.host
         try:
-            host.order(name, canary(host.driver_name))
+            host.order(name, canary(host.driver_name), is_clone=int(name.rsplit("-", 1)[1]) % 2 == 1)
             heard = host.heard
 
             def ended():
