@@ -114,7 +114,7 @@ class Host(Farm):
         spec = {"id": name, "template": "bench", "driver": self.driver_name, "image": "base",
                 "resources": {"cpu_millis": 1000, "memory_bytes": 96 << 20},
                 "agent_command": ["/bin/sh", "-c", script, "agent"], "environment": {},
-                "start": "warm_clone" if is_clone or self.kind == "qemu-warm" else "cold", 
+                "start": "warm_clone" if is_clone or self.kind == "qemu-warm" else "cold",
                 "boot_deadline_ms": 120_000, "join_deadline_ms": 120_000, "stop_grace_ms": 1_000}
         ticket = {"url": "http://127.0.0.1:9/", "node_name": name, "secret": "0" * 64, "attempt": 1}
         self.ask(f"v1/executors/{name}", "PUT", {"epoch": 1, "spec": spec, "ticket": ticket, "lease_ms": 1_800_000, "is_busy": True})
