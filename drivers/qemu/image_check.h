@@ -11,7 +11,7 @@
 
 namespace skep::drivers::qemu {
 
-/// 64 hex digits; try_again when the file could not be read whole.
+/// 64 hex digits; try_again when the file could not be read whole until then.
 Result<std::string> read_sha256(const std::string& path, Duration deadline);
 
 /// Compares the digests of an image's files before their first use and whenever they changed since. Files
