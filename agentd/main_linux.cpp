@@ -81,7 +81,7 @@ void fill_in(AgentdConfig& config) {
     config.process.join_program = posix_host::program_folder() + "/skep-join";
 }
 
-drivers::QemuDriverOptions qemu_options(const AgentdConfig& config) {
+drivers::QemuDriverOptions qemu_options(const AgentdConfig& config, drivers::ImageSource* images) {
   const QemuDriverConfig& from = config.qemu;
   drivers::QemuDriverOptions options;
   options.root = absolute_path(from.root);
@@ -93,6 +93,7 @@ drivers::QemuDriverOptions qemu_options(const AgentdConfig& config) {
                             {image.disk, image.disk_sha256},
                             image.command_line};
   }
+  options.image_source = images;
   options.join_program = from.join_program;
   options.owner_tag = "skep-" + config.logic.host.text;
   options.accelerator = from.accelerator == "kvm"   ? drivers::VmAccelerator::kvm
@@ -130,7 +131,7 @@ std::vector<std::unique_ptr<drivers::Driver>> make_drivers(const AgentdConfig& c
     options.max_processes = config.container.max_processes;
     all.push_back(drivers::make_container_driver(std::move(options)));
   }
-  if (config.qemu.is_enabled) all.push_back(drivers::make_qemu_driver(qemu_options(config)));
+  if (config.qemu.is_enabled) all.push_back(drivers::make_qemu_driver(qemu_options(config, images)));
   return all;
 }
 

@@ -124,6 +124,7 @@ RULES = [
                                 "linux/")),
     # Texts of virtual machines are plain; what touches the system is in linux/, but for the thread that waits on sockets.
     Rule("drivers/qemu/vm_image.", ("core/", "drivers/qemu/vm_image.h")),
+    Rule("drivers/qemu/vm_manifest.", ("core/", "drivers/qemu/vm_manifest.h", "drivers/qemu/vm_image.h", "common/json/")),
     Rule("drivers/qemu/qemu_texts.", ("core/", "drivers/qemu/vm_image.h", "drivers/qemu/qemu_texts.h")),
     Rule("drivers/qemu/net_filter_texts.", ("core/", "drivers/qemu/net_filter_texts.h")),
     Rule("drivers/qemu/qmp_texts.", ("core/", "drivers/qemu/qmp_texts.h", "common/json/")),

@@ -112,12 +112,23 @@ VmImageConfig read_vm_image(ConfigSection section) {
   return out;
 }
 
-void read_qemu_driver(ConfigSection section, bool is_there, QemuDriverConfig& out) {
+/// A name means one image.
+template <typename Images>
+void check_names(ConfigSection& driver, const Images& own, const images::ImagesConfig& listed) {
+  for (const auto& each : own) {
+    if (images::find(listed.catalogue, each.first) != nullptr)
+      driver.problem("images", "\"" + each.first + "\"", "a name that is not in images.catalogue");
+  }
+}
+
+void read_qemu_driver(ConfigSection section, bool is_there, AgentdConfig& config) {
+  QemuDriverConfig& out = config.qemu;
   out.is_enabled = section.flag("enabled", is_there);
   out.program = section.text("program", out.program);
   out.root = section.text("root");
   for (auto& [name, image] : section.named_sections("images"))
     out.images[name] = read_vm_image(std::move(image));
+  check_names(section, out.images, config.images);
   out.join_program = section.text("join_program", out.join_program);
   out.accelerator = section.one_of("accelerator", {"auto", "kvm", "tcg"}, out.accelerator);
   out.networks = section.texts("networks");
@@ -145,15 +156,12 @@ void read_drivers(ConfigSection section, AgentdConfig& out) {
   out.process.root = process.text("root");
   out.process.join_program = process.text("join_program");
   out.process.images = process.text_map("images");
-  for (const auto& [name, folder] : out.process.images) {
-    if (images::find(out.images.catalogue, name) != nullptr)
-      process.problem("images", "\"" + name + "\"", "a name that is not in images.catalogue");
-  }
+  check_names(process, out.process.images, out.images);
   process.done();
   const bool has_container = section.has("container");
   read_container_driver(section.section("container"), has_container, out.container);
   const bool has_qemu = section.has("qemu");
-  read_qemu_driver(section.section("qemu"), has_qemu, out.qemu);
+  read_qemu_driver(section.section("qemu"), has_qemu, out);
   ConfigSection fake = section.section("fake");
   out.fake.is_enabled = fake.flag("enabled", false);
   fake.done();

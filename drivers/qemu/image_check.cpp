@@ -12,7 +12,6 @@
 namespace skep::drivers::qemu {
 namespace {
 
-/// Another file, or another content, shows here; a change within the clock's resolution may not.
 std::string likeness(const struct stat& info) {
   const auto time = [](const timespec& at) {
     return std::to_string(at.tv_sec) + "." + std::to_string(at.tv_nsec);
@@ -22,6 +21,18 @@ std::string likeness(const struct stat& info) {
 }
 
 }  // namespace
+
+Result<std::map<std::string, std::string>> likeness_of(const std::vector<std::string>& paths) {
+  std::map<std::string, std::string> all;
+  for (const std::string& path : paths) {
+    struct stat info {};
+    if (::lstat(path.c_str(), &info) != 0)
+      return Error::try_again(errno == ENOENT ? ErrorCode::not_found : ErrorCode::generic,
+                              path + ": " + std::strerror(errno));
+    all[path] = likeness(info);
+  }
+  return all;
+}
 
 Result<std::string> read_sha256(const std::string& path, Duration deadline) {
   const Instant limit = shell::now() + deadline;
