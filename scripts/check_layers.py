@@ -107,6 +107,9 @@ RULES = [
     Rule("drivers/fake/host_model", ("core/", "drivers/api/", "drivers/fake/host_model.h")),
     Rule("drivers/fake/", ("core/", "drivers/api/", "drivers/fake/")),
     # The process driver of Linux is its own raw layer: it waits on inotify and eventfd. Its header stays portable.
+    Rule("drivers/process/sandbox_texts.", ("core/", "drivers/process/sandbox_texts.h", "linux/linux_sandbox.h")),
+    Rule("drivers/process/sandbox_plan.cpp", ("core/", "drivers/api/", "drivers/shared/", "drivers/process/",
+                                              *SMALL_COMMON, "linux/"), ("os",)),
     Rule("drivers/process/process_driver.cpp", ("core/", "drivers/api/", "drivers/shared/", "drivers/process/",
                                                 *SMALL_COMMON, "linux/"), ("os",)),
     Rule("drivers/process/", ("core/", "drivers/api/", "drivers/shared/", "drivers/process/", *SMALL_COMMON, "linux/",
