@@ -35,18 +35,14 @@ Result<void> set_mode(const fs::path& path, mode_t mode) {
 
 SandboxPlan::SandboxPlan(SandboxOptions options) : options_(std::move(options)) {
   if (::geteuid() != 0) options_.users = 0;
-  for (const std::string& bind : options_.binds) {
-    const std::size_t colon = bind.find(':');
-    binds_.push_back(
-        {bind.substr(0, colon), colon == std::string::npos ? bind : bind.substr(colon + 1), true});
+  for (const std::string& each : options_.binds) {
+    if (auto bind = bind_from(each)) binds_.push_back(std::move(*bind));
   }
 }
 
 std::string SandboxPlan::problem() const {
-  for (const auto& bind : binds_) {
-    const bool is_good = bind.from.size() > 1 && bind.from.front() == '/' && bind.to.size() > 1 &&
-                         bind.to.front() == '/' && bind.to.find("/../") == std::string::npos;
-    if (!is_good) return "\"" + bind.from + ":" + bind.to + "\" is no PATH or PATH:PATH-INSIDE to show";
+  for (const std::string& each : options_.binds) {
+    if (!bind_from(each)) return "\"" + each + "\" is no PATH or PATH:PATH-INSIDE to show";
   }
   if (options_.networks.empty()) return "no network mode is allowed on this host";
   for (const std::string& network : options_.networks) {

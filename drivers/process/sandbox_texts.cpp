@@ -40,6 +40,18 @@ std::optional<std::uint32_t> user_from(const std::string& text) {
 
 }  // namespace
 
+std::optional<Sandbox::Bind> bind_from(const std::string& text) {
+  const std::size_t colon = text.find(':');
+  Sandbox::Bind bind{text.substr(0, colon), colon == std::string::npos ? text : text.substr(colon + 1), true};
+  for (const std::string& path : {bind.from, bind.to}) {
+    const bool is_good = path.size() > 1 && path.front() == '/' &&
+                         (path + "/").find("/../") == std::string::npos &&
+                         path.find('\0') == std::string::npos && path.back() != '/';
+    if (!is_good) return std::nullopt;
+  }
+  return bind;
+}
+
 std::vector<std::string> command_line(const std::string& program, const SandboxCall& call) {
   SandboxCall copy = call;
   std::vector<std::string> words{program};

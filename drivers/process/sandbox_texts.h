@@ -7,6 +7,7 @@
 // FILE is made when the program runs, or when it never will: "running", or a code and why not.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ struct SandboxCall {
   posix_host::Sandbox sandbox;
   friend bool operator==(const SandboxCall&, const SandboxCall&) = default;
 };
+
+/// "PATH" or "PATH:PATH-INSIDE", to be shown read-only; nullopt: not two absolute paths without "..".
+std::optional<posix_host::Sandbox::Bind> bind_from(const std::string& text);
 
 /// argv; [0] is `program`.
 std::vector<std::string> command_line(const std::string& program, const SandboxCall& call);

@@ -75,6 +75,14 @@ TEST_CASE("skep-sandbox refuses what it does not know, and what is half", "[unit
   CHECK_FALSE(read_command_line({}));
 }
 
+TEST_CASE("what is shown of a host: a path, or a path and another inside", "[unit][drivers]") {
+  CHECK(bind_from("/usr") == posix_host::Sandbox::Bind{"/usr", "/usr", true});
+  CHECK(bind_from("/opt/jdk:/usr/lib/jvm") == posix_host::Sandbox::Bind{"/opt/jdk", "/usr/lib/jvm", true});
+  for (const char* text :
+       {"", "/", "usr", "/usr:", ":/usr", "/usr:/", "/usr:lib", "/usr/..", "/a:/b/../c", "/usr/"})
+    CHECK_FALSE(bind_from(text));
+}
+
 TEST_CASE("skep-sandbox: its word is read as it was meant, or refused", "[unit][drivers]") {
   CHECK(read_sandbox_status(status_text({})));
   for (const ErrorCode code : {ErrorCode::permission_denied, ErrorCode::not_found, ErrorCode::generic}) {
