@@ -1,5 +1,6 @@
 // What only namespaces promise: a root of their own over an image that stays as it is, and nothing that
-// outlives an executor or is seen by another.
+// outlives an executor or is seen by another. Hidden from a run without names: the kinds that it is for have
+// runs of their own.
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -126,7 +127,7 @@ std::string finder_script(const std::string& mark) {
 }  // namespace
 
 TEST_CASE("namespaces: what a canary leaves is found by nobody, and the image is as it was",
-          "[contract][drivers][namespaces]") {
+          "[.][contract][drivers][namespaces]") {
   Fixture f;
   if (f.cannot_run()) return;
   const std::string mark = "skepcanary" + std::to_string(::getpid()) + f.kind;
@@ -162,7 +163,7 @@ TEST_CASE("namespaces: what a canary leaves is found by nobody, and the image is
   f.expect_nothing_left(ids);
 }
 
-TEST_CASE("namespaces: a build has no rights, and sees nobody", "[contract][drivers][namespaces]") {
+TEST_CASE("namespaces: a build has no rights, and sees nobody", "[.][contract][drivers][namespaces]") {
   Fixture f;
   if (f.cannot_run()) return;
   const std::string out =
@@ -196,7 +197,8 @@ TEST_CASE("namespaces: a build has no rights, and sees nobody", "[contract][driv
   f.expect_nothing_left({"e1"});
 }
 
-TEST_CASE("namespaces: the end of skep-sandbox is the end of all inside", "[contract][drivers][namespaces]") {
+TEST_CASE("namespaces: the end of skep-sandbox is the end of all inside",
+          "[.][contract][drivers][namespaces]") {
   Fixture f;
   if (f.cannot_run()) return;
   const std::string mark = "skepmark" + std::to_string(::getpid()) + f.kind;
@@ -212,7 +214,7 @@ TEST_CASE("namespaces: the end of skep-sandbox is the end of all inside", "[cont
   f.expect_nothing_left({"e1"});
 }
 
-TEST_CASE("namespaces: executors at one time have different users", "[contract][drivers][namespaces]") {
+TEST_CASE("namespaces: executors at one time have different users", "[.][contract][drivers][namespaces]") {
   Fixture f;
   if (f.cannot_run() || f.kind != "users") return;
   const std::string first = f.run("e1", "id -u"), second = f.run("e2", "id -u");
@@ -225,7 +227,7 @@ TEST_CASE("namespaces: executors at one time have different users", "[contract][
 }
 
 TEST_CASE("namespaces: the network is the host's or none, as the host allows it",
-          "[contract][drivers][namespaces]") {
+          "[.][contract][drivers][namespaces]") {
   Fixture f;
   if (f.cannot_run()) return;
   StartRequest shut = f.subject.script_request("e1", "cat /proc/net/dev > half; mv half out; " + connected);
@@ -245,7 +247,7 @@ TEST_CASE("namespaces: the network is the host's or none, as the host allows it"
 }
 
 TEST_CASE("namespaces: where they cannot be had nothing is started, and the reason is told",
-          "[contract][drivers][namespaces]") {
+          "[.][contract][drivers][namespaces]") {
   Fixture f;
   if (f.cannot_run()) return;
   auto options = f.subject.options(owner);
