@@ -137,7 +137,7 @@ Result<void> SandboxPlan::try_out(const fs::path& folder) const {
   request.environment = posix_host::basic_environment();
   const auto ran = posix_host::run_program(request, options_.start_deadline);
   const auto text = posix_host::read_plain_file((folder / status_file).string(), max_status_text);
-  const auto removed = posix_host::remove_tree(folder.string());
+  auto removed = posix_host::remove_tree(folder.string());
   if (!ran) return ran.error();
   if (!text)
     return Error::failed(ErrorCode::generic, "skep-sandbox left no word: " + ran->output.substr(0, 300));

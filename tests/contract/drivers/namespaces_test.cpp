@@ -38,6 +38,8 @@ std::vector<std::string> kinds() {
   return all;
 }
 
+std::string finder_script(const std::string& mark);
+
 struct Fixture {
   std::string kind = GENERATE(from_range(kinds()));
   ProcessSubject subject{
@@ -63,6 +65,11 @@ struct Fixture {
   std::string run(const std::string& id, const std::string& script) {
     start(subject.script_request(id, "{ " + script + "\n} > half 2>&1; mv half out; " + connected));
     return written(id, "out");
+  }
+  void expect_nothing_found(const std::string& id, const std::string& mark) {
+    const std::string found = run(id, finder_script(mark));
+    INFO(id << " found: " << found);
+    CHECK(found.empty());
   }
   void expect_nothing_left(const std::vector<std::string>& ids) {
     for (const std::string& id : ids) {
@@ -147,10 +154,10 @@ TEST_CASE("namespaces: what a canary leaves is found by nobody, and the image is
     CHECK(has(own, "found /proc/"));
     CHECK(processes_with(mark).size() >= 3);
     if (f.kind == "namespaces") CHECK(has(own, "/tools/readme"));  // where it may change the image's files
-    CHECK(f.run(beside, finder_script(mark)) == "");               // another one, at the same time
+    f.expect_nothing_found(beside, mark);                          // another one, at the same time
     CHECK(f.driver->destroy(ExecutorId(canary)));
     CHECK(processes_with(mark).empty());
-    CHECK(f.run(later, finder_script(mark)) == "");
+    f.expect_nothing_found(later, mark);
     for (const std::string& id : {beside, later}) CHECK(f.driver->destroy(ExecutorId(id)));
     ids.insert(ids.end(), {canary, beside, later});
   }
