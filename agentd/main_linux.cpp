@@ -74,6 +74,7 @@ void fill_in(AgentdConfig& config) {
   if (logic.capacity.memory_bytes == 0) logic.capacity.memory_bytes = facts.capacity.memory_bytes;
   if (logic.capacity.disk_bytes == 0) logic.capacity.disk_bytes = facts.capacity.disk_bytes;
   if (config.process.root.empty()) config.process.root = config.state_dir + "/executors";
+  if (config.namespaces.root.empty()) config.namespaces.root = config.state_dir + "/namespaces";
   if (config.images.folder.empty()) config.images.folder = config.state_dir + "/images";
   if (config.container.root.empty()) config.container.root = config.state_dir + "/containers";
   if (config.qemu.root.empty()) config.qemu.root = config.state_dir + "/vms";
@@ -81,7 +82,7 @@ void fill_in(AgentdConfig& config) {
     config.process.join_program = posix_host::program_folder() + "/skep-join";
 }
 
-drivers::QemuDriverOptions qemu_options(const AgentdConfig& config) {
+drivers::QemuDriverOptions qemu_options(const AgentdConfig& config, drivers::ImageSource* images) {
   const QemuDriverConfig& from = config.qemu;
   drivers::QemuDriverOptions options;
   options.root = absolute_path(from.root);
@@ -93,6 +94,7 @@ drivers::QemuDriverOptions qemu_options(const AgentdConfig& config) {
                             {image.disk, image.disk_sha256},
                             image.command_line};
   }
+  options.image_source = images;
   options.join_program = from.join_program;
   options.owner_tag = "skep-" + config.logic.host.text;
   options.accelerator = from.accelerator == "kvm"   ? drivers::VmAccelerator::kvm
@@ -117,6 +119,19 @@ std::vector<std::unique_ptr<drivers::Driver>> make_drivers(const AgentdConfig& c
     options.owner_tag = "skep-" + config.logic.host.text;
     all.push_back(drivers::make_process_driver(std::move(options)));
   }
+  if (config.namespaces.is_enabled) {
+    const NamespacesDriverConfig& from = config.namespaces;
+    drivers::ProcessDriverOptions options;
+    options.root = absolute_path(from.root);
+    options.join_program = from.join_program;
+    options.images = from.images;
+    options.image_source = images;
+    options.owner_tag = "skep-" + config.logic.host.text;
+    options.sandbox = drivers::SandboxOptions{posix_host::program_folder() + "/skep-sandbox", from.binds,
+                                              from.networks, static_cast<std::uint32_t>(from.first_user),
+                                              static_cast<std::uint32_t>(from.users)};
+    all.push_back(drivers::make_process_driver(std::move(options)));
+  }
   if (config.container.is_enabled) {
     drivers::ContainerDriverOptions options;
     options.socket = config.container.socket;
@@ -130,7 +145,7 @@ std::vector<std::unique_ptr<drivers::Driver>> make_drivers(const AgentdConfig& c
     options.max_processes = config.container.max_processes;
     all.push_back(drivers::make_container_driver(std::move(options)));
   }
-  if (config.qemu.is_enabled) all.push_back(drivers::make_qemu_driver(qemu_options(config)));
+  if (config.qemu.is_enabled) all.push_back(drivers::make_qemu_driver(qemu_options(config, images)));
   return all;
 }
 

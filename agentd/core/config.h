@@ -66,6 +66,17 @@ struct ProcessDriverConfig {
   std::map<std::string, std::string> images;  // name -> directory that is copied for each executor
 };
 
+struct NamespacesDriverConfig {
+  bool is_enabled = false;
+  std::string root;                                 // empty: <state_dir>/namespaces
+  std::map<std::string, std::string> images;        // name -> directory that is the root of each executor
+  std::string join_program = "/usr/bin/skep-join";  // inside
+  std::vector<std::string> binds;                   // PATH or PATH:PATH-INSIDE, shown read-only
+  std::vector<std::string> networks;                // that templates may ask for; the first is the default
+  std::int64_t first_user = 80'000;
+  std::int64_t users = 0;  // 0: executors run as agentd does
+};
+
 struct ContainerDriverConfig {
   bool is_enabled = false;
   std::string socket = "/run/docker.sock";
@@ -109,6 +120,7 @@ struct AgentdConfig {
   LogicConfig logic;
   RegistryConfig registry;
   ProcessDriverConfig process;
+  NamespacesDriverConfig namespaces;
   ContainerDriverConfig container;
   QemuDriverConfig qemu;
   FakeDriverConfig fake;

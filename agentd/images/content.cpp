@@ -1,7 +1,6 @@
 #include "agentd/images/content.h"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <vector>
 
@@ -11,8 +10,6 @@ namespace skep::agentd::images {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t piece_bytes = 1 << 20;
 
 Error stopped(const fs::path& path) {
   return Error::try_again(ErrorCode::unavailable, "reading " + path.string() + " was stopped");
@@ -44,7 +41,7 @@ Result<void> hash_entry(const fs::directory_entry& entry, const std::string& nam
     head("f");
     digest::Sha256 content;
     const auto bytes =
-        hash_file(entry.path(), std::numeric_limits<std::uint64_t>::max(), content, is_cancelled);
+        digest::hash_file(entry.path(), std::numeric_limits<std::uint64_t>::max(), content, is_cancelled);
     if (!bytes) return bytes.error();
     digest.update(content.hex());
   } else {
@@ -74,7 +71,8 @@ Result<void> check_content(const fs::path& folder, const Manifest& manifest,
     if (bytes != file.bytes)
       return changed(path, "has " + std::to_string(bytes) + " bytes, not " + std::to_string(file.bytes));
     digest::Sha256 digest;
-    const auto read = hash_file(path, std::numeric_limits<std::uint64_t>::max(), digest, is_cancelled);
+    const auto read =
+        digest::hash_file(path, std::numeric_limits<std::uint64_t>::max(), digest, is_cancelled);
     if (!read) return read.error();
     if (digest.hex() != file.sha256)
       return changed(path, "has the digest " + digest.hex() + ", not " + file.sha256);
@@ -83,24 +81,6 @@ Result<void> check_content(const fs::path& folder, const Manifest& manifest,
 }
 
 }  // namespace
-
-Result<std::uint64_t> hash_file(const fs::path& file, std::uint64_t limit, digest::Sha256& digest,
-                                const IsCancelled& is_cancelled) {
-  std::ifstream in(file, std::ios::binary);
-  if (!in) return unreadable(file, "it cannot be opened");
-  std::string piece(piece_bytes, '\0');
-  std::uint64_t done = 0;
-  while (done < limit) {
-    if (is_cancelled && is_cancelled()) return stopped(file);
-    in.read(piece.data(), static_cast<std::streamsize>(std::min<std::uint64_t>(piece.size(), limit - done)));
-    const auto count = static_cast<std::size_t>(in.gcount());
-    digest.update({piece.data(), count});
-    done += count;
-    if (in.bad()) return unreadable(file, "the disk would not");
-    if (in.eof() || count == 0) break;
-  }
-  return done;
-}
 
 Result<std::string> hash_tree(const fs::path& folder, const IsCancelled& is_cancelled) {
   std::error_code failure;

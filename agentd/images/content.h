@@ -2,20 +2,16 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <string>
 
 #include "agentd/images/store_layout.h"
-#include "common/digest/sha256.h"
+#include "common/digest/file_digest.h"
 #include "core/result.h"
 
 namespace skep::agentd::images {
 
-using IsCancelled = std::function<bool()>;
+using digest::IsCancelled;
 
-/// Adds the file's first `limit` bytes to `digest`; returns how many there were.
-Result<std::uint64_t> hash_file(const std::filesystem::path& file, std::uint64_t limit,
-                                digest::Sha256& digest, const IsCancelled& is_cancelled);
 /// Of all below `folder`: paths, kinds, modes, targets of links, content; not of times and owners.
 Result<std::string> hash_tree(const std::filesystem::path& folder, const IsCancelled& is_cancelled);
 

@@ -79,7 +79,7 @@ Result<Part> open_part(const fs::path& folder, const ImageFile& file, const IsCa
     part.etag.clear();
     return part;
   }
-  const auto hashed = hash_file(part.file, size, part.digest, is_cancelled);
+  const auto hashed = digest::hash_file(part.file, size, part.digest, is_cancelled);
   if (!hashed) return hashed.error();
   part.bytes = *hashed;
   return part;
@@ -166,7 +166,7 @@ Result<void> Fetch::fetch_file(const ImageFile& file) {
   const auto is_cancelled = [this] { return is_cancelled_.load(); };
   if (size_of(whole) == file.bytes) {
     digest::Sha256 digest;
-    const auto hashed = hash_file(whole, file.bytes, digest, is_cancelled);
+    const auto hashed = digest::hash_file(whole, file.bytes, digest, is_cancelled);
     if (!hashed) return hashed.error();
     if (digest.hex() == file.sha256) {
       done_now_ = file.bytes;

@@ -194,8 +194,15 @@ struct ImageStore::Impl {
       write_times(layout.ready(*copy), times);
       handle(HoldMade{*copy, executor});
     }
-    return drivers::HeldImage{content_of(layout.ready(*copy), format).string(),
-                              find(logic.catalogue(), image)->digest};
+    return shown(*copy, image, format);
+  }
+
+  drivers::HeldImage shown(const std::string& copy, const std::string& image, Format format) const {
+    const CatalogueEntry& entry = *find(logic.catalogue(), image);
+    drivers::HeldImage out{content_of(layout.ready(copy), format).string(), entry.digest, {}};
+    if (format != Format::vm) return out;
+    for (const ImageFile& file : entry.files) out.files[file.name] = file.sha256;
+    return out;
   }
 
   Result<void> release(const ExecutorId& executor) {
@@ -314,6 +321,14 @@ std::vector<std::string> ImageStore::ready_images(drivers::ImageFormat format) {
   auto names = impl_->ask<std::vector<std::string>>(
       [impl = impl_.get(), format] { return impl->logic.ready(format_of(format)); });
   return names ? *names : std::vector<std::string>{};
+}
+
+Result<drivers::HeldImage> ImageStore::look_at(const std::string& image, drivers::ImageFormat format) {
+  return impl_->ask<drivers::HeldImage>([impl = impl_.get(), image, format]() -> Result<drivers::HeldImage> {
+    const auto copy = impl->logic.decide_hold(image, format_of(format));
+    if (!copy) return copy.error();
+    return impl->shown(*copy, image, format_of(format));
+  });
 }
 
 Result<drivers::HeldImage> ImageStore::hold(const std::string& image, drivers::ImageFormat format,

@@ -36,6 +36,7 @@ class ImageStore final : public drivers::ImageSource {
   void set_change_listener(std::function<void()> listener);
 
   std::vector<std::string> ready_images(drivers::ImageFormat format) override;
+  Result<drivers::HeldImage> look_at(const std::string& image, drivers::ImageFormat format) override;
   Result<drivers::HeldImage> hold(const std::string& image, drivers::ImageFormat format,
                                   const ExecutorId& executor) override;
   Result<void> release(const ExecutorId& executor) override;

@@ -5,6 +5,7 @@
 #include "common/consul/consul_access.h"
 #include "core/url.h"
 #include "drivers/container/engine_texts.h"
+#include "drivers/process/sandbox_texts.h"
 #include "drivers/qemu/net_filter_texts.h"
 #include "drivers/qemu/vm_image.h"
 
@@ -63,6 +64,41 @@ void check_advertised(ConfigSection& root, const AgentdConfig& config) {
   }
 }
 
+/// A name means one image.
+template <typename Images>
+void check_names(ConfigSection& driver, const Images& own, const images::ImagesConfig& listed) {
+  for (const auto& each : own) {
+    if (images::find(listed.catalogue, each.first) != nullptr)
+      driver.problem("images", "\"" + each.first + "\"", "a name that is not in images.catalogue");
+  }
+}
+
+void read_namespaces_driver(ConfigSection section, bool is_there, AgentdConfig& config) {
+  NamespacesDriverConfig& out = config.namespaces;
+  out.is_enabled = section.flag("enabled", is_there);
+  out.root = section.text("root");
+  out.images = section.text_map("images");
+  check_names(section, out.images, config.images);
+  out.join_program = section.text("join_program", out.join_program);
+  if (out.join_program.empty() || out.join_program.front() != '/')
+    section.problem("join_program", "\"" + out.join_program + "\"", "an absolute path, inside");
+  out.binds = section.texts("binds");
+  for (const std::string& bind : out.binds) {
+    if (!drivers::process::bind_from(bind))
+      section.problem("binds", "\"" + bind + "\"", "PATH or PATH:PATH-INSIDE, both absolute");
+  }
+  out.networks = section.texts("networks");
+  if (out.networks.empty()) out.networks = {"host"};
+  for (const std::string& network : out.networks) {
+    if (network != "host" && network != "none")
+      section.problem("networks", "\"" + network + "\"",
+                      "host (all that this host reaches), or none (a loopback of its own)");
+  }
+  out.first_user = section.integer("first_user", out.first_user, 1000, 2'000'000'000);
+  out.users = section.integer("users", out.users, 0, 10'000);
+  section.done();
+}
+
 void read_container_driver(ConfigSection section, bool is_there, ContainerDriverConfig& out) {
   out.is_enabled = section.flag("enabled", is_there);
   out.socket = section.text("socket", out.socket);
@@ -112,12 +148,14 @@ VmImageConfig read_vm_image(ConfigSection section) {
   return out;
 }
 
-void read_qemu_driver(ConfigSection section, bool is_there, QemuDriverConfig& out) {
+void read_qemu_driver(ConfigSection section, bool is_there, AgentdConfig& config) {
+  QemuDriverConfig& out = config.qemu;
   out.is_enabled = section.flag("enabled", is_there);
   out.program = section.text("program", out.program);
   out.root = section.text("root");
   for (auto& [name, image] : section.named_sections("images"))
     out.images[name] = read_vm_image(std::move(image));
+  check_names(section, out.images, config.images);
   out.join_program = section.text("join_program", out.join_program);
   out.accelerator = section.one_of("accelerator", {"auto", "kvm", "tcg"}, out.accelerator);
   out.networks = section.texts("networks");
@@ -145,15 +183,14 @@ void read_drivers(ConfigSection section, AgentdConfig& out) {
   out.process.root = process.text("root");
   out.process.join_program = process.text("join_program");
   out.process.images = process.text_map("images");
-  for (const auto& [name, folder] : out.process.images) {
-    if (images::find(out.images.catalogue, name) != nullptr)
-      process.problem("images", "\"" + name + "\"", "a name that is not in images.catalogue");
-  }
+  check_names(process, out.process.images, out.images);
   process.done();
+  const bool has_namespaces = section.has("namespaces");
+  read_namespaces_driver(section.section("namespaces"), has_namespaces, out);
   const bool has_container = section.has("container");
   read_container_driver(section.section("container"), has_container, out.container);
   const bool has_qemu = section.has("qemu");
-  read_qemu_driver(section.section("qemu"), has_qemu, out.qemu);
+  read_qemu_driver(section.section("qemu"), has_qemu, out);
   ConfigSection fake = section.section("fake");
   out.fake.is_enabled = fake.flag("enabled", false);
   fake.done();

@@ -7,6 +7,7 @@
 // A hold is durable before hold() returns: it outlives agentd. Thread-safe; exceptions: none leave.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,9 @@ enum class ImageFormat {
 };
 
 struct HeldImage {
-  std::string folder;  // absolute; nothing in it may be changed
-  std::string digest;  // 64 hex digits; the same for the same content, on every host
+  std::string folder;                        // absolute; nothing in it may be changed
+  std::string digest;                        // 64 hex digits; the same for the same content, on every host
+  std::map<std::string, std::string> files;  // format vm: name -> SHA-256 that was proven, 64 hex digits
 };
 
 class ImageSource {
@@ -30,6 +32,8 @@ class ImageSource {
   virtual ~ImageSource() = default;
   /// Names that hold() takes now.
   virtual std::vector<std::string> ready_images(ImageFormat format) = 0;
+  /// What hold() would give now. Without a hold it may be gone the next moment: for a look only.
+  virtual Result<HeldImage> look_at(const std::string& image, ImageFormat format) = 0;
   /// Again for the same executor and image: the same answer. not_found: no such image; unsupported: of
   /// another format; try_again/unavailable: not ready, the message says why.
   virtual Result<HeldImage> hold(const std::string& image, ImageFormat format,

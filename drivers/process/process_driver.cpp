@@ -9,6 +9,7 @@
 #include <set>
 
 #include "drivers/process/process_record.h"
+#include "drivers/process/sandbox_plan.h"
 #include "drivers/shared/control_texts.h"
 #include "drivers/shared/gone_marks.h"
 #include "linux/linux_cgroup.h"
@@ -47,12 +48,16 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
       problem_ = "\"" + options_.root + "\" cannot be a folder for executors";
     layout_.owner = options_.owner_tag;
     gone_.emplace(layout_.gone().string());
+    if (options_.sandbox) {
+      sandbox_.emplace(*options_.sandbox);
+      if (problem_.empty()) problem_ = sandbox_->problem();
+    }
     if (!is_valid_owner_tag(options_.owner_tag))
       problem_ = "\"" + options_.owner_tag + "\" is no valid owner tag";
     if (options_.uses_cgroups) cgroups_ = Cgroups::probe();
   }
 
-  std::string name() const override { return "process"; }
+  std::string name() const override { return sandbox_ ? "namespaces" : "process"; }
 
   Capabilities capabilities() const override {
     Capabilities capabilities;
@@ -66,16 +71,10 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
   Result<ProbeReport> probe() override {
     ProbeReport report;
     std::error_code failure;
-    const auto made = problem_.empty() ? make_folders() : Error::failed(ErrorCode::invalid_input, problem_);
-    if (!made) {
-      report.detail = made.error().message;
-    } else if (::access(layout_.root.c_str(), W_OK) != 0) {
-      report.detail = "the folder " + layout_.root.string() + " cannot be written";
-    } else if (!fs::is_regular_file(options_.join_program, failure) ||
-               ::access(options_.join_program.c_str(), X_OK) != 0) {
-      report.detail = "skep-join is not at " + options_.join_program + ", or may not be executed";
-    } else {
-      report.is_usable = true;
+    const std::string obstacle = find_obstacle();
+    report.is_usable = obstacle.empty();
+    report.detail = obstacle;
+    if (report.is_usable) {
       report.detail = "executors in " + layout_.root.string() + "; ";
       report.detail += options_.uses_cgroups ? cgroups_.detail() : "control groups are switched off";
     }
@@ -200,7 +199,22 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
       return Error::failed(ErrorCode::not_found,
                            "executor " + id.text + " does not run; it cannot take a ticket");
     }
-    return posix_host::write_file_atomically((layout_.control(id) / "ticket").string(), encode(ticket), 0600);
+    const std::string place = (layout_.control(id) / "ticket").string();
+    std::optional<std::uint32_t> user;
+    if (sandbox_) {  // elsewhere a build can write the record
+      const auto record = layout_.read_record(id);
+      if (!record) return record.error();
+      user = record->user;
+    }
+    if (!user) return posix_host::write_file_atomically(place, encode(ticket), 0600);
+    // Whoever looks for it must be able to read it from its first instant.
+    const std::string aside = (layout_.folder(id) / "ticket").string();
+    if (auto written = posix_host::write_file_atomically(aside, encode(ticket), 0600); !written)
+      return written;
+    if (::lchown(aside.c_str(), *user, *user) != 0 || ::rename(aside.c_str(), place.c_str()) != 0)
+      return Error::try_again(ErrorCode::generic,
+                              "the ticket of executor " + id.text + " cannot be put in its place");
+    return {};
   }
 
   void set_change_listener(std::function<void(const ExecutorId&)> listener) override {
@@ -209,6 +223,23 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
   }
 
  private:
+  /// Why nothing can be started; empty: it can.
+  std::string find_obstacle() const {
+    if (!problem_.empty()) return problem_;
+    if (const auto made = make_folders(); !made) return made.error().message;
+    if (::access(layout_.root.c_str(), W_OK) != 0)
+      return "the folder " + layout_.root.string() + " cannot be written";
+    const std::string& program = sandbox_ ? options_.sandbox->program : options_.join_program;
+    std::error_code failure;
+    if (!fs::is_regular_file(program, failure) || ::access(program.c_str(), X_OK) != 0)
+      return (sandbox_ ? "skep-sandbox is not at " : "skep-join is not at ") + program +
+             ", or may not be executed";
+    if (!sandbox_) return "";
+    const auto lock = FileLock::acquire(layout_.own().string(), options_.kill_deadline);
+    const auto tried = lock ? sandbox_->try_out(layout_.own() / "trial") : Result<void>(lock.error());
+    return tried ? "" : "no executor in namespaces can be made here: " + tried.error().message;
+  }
+
   Result<void> check_id(const ExecutorId& id) const {
     if (!problem_.empty()) return Error::failed(ErrorCode::invalid_input, problem_);
     if (is_valid_name(id.text)) return {};
@@ -225,7 +256,9 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
         return Error::failed(ErrorCode::invalid_input,
                              "\"" + name + "\" cannot be set in an executor's environment");
     }
-    if (!request.spec.network.empty()) {
+    if (sandbox_) {
+      if (auto checked = sandbox_->check(request.spec); !checked) return checked;
+    } else if (!request.spec.network.empty()) {
       return Error::failed(ErrorCode::unsupported, "the process driver has no network \"" +
                                                        request.spec.network + "\" for executor " +
                                                        request.spec.id.text);
@@ -239,7 +272,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
         image.empty() || (found != options_.images.end() && fs::is_directory(found->second, failure));
     if (is_known) return {};
     return Error::failed(ErrorCode::not_found, "image \"" + image + "\" is not on this host",
-                         "add it to drivers.process.images");
+                         "add it to drivers." + name() + ".images");
   }
 
   Result<void> make_folders() const {
@@ -298,7 +331,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
   }
 
   /// Everything that can be made before a process runs is made aside, then appears at once under its id.
-  Result<void> make_aside(const StartRequest& request, const Record& record) const {
+  Result<void> make_aside(const StartRequest& request, const std::string& image, const Record& record) const {
     const ExecutorId& id = request.spec.id;
     const fs::path aside = layout_.being_made() / id.text;
     if (auto made = make_folders(); !made) return made;
@@ -306,10 +339,15 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     for (const fs::path& folder : {aside, aside / "control", aside / "tmp", aside / "logs"}) {
       if (auto made = make_private_folder(folder.string()); !made) return made;
     }
-    if (auto copied = copy_image(request, aside / "work"); !copied) return copied;
+    if (!sandbox_) {
+      if (auto copied = copy_image(request, image, aside / "work"); !copied) return copied;
+    }
     const std::string ticket = (aside / "control" / "ticket").string();
     if (auto written = posix_host::write_file_atomically(ticket, encode(request.ticket), 0600); !written)
       return written;
+    if (sandbox_) {
+      if (auto made = sandbox_->make_folders(aside, record.user); !made) return made;
+    }
     const std::string mark = (aside / Layout::owner_file).string();
     if (auto written = posix_host::write_file_durably(mark, layout_.owner, 0600); !written) return written;
     const std::string record_file = (aside / "record.json").string();
@@ -319,16 +357,20 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     return posix_host::rename_without_replacing(aside.string(), layout_.folder(id).string());
   }
 
-  Result<void> copy_image(const StartRequest& request, const fs::path& work) const {
-    if (request.spec.image.empty()) return make_private_folder(work.string());
-    const auto own = options_.images.find(request.spec.image);
-    std::string folder = own == options_.images.end() ? "" : own->second;
-    if (folder.empty()) {
-      const auto held =
-          options_.image_source->hold(request.spec.image, ImageFormat::directory_tar, request.spec.id);
-      if (!held) return held.error();
-      folder = held->folder;
-    }
+  /// The image's folder; empty where the template names none. It is held when it is the store's.
+  Result<std::string> folder_of_image(const StartRequest& request) const {
+    if (request.spec.image.empty()) return std::string();
+    if (const auto own = options_.images.find(request.spec.image); own != options_.images.end())
+      return own->second;
+    const auto held =
+        options_.image_source->hold(request.spec.image, ImageFormat::directory_tar, request.spec.id);
+    if (!held) return held.error();
+    return held->folder;
+  }
+
+  static Result<void> copy_image(const StartRequest& request, const std::string& folder,
+                                 const fs::path& work) {
+    if (folder.empty()) return make_private_folder(work.string());
     auto copied = posix_host::copy_tree(folder, work.string());
     if (copied) return copied;
     Error error = copied.error();
@@ -337,38 +379,65 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
     return error;
   }
 
-  posix_host::LaunchRequest launch_request(const StartRequest& request) const {
+  std::vector<std::string> join_command(const ExecutorSpec& spec, const fs::path& control,
+                                        const fs::path& work) const {
+    std::vector<std::string> argv{options_.join_program,
+                                  "--ticket",
+                                  (control / "ticket").string(),
+                                  "--status",
+                                  (control / "status").string(),
+                                  "--work-dir",
+                                  work.string(),
+                                  "--agent-jar",
+                                  (control / "agent.jar").string(),
+                                  "--linger",
+                                  std::to_string(std::chrono::ceil<seconds>(options_.linger).count()),
+                                  "--stop-grace",
+                                  std::to_string(std::chrono::ceil<seconds>(spec.stop_grace).count())};
+    if (spec.agent_command.empty()) return argv;
+    argv.emplace_back("--");
+    argv.insert(argv.end(), spec.agent_command.begin(), spec.agent_command.end());
+    return argv;
+  }
+
+  posix_host::LaunchRequest launch_request(const StartRequest& request, const std::string& image,
+                                           std::optional<std::uint32_t> user) const {
     const ExecutorId& id = request.spec.id;
-    const fs::path folder = layout_.folder(id), control = layout_.control(id);
+    const fs::path folder = layout_.folder(id);
     posix_host::LaunchRequest launch;
-    launch.argv = {options_.join_program,
-                   "--ticket",
-                   (control / "ticket").string(),
-                   "--status",
-                   (control / "status").string(),
-                   "--work-dir",
-                   (folder / "work").string(),
-                   "--agent-jar",
-                   (control / "agent.jar").string(),
-                   "--linger",
-                   std::to_string(std::chrono::ceil<seconds>(options_.linger).count()),
-                   "--stop-grace",
-                   std::to_string(std::chrono::ceil<seconds>(request.spec.stop_grace).count())};
-    if (!request.spec.agent_command.empty()) {
-      launch.argv.emplace_back("--");
-      launch.argv.insert(launch.argv.end(), request.spec.agent_command.begin(),
-                         request.spec.agent_command.end());
+    if (sandbox_) {
+      launch.argv =
+          sandbox_->command_line(folder, image, request.spec, user,
+                                 join_command(request.spec, process::control_inside, process::work_inside));
+      launch.environment = {{"HOME", process::work_inside},
+                            {"TMPDIR", "/tmp"},
+                            {"LANG", "C.UTF-8"},
+                            {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}};
+    } else {
+      launch.argv = join_command(request.spec, layout_.control(id), folder / "work");
+      launch.environment = posix_host::basic_environment();
+      launch.environment["HOME"] =
+          (folder / "work").string();  // what tools keep there goes with the executor
+      launch.environment["TMPDIR"] = (folder / "tmp").string();
+      launch.working_directory = (folder / "work").string();
+      launch.is_subreaper = true;
     }
-    launch.environment = posix_host::basic_environment();
-    launch.environment["HOME"] = (folder / "work").string();  // what tools keep there goes with the executor
-    launch.environment["TMPDIR"] = (folder / "tmp").string();
     for (const auto& [name, value] : request.spec.environment) launch.environment[name] = value;
     launch.environment[Layout::cookie_name] = layout_.cookie_value(id);
-    launch.working_directory = (folder / "work").string();
     launch.output_file = (folder / "logs" / "join.log").string();
-    launch.is_subreaper = true;
     launch.max_open_files = options_.max_open_files;
     return launch;
+  }
+
+  /// A user of its own, and its record before anybody else can choose that.
+  Result<void> make_with_user(const StartRequest& request, const std::string& image, Record& record) const {
+    if (auto made = make_folders(); !made) return made;
+    const auto lock = FileLock::acquire(layout_.root.string(), options_.kill_deadline);
+    if (!lock) return lock.error();
+    const auto user = sandbox_->choose_user(layout_);
+    if (!user) return user.error();
+    record.user = *user;
+    return make_aside(request, image, record);
   }
 
   Result<void> make(const StartRequest& request) {
@@ -381,8 +450,13 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
                   {},
                   boot_id_,
                   layout_.cookie(id),
-                  cgroups_.folders_of(cgroup)};
-    if (auto made = make_aside(request, record); !made) return made;
+                  cgroups_.folders_of(cgroup),
+                  {}};
+    const auto image = folder_of_image(request);
+    if (!image) return image.error();
+    if (auto made = sandbox_ ? make_with_user(request, *image, record) : make_aside(request, *image, record);
+        !made)
+      return made;
     // Held until skep-join runs with its cookie: when we are killed in between, a forked child still holds
     // the lock.
     const auto lock = FileLock::acquire(layout_.folder(id).string(), options_.kill_deadline);
@@ -392,13 +466,16 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
         cgroups_.make(cgroup, {resources.cpu_millis, resources.memory_bytes, options_.max_processes});
     if (!groups) return groups.error();
     watch_.watch_folder(id.text, layout_.control(id).string());
-    posix_host::LaunchRequest launch = launch_request(request);
+    posix_host::LaunchRequest launch = launch_request(request, *image, record.user);
     launch.cgroups = *groups;
     const auto launched = posix_host::launch(launch);
     if (!launched) return launched.error();
     record.join = *launched;
     record.is_running = true;
     watch_.watch_process(id.text, record.join);
+    if (sandbox_) {
+      if (auto runs = sandbox_->wait_until_it_runs(layout_.folder(id), record.join); !runs) return runs;
+    }
     return posix_host::write_file_atomically((layout_.folder(id) / "record.json").string(),
                                              process::encode(record), 0600);
   }
@@ -454,6 +531,7 @@ class ProcessDriver final : public Driver, public TicketDelivery, public ChangeS
   std::string boot_id_;
   std::string problem_;  // why nothing can be done; empty: none
   Cgroups cgroups_;
+  std::optional<process::SandboxPlan> sandbox_;
   std::optional<GoneMarks> gone_;
   std::mutex
       listener_lock_;  // held while the listener runs, so that an old one never runs after it was replaced

@@ -20,16 +20,18 @@ constexpr std::size_t max_record_bytes = 64 * 1024;
 }  // namespace
 
 std::string encode(const Record& record) {
-  return json::dump(Json{{"version", 1},
-                         {"owner", record.owner},
-                         {"id", record.id.text},
-                         {"epoch", record.epoch},
-                         {"state", record.is_running ? "running" : "creating"},
-                         {"pid", record.join.pid},
-                         {"start_ticks", record.join.start_ticks},
-                         {"boot_id", record.boot_id},
-                         {"cookie", record.cookie},
-                         {"cgroups", record.cgroups}});
+  Json out{{"version", 1},
+           {"owner", record.owner},
+           {"id", record.id.text},
+           {"epoch", record.epoch},
+           {"state", record.is_running ? "running" : "creating"},
+           {"pid", record.join.pid},
+           {"start_ticks", record.join.start_ticks},
+           {"boot_id", record.boot_id},
+           {"cookie", record.cookie},
+           {"cgroups", record.cgroups}};
+  if (record.user) out["user"] = *record.user;
+  return json::dump(out);
 }
 
 Result<Record> decode(const std::string& text) {
@@ -53,8 +55,20 @@ Result<Record> decode(const std::string& text) {
   if (!is_whole || (*state != "running" && *state != "creating")) return broken;
   const std::uint64_t least_pid = *state == "running" ? 2 : 0;  // 1 is the machine's own
   if (*pid < least_pid || *pid > static_cast<std::uint64_t>(std::numeric_limits<pid_t>::max())) return broken;
-  Record record{*owner,   ExecutorId(*id), *epoch, *state == "running", {static_cast<pid_t>(*pid), *start},
-                *boot_id, *cookie,         {}};
+  Record record{*owner,
+                ExecutorId(*id),
+                *epoch,
+                *state == "running",
+                {static_cast<pid_t>(*pid), *start},
+                *boot_id,
+                *cookie,
+                {},
+                {}};
+  if (parsed->contains("user")) {
+    const auto user = number("user");
+    if (!user || *user == 0 || *user >= std::numeric_limits<std::uint32_t>::max()) return broken;
+    record.user = static_cast<std::uint32_t>(*user);
+  }
   for (const json::Json& folder : *cgroups) {
     if (!folder.is_string()) return broken;
     record.cgroups.push_back(folder.get<std::string>());
@@ -81,6 +95,30 @@ Result<Record> Layout::read_record(const ExecutorId& id) const {
   if (record->id == id && record->owner == owner && has_our_marks) return record;
   return Error::failed(ErrorCode::conflict,
                        "the record in " + folder(id).string() + " is of another executor or owner");
+}
+
+Result<std::set<std::uint32_t>> Layout::users() const {
+  std::set<std::uint32_t> taken;
+  for (const std::filesystem::path& folder : {root, being_made(), leaving()}) {
+    std::error_code failure;
+    for (auto entry = std::filesystem::directory_iterator(folder, failure);
+         !failure && entry != std::filesystem::directory_iterator(); entry.increment(failure)) {
+      std::error_code ignored;
+      if (!entry->is_directory(ignored)) continue;
+      const auto text =
+          posix_host::read_plain_file((entry->path() / "record.json").string(), max_record_bytes);
+      // Somebody else's folder, or one that is just being removed.
+      const bool has_none = !text && (text.error().code == ErrorCode::not_found ||
+                                      text.error().code == ErrorCode::invalid_input);
+      if (!text && !has_none) return text.error();
+      const auto record = text ? decode(*text) : Result<Record>(text.error());
+      if (record && record->user) taken.insert(*record->user);
+    }
+    if (failure && failure != std::errc::no_such_file_or_directory)
+      return Error::try_again(ErrorCode::generic,
+                              "cannot list " + folder.string() + ": " + failure.message());
+  }
+  return taken;
 }
 
 Result<Ownership> Layout::ownership(const ExecutorId& id) const {

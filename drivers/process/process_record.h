@@ -1,8 +1,11 @@
 // What the process driver keeps of one executor, and where: record.json and the folders around it. Values and
-// JSON; the only file access is ownership() and read_record(). Thread-safe.
+// JSON; the only file access is ownership(), users() and read_record(). Thread-safe.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,6 +26,7 @@ struct Record {
   std::string boot_id;  // pid and start time mean nothing after a restart of the machine
   std::string cookie;   // NAME=VALUE
   std::vector<std::string> cgroups;
+  std::optional<std::uint32_t> user;  // what runs inside, where it is not our own
 };
 
 std::string encode(const Record& record);
@@ -50,6 +54,8 @@ struct Layout {
   /// not_found; malformed_reply, conflict or invalid_input when it is there and unusable; else the system
   /// would not say.
   Result<Record> read_record(const ExecutorId& id) const;
+  /// Users that executors have, of whatever owner; an error when a record cannot be seen.
+  Result<std::set<std::uint32_t>> users() const;
   /// By a mark that is there from the folder's first instant, and survives a record that a build has spoilt.
   Result<Ownership> ownership(const ExecutorId& id) const;
 

@@ -26,6 +26,11 @@ std::string try_out(const std::string& program, const VmImage& image, Accelerato
   return name + " does not work: " + ran->output.substr(0, 300);
 }
 
+bool AcceleratorChoice::needs_trial() const {
+  const std::lock_guard<std::mutex> guard(lock_);
+  return wish_ != Wish::tcg && !chosen_;
+}
+
 Result<Chosen> AcceleratorChoice::choose(const VmImage& image) {
   const std::lock_guard<std::mutex> guard(lock_);
   if (wish_ == Wish::tcg) return Chosen{Accelerator::tcg, "TCG, as configured"};

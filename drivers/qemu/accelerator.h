@@ -29,11 +29,13 @@ class AcceleratorChoice {
   AcceleratorChoice(std::string program, Wish wish) : program_(std::move(program)), wish_(wish) {}
   /// unsupported when KVM was demanded and does not work.
   Result<Chosen> choose(const VmImage& image);
+  /// choose() would boot the image's kernel.
+  bool needs_trial() const;
 
  private:
   std::string program_;
   Wish wish_;
-  std::mutex lock_;  // held while it is tried out: others wait for the answer
+  mutable std::mutex lock_;  // held while it is tried out: others wait for the answer
   std::optional<Chosen> chosen_;
 };
 

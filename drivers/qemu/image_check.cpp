@@ -4,13 +4,14 @@
 
 #include <cerrno>
 #include <cstring>
+#include <limits>
 
-#include "linux/linux_run.h"
+#include "common/digest/file_digest.h"
+#include "common/shell/clock.h"
 
 namespace skep::drivers::qemu {
 namespace {
 
-/// Another file, or another content, shows here; a change within the clock's resolution may not.
 std::string likeness(const struct stat& info) {
   const auto time = [](const timespec& at) {
     return std::to_string(at.tv_sec) + "." + std::to_string(at.tv_nsec);
@@ -21,16 +22,25 @@ std::string likeness(const struct stat& info) {
 
 }  // namespace
 
+Result<std::map<std::string, std::string>> likeness_of(const std::vector<std::string>& paths) {
+  std::map<std::string, std::string> all;
+  for (const std::string& path : paths) {
+    struct stat info {};
+    if (::lstat(path.c_str(), &info) != 0)
+      return Error::try_again(errno == ENOENT ? ErrorCode::not_found : ErrorCode::generic,
+                              path + ": " + std::strerror(errno));
+    all[path] = likeness(info);
+  }
+  return all;
+}
+
 Result<std::string> read_sha256(const std::string& path, Duration deadline) {
-  posix_host::LaunchRequest request;
-  request.argv = {"sha256sum", "--binary", "--", path};
-  request.environment = posix_host::basic_environment();
-  const auto ran = posix_host::run_program(request, deadline);
-  if (!ran) return Error::try_again(ran.error().code, path + ": " + ran.error().message);
-  // A name with a backslash or a new line would be told with a backslash before the digest.
-  const std::string digest = ran->output.substr(0, 64);
-  if (ran->exit_code == 0 && is_sha256(digest)) return digest;
-  return Error::try_again(ErrorCode::generic, path + " cannot be read: " + ran->output);
+  const Instant limit = shell::now() + deadline;
+  digest::Sha256 digest;
+  const auto read = digest::hash_file(path, std::numeric_limits<std::uint64_t>::max(), digest,
+                                      [limit] { return shell::now() >= limit; });
+  if (!read) return read.error();
+  return digest.hex();
 }
 
 Result<void> ImageCheck::check(const std::string& name, const VmImage& image, Duration deadline) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "core/result.h"
 #include "core/time.h"
@@ -11,8 +12,12 @@
 
 namespace skep::drivers::qemu {
 
-/// 64 hex digits; try_again when the file could not be read whole.
+/// 64 hex digits; try_again when the file could not be read whole until then.
 Result<std::string> read_sha256(const std::string& path, Duration deadline);
+
+/// What the files are like: another file, or another content, shows here, but for a change within the clock's
+/// resolution. Path -> text. not_found: one is not there; otherwise it could not be seen.
+Result<std::map<std::string, std::string>> likeness_of(const std::vector<std::string>& paths);
 
 /// Compares the digests of an image's files before their first use and whenever they changed since. Files
 /// that belong to us and can be written are made read-only (0444) first.

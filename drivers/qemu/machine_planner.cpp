@@ -4,10 +4,13 @@
 #include <fstream>
 #include <utility>
 
+#include "common/log/log.h"
 #include "core/url.h"
 #include "drivers/qemu/guest_texts.h"
 #include "drivers/qemu/net_filter.h"
+#include "drivers/qemu/vm_manifest.h"
 #include "drivers/shared/gone_marks.h"
+#include "linux/linux_files.h"
 #include "linux/linux_socket.h"
 
 namespace skep::drivers::qemu {
@@ -32,6 +35,22 @@ std::string random_hex(int bytes) {
   return out;
 }
 
+/// No executor can have that name, so that a hold of it ends with agentd.
+constexpr const char* trial_holder = "trial.";
+
+/// Files that were proven already.
+Result<VmImage> image_in(const std::string& name, const HeldImage& held) {
+  const auto text = posix_host::read_plain_file(held.folder + "/" + manifest_file, max_manifest_bytes);
+  const auto image = text ? read_manifest(*text, held.folder, held.files) : Result<VmImage>(text.error());
+  if (image) return image;
+  Error error = image.error();
+  if (!text && error.code == ErrorCode::not_found)
+    error = Error::failed(ErrorCode::not_found, std::string("it has no file ") + manifest_file,
+                          "publish it with one, see docs/how-to/virtual-machines.md");
+  error.message = "image \"" + name + "\" is none of a virtual machine: " + error.message;
+  return error;
+}
+
 AcceleratorChoice::Wish wish_of(VmAccelerator accelerator) {
   using Wish = AcceleratorChoice::Wish;
   return accelerator == VmAccelerator::kvm   ? Wish::kvm
@@ -47,23 +66,55 @@ MachinePlanner::MachinePlanner(const QemuDriverOptions& options, WarmTemplates::
       templates_(std::move(templates)) {}
 
 void MachinePlanner::probe(ProbeReport& report) {
+  probe_images(report);
+  if (allows(filtered_network)) {
+    if (const auto can = can_filter(); !can)
+      report.detail += "; NO machine with network \"filtered\" can start: " + can.error().message;
+  }
+  if (allows(open_network)) report.detail += "; templates may ask for a network WITHOUT a filter (\"open\")";
+}
+
+/// Which images can start, and by one of them whether anything can.
+void MachinePlanner::probe_images(ProbeReport& report) {
+  const auto try_with = [&](const VmImage& image) {
+    const auto chosen = accelerator_.choose(image);
+    report.is_usable = chosen.has_value();
+    report.detail += "; " + (chosen ? chosen->why : chosen.error().message);
+  };
+  bool is_tried = false;
   for (const auto& [name, image] : options_.images) {
     if (const auto checked = images_.check(name, image, options_.digest_deadline); !checked) {
       report.detail += "; " + checked.error().message;
       continue;
     }
     report.images.push_back(name);
+    if (!is_tried) try_with(image);
+    is_tried = true;
   }
-  if (!report.images.empty()) {
-    const auto chosen = accelerator_.choose(options_.images.at(report.images.front()));
-    report.is_usable = chosen.has_value();
-    report.detail += "; " + (chosen ? chosen->why : chosen.error().message);
+  if (options_.image_source == nullptr) return;
+  for (const std::string& name : options_.image_source->ready_images(ImageFormat::vm)) {
+    const auto seen = options_.image_source->look_at(name, ImageFormat::vm);
+    const auto image = seen ? image_in(name, *seen) : seen.error();
+    if (!image) {
+      report.detail += "; " + image.error().message;
+      if (seen) tell_once(seen->digest, image.error());
+      continue;
+    }
+    report.images.push_back(name);
+    if (is_tried) continue;
+    // A kernel that is removed while it is tried out would prove nothing.
+    const ExecutorId trial(trial_holder);
+    const bool is_held =
+        !accelerator_.needs_trial() || options_.image_source->hold(name, ImageFormat::vm, trial).has_value();
+    if (is_held) try_with(*image);
+    is_tried = is_held;
+    static_cast<void>(options_.image_source->release(trial));
   }
-  if (allows(filtered_network)) {
-    if (const auto can = can_filter(); !can)
-      report.detail += "; NO machine with network \"filtered\" can start: " + can.error().message;
-  }
-  if (allows(open_network)) report.detail += "; templates may ask for a network WITHOUT a filter (\"open\")";
+}
+
+void MachinePlanner::tell_once(const std::string& digest, const Error& error) {
+  const std::lock_guard<std::mutex> guard(told_lock_);
+  if (told_.insert(digest).second) log::write_error("an image is not offered", error);
 }
 
 std::string MachinePlanner::problem() const {
@@ -115,11 +166,12 @@ Result<std::string> MachinePlanner::network_of(const ExecutorSpec& spec) const {
 Result<std::string> MachinePlanner::image_name(const StartRequest& request) const {
   const std::string& image = request.spec.image;
   if (options_.images.count(image) > 0) return image;
+  if (!image.empty() && options_.image_source != nullptr) return image;  // it is asked for a hold
   if (image.empty() && options_.images.size() == 1) return options_.images.begin()->first;
   if (image.empty()) {
     return Error::failed(ErrorCode::invalid_input,
                          "the template of executor " + request.spec.id.text + " names no image",
-                         "name one of drivers.qemu.images");
+                         "name one of drivers.qemu.images or of the catalogue");
   }
   return Error::failed(ErrorCode::not_found, "image \"" + image + "\" is not on this host",
                        "add it to drivers.qemu.images");
@@ -203,12 +255,25 @@ Result<std::string> MachinePlanner::start_text(const StartRequest& request, cons
                        "command and environment of executor " + spec.id.text + " are too long");
 }
 
-/// What is decided before anything of an executor is made.
-Result<Machine> MachinePlanner::plan(const StartRequest& request) {
+/// Its files are what their digests say.
+Result<VmImage> MachinePlanner::image_of(const StartRequest& request) {
   const auto name = image_name(request);
   if (!name) return name.error();
-  const VmImage& image = options_.images.at(*name);
-  if (auto checked = images_.check(*name, image, options_.digest_deadline); !checked) return checked.error();
+  if (const auto own = options_.images.find(*name); own != options_.images.end()) {
+    if (auto checked = images_.check(*name, own->second, options_.digest_deadline); !checked)
+      return checked.error();
+    return own->second;
+  }
+  const auto held = options_.image_source->hold(*name, ImageFormat::vm, request.spec.id);
+  if (!held) return held.error();
+  return image_in(*name, *held);
+}
+
+/// What is decided before anything of an executor is made.
+Result<Machine> MachinePlanner::plan(const StartRequest& request) {
+  const auto found = image_of(request);
+  if (!found) return found.error();
+  const VmImage& image = *found;
   const auto chosen = accelerator_.choose(image);
   if (!chosen) return chosen.error();
   auto network = plan_network(request);

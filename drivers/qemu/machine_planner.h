@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,7 @@ class MachinePlanner {
   void probe(ProbeReport& report);
   /// Whether the request can be planned at all: names, network, image.
   Result<void> check(const StartRequest& request) const;
-  /// Of a machine that boots.
+  /// Of a machine that boots. What it starts from may be held for it when this returns, whatever it returns.
   Result<Machine> plan(const StartRequest& request);
   /// Makes a clone of it. An error says why it must boot; then it is as it was.
   Result<void> make_clone_of(Machine& machine);
@@ -63,6 +64,9 @@ class MachinePlanner {
   bool allows(const std::string& network) const;
   Result<std::string> network_of(const ExecutorSpec& spec) const;
   Result<std::string> image_name(const StartRequest& request) const;
+  Result<VmImage> image_of(const StartRequest& request);
+  void probe_images(ProbeReport& report);
+  void tell_once(const std::string& digest, const Error& error);
   Result<void> can_filter();
   Result<Network> plan_network(const StartRequest& request);
 
@@ -70,6 +74,8 @@ class MachinePlanner {
   ImageCheck images_;
   AcceleratorChoice accelerator_;
   WarmTemplates templates_;
+  std::mutex told_lock_;                // of told_
+  std::set<std::string> told_;          // digests of images whose fault is in the log
   std::mutex filter_lock_;              // of filter_
   std::optional<Result<void>> filter_;  // whether nftables can be used
 };

@@ -102,7 +102,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
       return report;
     }
     if (auto removed = planner_.templates().remove_leftovers(); !removed)
-      log::write_error("half-made templates of warm clones", removed.error());
+      log::write_error("templates of warm clones that no longer serve", removed.error());
     posix_host::LaunchRequest request;
     request.argv = {options_.program, "--version"};
     request.environment = posix_host::basic_environment();
@@ -404,7 +404,7 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
       if (made.result || !made.is_for_cloning) return made.result;
       cloned = made.result;
       planner_.templates().forget(*clone.warm);
-      if (auto cleared = remove_all_of(request.spec.id); !cleared) return cleared;
+      if (auto cleared = remove_machine_of(request.spec.id); !cleared) return cleared;
     }
     log::write(log::Level::warning, "executor " + request.spec.id.text +
                                         " boots, for it could not be cloned: " + cloned.error().message);
@@ -487,8 +487,14 @@ class QemuDriver final : public Driver, public TicketDelivery, public ChangeSour
     }
   }
 
-  /// Until it is seen that nothing is left; its folder last, for it tells of the rest.
+  /// Until it is seen that nothing is left; then nothing is made from its image any more.
   Result<void> remove_all_of(const ExecutorId& id) {
+    if (auto removed = remove_machine_of(id); !removed) return removed;
+    return options_.image_source == nullptr ? Result<void>() : options_.image_source->release(id);
+  }
+
+  /// Its folder last, for it tells of the rest.
+  Result<void> remove_machine_of(const ExecutorId& id) {
     const auto record = find(id);
     if (!record) return unseen(id, record.error());
     const bool is_ours = *record && (*record)->owner == layout_.owner;

@@ -25,6 +25,7 @@
 #include <vector>
 
 #include "drivers/api/driver.h"
+#include "drivers/api/images.h"
 #include "drivers/qemu/vm_image.h"
 
 namespace skep::drivers {
@@ -34,6 +35,7 @@ enum class VmAccelerator { automatic, kvm, tcg };
 struct QemuDriverOptions {
   std::string root;                             // absolute; made 0700 when missing
   std::map<std::string, qemu::VmImage> images;  // name -> files
+  ImageSource* image_source = nullptr;          // more images, of format vm; outlives the driver
   std::string warm_folder;                      // templates of warm clones; empty: below root, for this owner
   std::string program = "qemu-system-x86_64";   // a path, or a name on our PATH
   std::string image_program = "qemu-img";       // likewise

@@ -67,6 +67,32 @@ std::string key_of(VmPlan plan) {
   return short_hash(text);
 }
 
+std::vector<std::string> paths_of(const VmImage& image) {
+  std::vector<std::string> paths;
+  for (const ImageFile& file : image.files()) paths.push_back(image.path(file));
+  return paths;
+}
+
+/// What about.json says of the image's files when the template was made: path -> what it was like.
+std::map<std::string, std::string> made_of(const json::Json& about) {
+  std::map<std::string, std::string> out;
+  const auto told = about.find("made_of");
+  if (told == about.end() || !told->is_object()) return out;
+  for (const auto& [path, likeness] : told->items())
+    out[path] = likeness.is_string() ? likeness.get<std::string>() : "";
+  return out;
+}
+
+Result<json::Json> read_about(const fs::path& place) {
+  const auto text = posix_host::read_plain_file((place / "about.json").string(), max_about_bytes);
+  if (!text) return text.error();
+  auto about = json::parse_strict(*text);
+  if (!about || !about->is_object())
+    return Error::failed(ErrorCode::malformed_reply,
+                         "what is known of template " + place.filename().string() + " cannot be read");
+  return about;
+}
+
 /// Until the guest says that it waits.
 Result<void> wait_for_guest(const std::string& socket, const posix_host::ProcessIdentity& process,
                             Instant limit) {
@@ -166,11 +192,12 @@ void WarmTemplates::forget(const WarmTemplate& made) {
 
 Result<WarmTemplate> WarmTemplates::load(const std::string& key, const VmPlan& plan) {
   const fs::path place = options_.folder / key;
-  const auto text = posix_host::read_plain_file((place / "about.json").string(), max_about_bytes);
-  if (!text) return text.error();
-  const auto about = json::parse_strict(*text);
-  if (!about || !about->is_object())
-    return Error::failed(ErrorCode::malformed_reply, "what is known of template " + key + " cannot be read");
+  const auto about = read_about(place);
+  if (!about) return about.error();
+  const auto like = likeness_of(paths_of(plan.image));
+  if (!like) return like.error();
+  if (made_of(*about) != *like)
+    return Error::failed(ErrorCode::conflict, "the image of template " + key + " is not what it was");
   WarmTemplate out{
       key, (place / "ram").string(), (place / "state").string(), {}, about->value("version", std::string())};
   // Compared once, and again when a file has changed.
@@ -196,6 +223,8 @@ Result<WarmTemplate> WarmTemplates::make(const std::string& key, const VmPlan& p
   if (auto ended = end_leftovers(); !ended) return ended.error();
   const fs::path place = options_.folder / "new";
   if (auto made = make_private_folder(place.string()); !made) return made.error();
+  const auto like = likeness_of(paths_of(plan.image));  // before it is used
+  if (!like) return like.error();
   const auto version = boot_and_save(template_plan(plan), place);
   if (!version) {
     if (auto ended = end_leftovers(); !ended) return ended.error();
@@ -203,7 +232,7 @@ Result<WarmTemplate> WarmTemplates::make(const std::string& key, const VmPlan& p
   }
   std::error_code ignored;
   fs::permissions(place, fs::perms::owner_all, ignored);
-  json::Json about{{"version", *version}};
+  json::Json about{{"version", *version}, {"made_of", *like}};
   for (const auto& [name, file] : std::vector<std::pair<std::string, std::string>>{
            {"ram", "ram"}, {"state", "state"}, {"disk", overlay_file}}) {
     if (name == "disk" && plan.image.disk.name.empty()) continue;
@@ -256,10 +285,31 @@ Result<std::string> WarmTemplates::boot_and_save(const VmPlan& plan, const fs::p
 Result<void> WarmTemplates::remove_leftovers() {
   const auto is_there = posix_host::is_there(options_.folder.string());
   if (!is_there || !*is_there) return {};
-  const std::lock_guard<std::mutex> guard(lock_);
+  const std::unique_lock<std::mutex> guard(lock_, std::try_to_lock);
+  if (!guard) return {};
   const auto lock = posix_host::FileLock::acquire(options_.folder.string(), Duration::zero());
   if (!lock) return {};  // another process makes one
-  return end_leftovers();
+  if (auto ended = end_leftovers(); !ended) return ended;
+  return remove_stale();
+}
+
+/// What cannot be seen stays.
+Result<void> WarmTemplates::remove_stale() const {
+  std::error_code failure;
+  std::vector<fs::path> all;
+  for (const auto& entry : fs::directory_iterator(options_.folder, failure)) all.push_back(entry.path());
+  for (const fs::path& place : all) {
+    const auto about = read_about(place);
+    if (!about) continue;  // whoever asks for it makes it anew
+    const auto was = made_of(*about);
+    std::vector<std::string> paths;
+    for (const auto& [path, likeness] : was) paths.push_back(path);
+    const auto is = likeness_of(paths);
+    const bool is_stale = is ? was.empty() || *is != was : is.error().code == ErrorCode::not_found;
+    if (!is_stale) continue;
+    if (auto removed = posix_host::remove_tree(place.string()); !removed) return removed;
+  }
+  return {};
 }
 
 Result<void> WarmTemplates::end_leftovers() {

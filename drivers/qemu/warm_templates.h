@@ -1,11 +1,11 @@
 // Machines that were booted once and saved while their guest waits for its start, so that clones of them are
 // ready in a fraction of a boot. Below a folder that is ours alone:
 //   <key>/{ram,state,overlay.qcow2}   0444: memory, the devices' state, the disk over the image's
-//   <key>/about.json                  QEMU's version and the digests of those
-//   new/                              the one that is made right now
+//   <key>/about.json                  QEMU's version, the digests of those, and what the image's files were
+//   like new/                              the one that is made right now
 // A key is made of QEMU's command line and the image's digests, so what differs in one of these has another
-// template. No secret is in them: a guest gets its name, ticket, time and randomness after it was resumed.
-// Thread-safe.
+// template; one whose image's files were changed or replaced since serves no more. No secret is in them: a
+// guest gets its name, ticket, time and randomness after it was resumed. Thread-safe.
 #pragma once
 
 #include <filesystem>
@@ -42,7 +42,8 @@ class WarmTemplates {
   Result<WarmTemplate> get(const VmPlan& plan);
   /// It does not serve: the next one is made anew.
   void forget(const WarmTemplate& made);
-  /// What a killed process left half-made, with its QEMU. Does nothing while one is made.
+  /// What a killed process left half-made, with its QEMU; and templates whose image has left this host, or is
+  /// not what it was. Does nothing while one is made.
   Result<void> remove_leftovers();
 
  private:
@@ -50,6 +51,7 @@ class WarmTemplates {
   Result<WarmTemplate> make(const std::string& key, const VmPlan& plan);
   Result<std::string> boot_and_save(const VmPlan& plan, const std::filesystem::path& place);
   Result<void> end_leftovers();
+  Result<void> remove_stale() const;
   void remove_oldest() const;
 
   struct Failure {

@@ -44,7 +44,7 @@ Template read_template(ConfigSection& section) {
   }
   read_labels(section, made);
   made.takes_unlabelled = section.flag("takes_unlabelled", false);
-  made.driver = section.one_of("driver", {"process", "container", "qemu"}, "process");
+  made.driver = section.one_of("driver", {"process", "namespaces", "container", "qemu"}, "process");
   made.image = section.text("image");
   made.network = section.text("network");
   if (!made.network.empty() && made.driver == "process")

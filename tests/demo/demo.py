@@ -189,7 +189,7 @@ def main():
                         help="scripts inside the controller tell of changes, nothing is polled (needs and gives Overall/Administer)")
     parser.add_argument("--minimum-idle", type=int, default=0, help="executors kept ready per template")
     parser.add_argument("--registry", choices=("embedded", "consul"), default="embedded", help="how hosts become known; consul starts a real one")
-    parser.add_argument("--driver", choices=("process", "container", "qemu"), default="process", help="what executors are")
+    parser.add_argument("--driver", choices=("process", "namespaces", "container", "qemu"), default="process", help="what executors are")
     parser.add_argument("--engine", choices=("docker", "podman"), default="",
                         help="of driver container: which engine the demo starts (default: the first that runs here)")
     parser.add_argument("--each", type=int, default=0, metavar="N", help="at most so many builds of each job (default: 8; of driver qemu: 1)")

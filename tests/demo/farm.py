@@ -170,6 +170,8 @@ class Farm:
 
     def scheduler_config(self):
         agent = "/usr/bin/skep-agent-sim" if self.engine or self.machines else str(STAND_INS / "skep-agent-sim")
+        if self.driver == "namespaces":
+            agent = "/skep/stand-ins/skep-agent-sim"
         command = json.dumps([agent, "-url", "{url}", "-secret", "@{secret_file}", "-name", "{name}",
                               "-workDir", "{work_dir}", "-webSocket", "-noReconnect"])
 
@@ -248,6 +250,17 @@ drivers:
     users: 10
     images:
 {self.machines.snippet()}"""
+        if self.driver == "namespaces":
+            shown = [path for path in ("/usr", "/bin", "/lib", "/lib64") if pathlib.Path(path).exists()]
+            return f"""  process: {{enabled: false}}
+  namespaces:
+    root: {self.folder}/executors
+    images: {{base: {self.folder}/image}}
+    binds: {json.dumps([*shown, f"{BIN}:/skep/bin", f"{STAND_INS}:/skep/stand-ins"])}
+    join_program: /skep/bin/skep-join
+    first_user: {76_000 + os.getpid() % 90 * 10}
+    users: 10
+"""
         if not self.engine:
             return f"""  process:
     root: {self.folder}/executors

@@ -98,13 +98,33 @@ void expect_recovery(ProcessSubject& subject, const std::string& verb, const std
 
 }  // namespace
 
+namespace {
+
+/// The process driver's, in its kinds: each finds its executors again in its own way.
+std::vector<std::string> kinds() {
+  std::vector<std::string> all;
+  for (const std::string& kind : subject_kinds()) {
+    if (kind != "fake") all.push_back(kind);
+  }
+  return all;
+}
+
+ProcessSubject::Kind kind_of(const std::string& kind) {
+  return kind == "process"      ? ProcessSubject::Kind::plain
+         : kind == "namespaces" ? ProcessSubject::Kind::namespaces
+                                : ProcessSubject::Kind::namespaces_and_users;
+}
+
+}  // namespace
+
 TEST_CASE("process driver: killed before every change that start and destroy make",
           "[contract][drivers][crash]") {
+  const std::string kind = GENERATE(from_range(kinds()));
   const std::string verb = GENERATE("start", "destroy");
-  ProcessSubject subject;
+  ProcessSubject subject(true, kind_of(kind));
   REQUIRE(subject.make_driver(owner)->probe()->is_usable);
   const Foreign foreign(subject);
-  const CrashSteps steps = crash_steps(1);
+  const CrashSteps steps = crash_steps(kind == "users" ? 8 : kind == "namespaces" ? 2 : 1);
   int step = steps.first;
   bool has_ended = false;
   for (; !has_ended; step += steps.stride) {
@@ -114,7 +134,8 @@ TEST_CASE("process driver: killed before every change that start and destroy mak
     if (verb == "destroy")
       REQUIRE(subject.make_driver(owner)->start(subject.script_request(id, agent_script)));
     {
-      OnceRun once({bin("skep-driver-once"), "process", verb, subject.root(), owner, bin("skep-join"),
+      OnceRun once({bin("skep-driver-once"), kind, verb, subject.root(), owner,
+                    kind == "process" ? bin("skep-join") : subject.folder.path("sandbox"),
                     subject.folder.path("image"), id});
       if (!once.begin()) {
         std::cout << "SKIPPED: this machine does not allow ptrace" << std::endl;
@@ -124,7 +145,7 @@ TEST_CASE("process driver: killed before every change that start and destroy mak
     }
     expect_recovery(subject, verb, id, has_ended);
   }
-  std::cout << "process: killed " << verb << " at some " << step - steps.stride << " changes" << std::endl;
+  std::cout << kind << ": killed " << verb << " at some " << step - steps.stride << " changes" << std::endl;
   CHECK(step > 10);
   CHECK(foreign.is_untouched(subject));
   INFO(joined(our_residue(subject)));

@@ -2,6 +2,7 @@
 // itself first and last, so that its tracer knows where the verb begins and ends.
 //
 //   skep-driver-once process start|destroy ROOT OWNER JOIN_PROGRAM IMAGE_FOLDER ID
+//   skep-driver-once namespaces|users start|destroy ROOT OWNER SANDBOX_PROGRAM IMAGE_FOLDER ID
 //   skep-driver-once container start|destroy ROOT OWNER SOCKET IMAGE ID
 //   skep-driver-once qemu start|destroy ROOT OWNER PROGRAM IMAGE_FILE ID
 //     IMAGE_FILE: folder, kernel, its SHA-256, initrd, its SHA-256, disk, its SHA-256, command line; one a
@@ -9,6 +10,7 @@
 #include <sys/ptrace.h>
 
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -17,6 +19,7 @@
 #include "drivers/container/container_driver.h"
 #include "drivers/process/process_driver.h"
 #include "drivers/qemu/qemu_driver.h"
+#include "linux/linux_host_facts.h"
 
 namespace {
 
@@ -55,6 +58,15 @@ std::unique_ptr<drivers::Driver> driver_of(const std::vector<std::string>& argum
   options.owner_tag = arguments[3];
   options.join_program = arguments[4];
   options.images = {{"base", arguments[5]}};
+  if (arguments[0] != "process") {
+    options.join_program = "/skep/bin/skep-join";
+    options.sandbox.emplace();
+    options.sandbox->program = arguments[4];
+    options.sandbox->binds = {"/usr", "/bin", "/lib", posix_host::program_folder() + ":/skep/bin"};
+    if (std::filesystem::exists("/lib64")) options.sandbox->binds.emplace_back("/lib64");
+    options.sandbox->first_user = 74'000;
+    options.sandbox->users = arguments[0] == "users" ? 64 : 0;
+  }
   return drivers::make_process_driver(options);
 }
 

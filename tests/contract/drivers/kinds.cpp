@@ -1,4 +1,11 @@
 // The drivers that need nothing but this machine.
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <iterator>
+#include <sstream>
+
 #include "drivers/fake/fake_driver.h"
 #include "tests/contract/drivers/subject.h"
 
@@ -53,14 +60,43 @@ class FakeSubject final : public Subject {
 
 }  // namespace
 
+namespace {
+
+/// SKEP_TEST_KINDS: others, separated by spaces: a run of all is long.
+std::vector<std::string> wanted_kinds() {
+  const char* wanted = std::getenv("SKEP_TEST_KINDS");
+  std::istringstream words(wanted == nullptr ? "fake process" : wanted);
+  return {std::istream_iterator<std::string>(words), std::istream_iterator<std::string>()};
+}
+
+std::string why_not(const std::string& kind) {
+  if (kind == "fake" || kind == "process") return "";
+  if (kind == "users" && ::geteuid() != 0) return "only root can give executors users of their own";
+  const auto report = make_subject(kind)->make_driver("owner-a")->probe();
+  return report && report->is_usable ? "" : report ? report->detail : report.error().message;
+}
+
+}  // namespace
+
 const std::vector<std::string>& subject_kinds() {
-  static const std::vector<std::string> kinds{"fake", "process"};
+  static const std::vector<std::string> kinds = [] {
+    std::vector<std::string> all;
+    for (const std::string& kind : wanted_kinds()) {
+      const std::string why = why_not(kind);
+      if (why.empty()) all.push_back(kind);
+      if (!why.empty()) std::cout << "SKIPPED: " << kind << ": " << why << std::endl;
+    }
+    return all;
+  }();
   return kinds;
 }
 
 std::unique_ptr<Subject> make_subject(const std::string& kind) {
+  using Kind = ProcessSubject::Kind;
   if (kind == "fake") return std::make_unique<FakeSubject>();
-  return std::make_unique<ProcessSubject>();
+  return std::make_unique<ProcessSubject>(true, kind == "namespaces" ? Kind::namespaces
+                                                : kind == "users"    ? Kind::namespaces_and_users
+                                                                     : Kind::plain);
 }
 
 }  // namespace skep::test

@@ -14,9 +14,21 @@ namespace skep::test {
 namespace fs = std::filesystem;
 using drivers::StartRequest;
 
-ProcessSubject::ProcessSubject(bool uses_cgroups) : folder("drivers"), uses_cgroups_(uses_cgroups) {
+namespace {
+/// Counts, then becomes skep-sandbox: from inside nothing of this machine can be written.
+void write_counting_program(const std::string& path, const std::string& starts) {
+  std::ofstream(path) << "#!/bin/sh\nid=${SKEP_EXECUTOR#*/}\n"
+                      << "case \"$id\" in ?*) echo started >> " << starts << ".\"${id%%@*}\";; esac\nexec "
+                      << bin("skep-sandbox") << " \"$@\"\n";
+  fs::permissions(path, fs::perms::owner_all);
+}
+}  // namespace
+
+ProcessSubject::ProcessSubject(bool uses_cgroups, Kind kind)
+    : folder("drivers"), uses_cgroups_(uses_cgroups), kind_(kind) {
   fs::create_directories(folder.path("image/tools"));
   std::ofstream(folder.path("image/tools/readme")) << "golden\n";
+  if (kind_ != Kind::plain) write_counting_program(folder.path("sandbox"), folder.path("starts"));
 }
 
 ProcessSubject::~ProcessSubject() {
@@ -34,14 +46,28 @@ std::unique_ptr<drivers::Driver> ProcessSubject::make_driver(const std::string& 
 std::unique_ptr<drivers::Driver> ProcessSubject::make_driver(const std::string& owner,
                                                              Duration kill_deadline) {
   owners_.insert(owner);
+  auto chosen = options(owner);
+  chosen.kill_deadline = kill_deadline;
+  return drivers::make_process_driver(chosen);
+}
+
+drivers::ProcessDriverOptions ProcessSubject::options(const std::string& owner) const {
   drivers::ProcessDriverOptions options;
   options.root = root();
   options.join_program = bin("skep-join");
   options.images = {{"base", folder.path("image")}};
   options.owner_tag = owner;
-  options.kill_deadline = kill_deadline;
   options.uses_cgroups = uses_cgroups_;
-  return drivers::make_process_driver(options);
+  if (kind_ == Kind::plain) return options;
+  options.join_program = "/skep/bin/skep-join";
+  options.sandbox.emplace();
+  options.sandbox->program = folder.path("sandbox");
+  options.sandbox->binds = {"/usr", "/bin", "/lib", posix_host::program_folder() + ":/skep/bin"};
+  if (fs::exists("/lib64")) options.sandbox->binds.emplace_back("/lib64");
+  options.sandbox->networks = {"host", "none"};
+  options.sandbox->first_user = 74'000;
+  options.sandbox->users = kind_ == Kind::namespaces_and_users ? 64 : 0;
+  return options;
 }
 
 StartRequest ProcessSubject::request(const std::string& id, Behaviour behaviour) {
@@ -51,8 +77,9 @@ StartRequest ProcessSubject::request(const std::string& id, Behaviour behaviour)
 StartRequest ProcessSubject::script_request(const std::string& id, const std::string& script) {
   ids_.insert(id);
   StartRequest request = plain_request(id);
-  request.spec.agent_command = {"/bin/sh", "-c",
-                                "echo started >> " + folder.path("starts." + id) + "; " + script, "agent"};
+  const std::string count =
+      kind_ == Kind::plain ? "echo started >> " + folder.path("starts." + id) + "; " : "";
+  request.spec.agent_command = {"/bin/sh", "-c", count + script, "agent"};
   return request;
 }
 

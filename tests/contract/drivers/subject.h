@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "drivers/api/driver.h"
+#include "drivers/process/process_driver.h"
 #include "tests/support/temp_folder.h"
 
 namespace skep::test {
@@ -44,12 +45,14 @@ std::string script_of(Behaviour behaviour, const std::string& death);
 /// The process driver's machine: a folder of its own.
 class ProcessSubject final : public Subject {
  public:
-  explicit ProcessSubject(bool uses_cgroups = true);
+  enum class Kind { plain, namespaces, namespaces_and_users };
+  explicit ProcessSubject(bool uses_cgroups = true, Kind kind = Kind::plain);
   ~ProcessSubject() override;
   ProcessSubject(const ProcessSubject&) = delete;
   ProcessSubject& operator=(const ProcessSubject&) = delete;
   std::unique_ptr<drivers::Driver> make_driver(const std::string& owner) override;
   std::unique_ptr<drivers::Driver> make_driver(const std::string& owner, Duration kill_deadline);
+  drivers::ProcessDriverOptions options(const std::string& owner) const;
   drivers::StartRequest request(const std::string& id, Behaviour behaviour = Behaviour::connects) override;
   std::vector<std::string> residue() override;
   int times_made(const std::string& id) override;
@@ -57,7 +60,10 @@ class ProcessSubject final : public Subject {
   /// A request whose agent is this shell script; it runs in its work directory.
   drivers::StartRequest script_request(const std::string& id, const std::string& script);
   std::string root() const { return folder.path("executors"); }
-  std::string work(const std::string& id) const { return root() + '/' + id + "/" + "work"; }
+  /// What a build sees as its work directory.
+  std::string work(const std::string& id) const {
+    return root() + '/' + id + (kind_ == Kind::plain ? "/work" : "/upper/skep/work");
+  }
   std::vector<std::string> cgroup_folders(const std::string& owner, const std::string& id) const;
   /// Command lines of living processes that belong to this machine's executors, by environment or command
   /// line.
@@ -67,6 +73,7 @@ class ProcessSubject final : public Subject {
 
  private:
   bool uses_cgroups_;
+  Kind kind_;
   std::set<std::string> owners_, ids_;
 };
 

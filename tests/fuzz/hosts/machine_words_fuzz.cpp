@@ -8,6 +8,7 @@
 #include "drivers/qemu/guest_texts.h"
 #include "drivers/qemu/net_filter_texts.h"
 #include "drivers/qemu/qmp_texts.h"
+#include "drivers/qemu/vm_manifest.h"
 #include "drivers/qemu/vm_record.h"
 #include "join/guest_texts.h"
 
@@ -41,6 +42,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         SKEP_ASSERT((name + address).find_first_of(" \n\r\t") == std::string::npos);
     }
   }
+  const auto image =
+      read_manifest(text, "/x", {{"kernel", std::string(64, 'a')}, {"initrd", std::string(64, 'b')}});
+  check_refusal(image);
+  if (image) SKEP_ASSERT(problem_of(*image).empty());
   const auto record = decode_record(text);
   check_refusal(record);
   if (record) {

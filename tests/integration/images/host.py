@@ -1,4 +1,4 @@
-"""One host for the tests of images: a real skep-agentd with the process driver, in a folder that goes away.
+"""One host for the tests of images: a real skep-agentd with the process driver or others, in a folder that goes away.
 
 What cleans up is a process of its own that waits for the end of its standard input: so also when the test is killed.
 """
@@ -62,9 +62,10 @@ def image(name, version, url, files, **more):
 
 
 class Host:
-    def __init__(self, catalogue, max_bytes="1GiB", fetch=None, verify_every="24h", folder=None):
+    def __init__(self, catalogue, max_bytes="1GiB", fetch=None, verify_every="24h", folder=None, drivers=None):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-images-"))
         self.catalogue, self.max_bytes, self.fetch, self.verify_every = catalogue, max_bytes, fetch or {}, verify_every
+        self.drivers = drivers or {}
         self.images = pathlib.Path(folder) if folder else self.folder / "images"
         self.log = self.folder / "agentd.log"
         self.process = self.url = None
@@ -73,7 +74,7 @@ class Host:
                                         stdin=subprocess.PIPE, start_new_session=True)
 
     def write_config(self):
-        config = {"host": "h1", "state_dir": str(self.folder / "state"), "registry": {"type": "none"},
+        config = {"host": "h1", "state_dir": str(self.folder / "state"), "registry": {"type": "none"}, "drivers": self.drivers,
                   "capacity": {"cpu": 8, "memory": "8GiB", "disk": "10GiB"},
                   "images": {"folder": str(self.images), "max_bytes": self.max_bytes, "verify_every": self.verify_every,
                              "fetch": self.fetch, "catalogue": self.catalogue}}
@@ -158,11 +159,12 @@ class Host:
         text = self.call("metrics")[1]
         return {m[1]: float(m[2]) for m in re.finditer(r"^(skep_image\S*(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)}
 
-    def order(self, executor, image_name, command):
+    def order(self, executor, image_name, command, **more):
+        """`more`: of the specification, such as driver="qemu"."""
         spec = {"id": executor, "template": "t1", "driver": "process", "image": image_name,
                 "resources": {"cpu_millis": 100, "memory_bytes": 1 << 26, "disk_bytes": 0, "countable": {}},
                 "agent_command": ["/bin/sh", "-c", command], "environment": {}, "boot_deadline_ms": 60000, "join_deadline_ms": 60000,
-                "stop_grace_ms": 200}
+                "stop_grace_ms": 200, **more}
         ticket = {"url": "http://127.0.0.1:1/", "node_name": executor, "secret": "s", "attempt": 1}
         return self.call(f"v1/executors/{executor}", "PUT",
                          {"epoch": 1, "spec": spec, "ticket": ticket, "lease_ms": 600000, "is_busy": False})
