@@ -49,6 +49,8 @@ void LogicState::load_config() {
   templates.clear();
   for (const Template& value : config.templates) templates.push_back(std::make_shared<const Template>(value));
   template_index.reset(templates);
+  variants_.clear();
+  look_at_images();
   for (const ControllerConfig& given : config.controllers) {
     const auto [place, is_new] = controllers.try_emplace(given.name, given);
     place->second.config = given;
@@ -93,6 +95,11 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
     drains[drain.host] = drain.reason;
     changed(place_of(drain.host));
   }
+  for (const ImageVersions& image : event.images) {
+    images[image.name] = image;
+    image_watches[image.name].since = now;
+  }
+  look_at_images();
   for (const ExecutorRecord& given : event.executors) {
     if (executors.contains(given.id)) continue;
     Executor e;
