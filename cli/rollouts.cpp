@@ -42,12 +42,12 @@ std::string hosts_text(const Json& image) {
   return std::to_string(ready_hosts(image)) + " of " + std::to_string(list_of(image, "hosts").size());
 }
 
-Json rollout_of(const Json& image) {
-  return image.contains("rollout") && image["rollout"].is_object() ? image["rollout"] : Json::object();
+Json object_in(const Json& object, const char* key) {
+  return object.contains(key) && object[key].is_object() ? object[key] : Json::object();
 }
 
-Json figures_of(const Json& rollout, const char* which) {
-  return rollout.contains(which) && rollout[which].is_object() ? rollout[which] : Json::object();
+Json rollout_of(const Json& image) {
+  return object_in(image, "rollout");
 }
 
 /// "9/10": joined of started; with the other version's beside it.
@@ -56,7 +56,7 @@ std::string joined_text(const Json& rollout) {
     const std::int64_t joined = number_of(figures, "joined");
     return std::to_string(joined) + "/" + std::to_string(joined + number_of(figures, "failed"));
   };
-  return one(figures_of(rollout, "new")) + " (" + one(figures_of(rollout, "old")) + ")";
+  return one(object_in(rollout, "new")) + " (" + one(object_in(rollout, "old")) + ")";
 }
 
 std::string boot_text(const Json& rollout) {
@@ -64,13 +64,13 @@ std::string boot_text(const Json& rollout) {
     const std::int64_t ms = number_of(figures, "boot_ms", -1);
     return ms < 0 ? std::string("-") : std::to_string(ms) + " ms";
   };
-  return one(figures_of(rollout, "new")) + " (" + one(figures_of(rollout, "old")) + ")";
+  return one(object_in(rollout, "new")) + " (" + one(object_in(rollout, "old")) + ")";
 }
 
 std::string executors_text(const Json& image) {
   std::string text;
-  if (!image.contains("executors") || !image["executors"].is_object()) return text;
-  for (const auto& [reference, count] : image["executors"].items())
+  const Json executors = object_in(image, "executors");
+  for (const auto& [reference, count] : executors.items())
     text += (text.empty() ? "" : ", ") + json::dump(count) + " " + printable(reference);
   return text;
 }
@@ -158,7 +158,8 @@ int watch(const Context& context, const RolloutOptions& options) {
                              "skep executors --all and the scheduler's log tell of the starts that failed");
       const std::string wanted = text_of(image, "reference");
       std::int64_t others = 0;
-      for (const auto& [reference, count] : image.value("executors", Json::object()).items())
+      const Json executors = object_in(image, "executors");
+      for (const auto& [reference, count] : executors.items())
         others += reference != wanted && count.is_number_integer() ? count.get<std::int64_t>() : 0;
       if (is_rollback && others == 0) return std::string();
       return (is_rollback ? "" : state + ", ") + hosts_text(image) + " hosts ready, " +

@@ -125,7 +125,10 @@ void LogicState::note_joined(Executor& e) {
 
 void LogicState::note_start_failed(Executor& e, bool is_hosts_fault) {
   bool is_recorded = false;
-  const bool counts = is_hosts_fault && is_coming(e.state()) && !e.is_resuming && !e.record.was_counted;
+  // What an earlier leader was killed over may never have been ordered.
+  const bool was_started = !e.is_adopted || e.was_seen_on_host;
+  const bool counts =
+      is_hosts_fault && was_started && is_coming(e.state()) && !e.is_resuming && !e.record.was_counted;
   VersionFigures* figures = counts ? figures_of(e, is_recorded) : nullptr;
   if (figures == nullptr) return;
   ++figures->failed;
@@ -288,9 +291,11 @@ void LogicState::advance_image(ImageVersions& image) {
   const std::vector<const HostView*> serving = hosts_serving(image.name);
   pull(image, serving);
   if (!is_under_way(image)) return;
-  if (image.rollout->state == RolloutState::rolling) advance_rolling(image, serving);
-  if (image.rollout->state != RolloutState::pulling) return judge(image);
-
+  if (image.rollout->state != RolloutState::pulling) {
+    judge(image);
+    if (image.rollout->state == RolloutState::rolling) advance_rolling(image, serving);
+    return;
+  }
   const ImageWatch& watch = image_watches[image.name];
   const std::string reference = image_reference(image.name, image.rollout->to);
   const auto is_ready = [&](const HostView* host) { return has_image(*host, reference); };
@@ -313,7 +318,6 @@ void LogicState::advance_image(ImageVersions& image) {
 }
 
 void LogicState::judge(ImageVersions& image) {
-  if (!is_under_way(image)) return;
   Rollout& rollout = *image.rollout;
   const auto verdict = decide_verdict(rollout, config.rollouts);
   if (!verdict) return;
@@ -334,6 +338,7 @@ bool LogicState::has_others_left(const ImageVersions& image) const {
 }
 
 void LogicState::advance_rolling(ImageVersions& image, const std::vector<const HostView*>& serving) {
+  if (image.rollout->new_figures.ended() < config.rollouts.canary_starts) return;  // not proven yet
   ImageWatch& watch = image_watches[image.name];
   if (now < watch.look_again) return wake_images(watch.look_again);
   watch.look_again = now + look_done_every;

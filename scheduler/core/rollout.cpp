@@ -284,7 +284,9 @@ std::string rollout_in_words(const ImageVersions& image, const RolloutPolicy& po
              ", " + std::to_string(policy.canary_starts) + " are needed)";
     }
     case RolloutState::rolling:
-      return at + "; " + to + " replaces it wherever it is ready";
+      return at + "; " + to + " replaces it wherever it is ready (" +
+             of_starts(rollout.new_figures.joined, rollout.new_figures.ended()) + ", " +
+             std::to_string(policy.canary_starts) + " are needed)";
     case RolloutState::done:
       return at + (rollout.reason.empty() ? "" : "; " + rollout.reason);
     case RolloutState::stopped:
