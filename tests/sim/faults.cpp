@@ -22,7 +22,8 @@ enum class Part {
   controller,
   companion,
   gone,
-  peers
+  peers,
+  images
 };
 
 struct Row {
@@ -101,6 +102,8 @@ constexpr std::array<Row, fault_kind_count> rows{{
     {"companion_removed", Part::companion},
     {"companion_overflow", Part::companion},
     {"companion_older", Part::companion},
+    {"image_rolled_out", Part::images},
+    {"image_rolled_back", Part::images},
 }};
 
 const Row& row_of(FaultKind kind) {
@@ -232,9 +235,10 @@ void begin_on_scheduler(World& world, Orders& orders, const Fault& fault) {
       process.next_stall = fault.length;
       return;
     case FaultKind::scheduler_disk_full:
-      process.records.is_full = process.drains.is_full = process.meta.is_full = true;
+      process.records.is_full = process.drains.is_full = process.meta.is_full = process.images.is_full = true;
       world.later(fault.length, [&process] {
-        process.records.is_full = process.drains.is_full = process.meta.is_full = false;
+        process.records.is_full = process.drains.is_full = process.meta.is_full = process.images.is_full =
+            false;
       });
       return;
     case FaultKind::scheduler_clock_jump:
@@ -496,6 +500,20 @@ void take_for_gone(World& world, Orders& orders, const Fault& fault) {
   world.later(fault.length, [&host] { host.connect_again(); });
 }
 
+/// An operator says so to the leader, which may refuse it.
+void roll_image(World& world, const Fault& fault) {
+  SchedulerProcess& leader = leader_of(world);
+  if (!leader.is_leading()) return;
+  const auto& templates = leader.config.templates;
+  const std::string& image = templates[fault.target % templates.size()].image;
+  if (fault.kind == FaultKind::image_rolled_back) return leader.handle(scheduler::RollBackImage{image});
+  scheduler::RolloutOrder order;
+  order.image = image;
+  order.version = std::to_string(2 + fault.value % 4);
+  order.is_now = fault.value % 3 == 0;
+  leader.handle(scheduler::RollOutImage{order});
+}
+
 }  // namespace
 
 Host& host_of(World& world, const Fault& fault) {
@@ -547,6 +565,8 @@ void begin(World& world, Orders& orders, const Fault& fault) {
       return take_for_gone(world, orders, fault);
     case Part::peers:
       return begin_with_peers(world, orders, fault);
+    case Part::images:
+      return roll_image(world, fault);
   }
 }
 
@@ -589,6 +609,7 @@ void heal(World& world, Orders& orders) {
     process->crash_after = process->stall_after = -1;
     process->exhausted = 0;
     process->records.is_full = process->drains.is_full = process->meta.is_full = false;
+    process->images.is_full = false;
   }
   orders.quiet.reset();
   world.controller.set_quieting_down(false, world.now);

@@ -101,8 +101,11 @@ enum class FaultKind {
   companion_removed,
   companion_overflow,  // `value`: events that it still has
   companion_older,     // another version of ours is in its place
+  // versions of images; `target` chooses the image, `value` the version and how it is rolled out
+  image_rolled_out,
+  image_rolled_back,
 };
-inline constexpr std::size_t fault_kind_count = 70;
+inline constexpr std::size_t fault_kind_count = 72;
 
 std::string_view to_string(FaultKind kind);
 std::optional<FaultKind> fault_kind_from(std::string_view text);
