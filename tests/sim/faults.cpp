@@ -22,8 +22,7 @@ enum class Part {
   controller,
   companion,
   gone,
-  peers,
-  images
+  peers
 };
 
 struct Row {
@@ -102,8 +101,8 @@ constexpr std::array<Row, fault_kind_count> rows{{
     {"companion_removed", Part::companion},
     {"companion_overflow", Part::companion},
     {"companion_older", Part::companion},
-    {"image_rolled_out", Part::images},
-    {"image_rolled_back", Part::images},
+    {"image_rolled_out", Part::peers},
+    {"image_rolled_back", Part::peers},
 }};
 
 const Row& row_of(FaultKind kind) {
@@ -114,14 +113,6 @@ constexpr const char* renamed = "-anew";
 constexpr Duration for_ever = hours(1000);
 constexpr Duration ask_again = seconds(10);
 constexpr Duration restart_down = milliseconds(3500), restart_starting = milliseconds(2500);
-
-/// The one that leads; the first where none does.
-SchedulerProcess& leader_of(World& world) {
-  for (const auto& each : world.schedulers) {
-    if (each->is_leading()) return *each;
-  }
-  return *world.schedulers.front();
-}
 
 Link& link_of(World& world, const Fault& fault) {
   const std::uint64_t ways = world.hosts.size() + world.schedulers.size() + 1;
@@ -500,21 +491,14 @@ void take_for_gone(World& world, Orders& orders, const Fault& fault) {
   world.later(fault.length, [&host] { host.connect_again(); });
 }
 
-/// An operator says so to the leader, which may refuse it.
-void roll_image(World& world, const Fault& fault) {
-  SchedulerProcess& leader = leader_of(world);
-  if (!leader.is_leading()) return;
-  const auto& templates = leader.config.templates;
-  const std::string& image = templates[fault.target % templates.size()].image;
-  if (fault.kind == FaultKind::image_rolled_back) return leader.handle(scheduler::RollBackImage{image});
-  scheduler::RolloutOrder order;
-  order.image = image;
-  order.version = std::to_string(2 + fault.value % 4);
-  order.is_now = fault.value % 3 == 0;
-  leader.handle(scheduler::RollOutImage{order});
-}
-
 }  // namespace
+
+SchedulerProcess& leader_of(World& world) {
+  for (const auto& each : world.schedulers) {
+    if (each->is_leading()) return *each;
+  }
+  return *world.schedulers.front();
+}
 
 Host& host_of(World& world, const Fault& fault) {
   return *world.hosts[fault.target % world.hosts.size()];
@@ -565,8 +549,6 @@ void begin(World& world, Orders& orders, const Fault& fault) {
       return take_for_gone(world, orders, fault);
     case Part::peers:
       return begin_with_peers(world, orders, fault);
-    case Part::images:
-      return roll_image(world, fault);
   }
 }
 

@@ -148,6 +148,9 @@ struct Orders {
 simulation::Host& host_of(simulation::World& world, const Fault& fault);
 simulation::SchedulerProcess& scheduler_of(simulation::World& world, const Fault& fault);
 
+/// The one that leads; the first where none does.
+simulation::SchedulerProcess& leader_of(simulation::World& world);
+
 /// Lets it happen, and ends it again after its length.
 void begin(simulation::World& world, Orders& orders, const Fault& fault);
 /// The kinds from host_unusable on.
