@@ -110,8 +110,7 @@ const Row& row_of(FaultKind kind) {
 }
 
 constexpr const char* renamed = "-anew";
-constexpr Duration for_ever = hours(1000);
-constexpr Duration ask_again = seconds(10);
+constexpr Duration for_ever = hours(1000), ask_again = seconds(10);
 constexpr Duration restart_down = milliseconds(3500), restart_starting = milliseconds(2500);
 
 Link& link_of(World& world, const Fault& fault) {
