@@ -11,7 +11,8 @@ namespace {
 constexpr Duration first_pull_again = seconds(15);
 constexpr Duration last_pull_again = minutes(10);
 constexpr Duration look_done_every = seconds(1);
-constexpr int most_counted = 200;  // then what is old counts half
+constexpr Duration first_reports = seconds(30);  // hosts announce themselves again, and are asked
+constexpr int most_counted = 200;                // then what is old counts half
 constexpr std::size_t most_listed = 3;
 
 std::string first_of(const std::vector<HostId>& ids) {
@@ -217,6 +218,7 @@ void LogicState::on_roll_back(const RollBackImage& event) {
   watch.before = VersionFigures{};
   images[next->name] = *next;
   emit(RecordImage{*next});
+  if (next->rollout) give_up_trial(*next);
   say(Level::info, "an operator rolled an image back: " + rollout_in_words(*next, config.rollouts),
       {{"image", next->name}});
   look_at_images();
@@ -277,6 +279,7 @@ void LogicState::become(ImageVersions& image, RolloutState state, const std::str
   if (state == RolloutState::stopped) {
     image_watches[image.name].before = rollout.old_figures;
     ++counters.rollout_stops;
+    give_up_trial(image);
   }
   image_watches[image.name].since = now;
   emit(RecordImage{image});
@@ -306,7 +309,7 @@ void LogicState::advance_image(ImageVersions& image) {
   const Instant over = watch.since + config.rollouts.give_up_after;
   if (std::any_of(serving.begin(), serving.end(), is_ready))
     return become(image, image.rollout->share < 100 ? RolloutState::canary : RolloutState::rolling, {});
-  if (!serving.empty() && std::all_of(serving.begin(), serving.end(), is_unknown))
+  if (!serving.empty() && !may_be_unseen() && std::all_of(serving.begin(), serving.end(), is_unknown))
     return become(image, RolloutState::stopped,
                   "none of the " + std::to_string(serving.size()) + " hosts that serve it has " + reference +
                       " in its catalogue");
@@ -314,7 +317,25 @@ void LogicState::advance_image(ImageVersions& image) {
     return become(
         image, RolloutState::stopped,
         "no host had " + reference + " ready within " + duration_to_text(config.rollouts.give_up_after));
-  wake_images(over);
+  wake_images(std::min(over, std::max(led_since + first_reports, now + look_done_every)));
+}
+
+/// A host that is not seen may have what no other one has; soon after a start not all have reported.
+bool LogicState::may_be_unseen() const {
+  return now < led_since + first_reports ||
+         std::any_of(views.begin(), views.end(), [](const HostView& view) { return !view.is_known; });
+}
+
+/// What is still on its way of a version that is not wanted: those that wait for it get another one at once.
+void LogicState::give_up_trial(const ImageVersions& image) {
+  const std::string reference = image_reference(image.name, image.rollout->to);
+  std::vector<Executor*> coming;
+  for (Executor* e : in_play) {
+    const bool is_it = is_coming(e->state()) && !e->is_resuming && !e->held_until;
+    if (is_it && e->record.image == reference && reference != image_reference(image.name, image.current))
+      coming.push_back(e);
+  }
+  for (Executor* e : coming) retire(*e, "unused: the rollout to " + reference + " stopped", false);
 }
 
 void LogicState::judge(ImageVersions& image) {

@@ -386,6 +386,8 @@ class LogicState {
   void on_hold(const HoldExecutor& event);
   Result<void> may_hold(const ExecutorId& id) const;
   void on_retire(const RetireExecutor& event);
+  /// Unless `even_if_busy`, a build on it runs to its end. Ends a hold.
+  void retire(Executor& e, const std::string& end, bool even_if_busy);
   void load_config();
   int retired_by(const SchedulerConfig& next) const;
 
@@ -470,6 +472,8 @@ class LogicState {
   void advance_rolling(ImageVersions& image, const std::vector<const HostView*>& serving);
   void become(ImageVersions& image, RolloutState state, const std::string& reason);
   void judge(ImageVersions& image);
+  void give_up_trial(const ImageVersions& image);
+  bool may_be_unseen() const;
   bool has_others_left(const ImageVersions& image) const;
   void pull(const ImageVersions& image, const std::vector<const HostView*>& serving);
   std::vector<const HostView*> hosts_serving(const std::string& image) const;

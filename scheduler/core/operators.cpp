@@ -194,40 +194,44 @@ void LogicState::on_retire(const RetireExecutor& event) {
   Executor* e = find(event.executor);
   if (e == nullptr) return;
   const std::string end = "retired: " + (event.reason.empty() ? std::string("by an operator") : event.reason);
-  if (e->held_until) {
-    e->held_until.reset();  // the later word counts
-    e->record.held_until.reset();
-    record(*e);
+  retire(*e, end, event.even_if_busy);
+}
+
+void LogicState::retire(Executor& e, const std::string& end, bool even_if_busy) {
+  if (e.held_until) {
+    e.held_until.reset();  // the later word counts
+    e.record.held_until.reset();
+    record(e);
   }
-  touch(*e);
+  touch(e);
   replan();
-  switch (e->state()) {
+  switch (e.state()) {
     case ExecutorState::planned:
     case ExecutorState::ordered:
     case ExecutorState::creating:
     case ExecutorState::booting:
     case ExecutorState::joining:
-      if (e->is_resuming && !event.even_if_busy) {
-        e->is_retired_at_end = true;
+      if (e.is_resuming && !even_if_busy) {
+        e.is_retired_at_end = true;
         return;
       }
-      if (is_gated(*e) || e->state() < ExecutorState::joining || event.even_if_busy) return finish(*e, end);
-      e->is_retired_at_end = true;  // un-gated and about to connect: closed and looked at once it is there
+      if (is_gated(e) || e.state() < ExecutorState::joining || even_if_busy) return finish(e, end);
+      e.is_retired_at_end = true;  // un-gated and about to connect: closed and looked at once it is there
       return;
     case ExecutorState::idle:
-      if (event.even_if_busy) return finish(*e, end);
-      if (e->offer) {
-        e->is_retired_at_end = true;
-        begin_close(*e, std::string(our_offline_prefix) + " retired");
+      if (even_if_busy) return finish(e, end);
+      if (e.offer) {
+        e.is_retired_at_end = true;
+        begin_close(e, std::string(our_offline_prefix) + " retired");
       }
-      e->retiring = end;
+      e.retiring = end;
       return;
     case ExecutorState::busy:
-      e->is_retired_at_end = true;
-      if (event.even_if_busy) build_over(*e, end);
+      e.is_retired_at_end = true;
+      if (even_if_busy) build_over(e, end);
       return;
     case ExecutorState::held:
-      return finish(*e, end);
+      return finish(e, end);
     default:
       return;
   }
