@@ -22,15 +22,16 @@ struct Context {
 /// Colours are for terminals, and for people who did not set NO_COLOR (no-color.org).
 bool has_colours();
 
-void add_status(CLI::App& app, Context& context);      // status
-void add_views(CLI::App& app, Context& context);       // hosts executors queue explain
-void add_history(CLI::App& app, Context& context);     // history
-void add_operations(CLI::App& app, Context& context);  // drain undrain forget hold retire pause resume
-void add_controller(CLI::App& app, Context& context);  // controller status|companion
-void add_labels(CLI::App& app, Context& context);      // labels
-void add_images(CLI::App& app, Context& context);      // images list|pull|verify
-void add_config(CLI::App& app, Context& context);      // config check|show|reload, version
-void add_simulate(CLI::App& app, Context& context);    // simulate
+void add_status(CLI::App& app, Context& context);       // status
+void add_views(CLI::App& app, Context& context);        // hosts executors queue explain
+void add_history(CLI::App& app, Context& context);      // history
+void add_operations(CLI::App& app, Context& context);   // drain undrain forget hold retire pause resume
+void add_controller(CLI::App& app, Context& context);   // controller status|companion
+void add_labels(CLI::App& app, Context& context);       // labels
+void add_images(CLI::App& app, Context& context);       // images list|pull|verify
+void add_rollouts(CLI::App& images, Context& context);  // images rollout|rollback|rollouts
+void add_config(CLI::App& app, Context& context);       // config check|show|reload, version
+void add_simulate(CLI::App& app, Context& context);     // simulate
 /// Last: it completes what was added before it.
 void add_completion(CLI::App& app, Context& context);
 

@@ -113,8 +113,13 @@ int run_list(const Context& context, const ImageOptions& options) {
     code = exit_failed;
     hosts.push_back({{"host", name}, {"images", nullptr}, {"problem", answer.error().message}});
   }
-  const int shown = show_answer(context, Json{{"hosts", hosts}}, [&](const Json& answer) {
+  const auto versions = client.get("v1/images");
+  if (!versions) code = report(versions.error());
+  const Json all{{"hosts", hosts}, {"versions", versions ? *versions : Json(nullptr)}};
+  const int shown = show_answer(context, all, [&](const Json& answer) {
     print_images(answer.at("hosts"));
+    for (const Json& each : list_of(answer, "versions"))
+      std::cout << "- " << printable(text_of(each, "text")) << "\n";
     return exit_ok;
   });
   return shown == exit_ok ? code : shown;
@@ -275,7 +280,8 @@ void add_verb(CLI::App& images, Context& context, const char* verb, const char* 
 }  // namespace
 
 void add_images(CLI::App& app, Context& context) {
-  CLI::App* images = app.add_subcommand("images", "images of hosts: what they have, fetch and lack");
+  CLI::App* images =
+      app.add_subcommand("images", "images of hosts: what they have, fetch and lack; rollouts of versions");
   images->require_subcommand(1);
   auto options = std::make_shared<ImageOptions>();
   CLI::App* list = images->add_subcommand("list", "images of all hosts, and what is wrong with them");
@@ -286,6 +292,7 @@ void add_images(CLI::App& app, Context& context) {
            "Examples:\n  skep images pull base@2 --all --wait\n  skep images pull base --host hv-07");
   add_verb(*images, context, "verify", "read an image against its digests; a changed one is fetched again",
            "Example:\n  skep images verify base --all --wait");
+  add_rollouts(*images, context);
 }
 
 }  // namespace skep::cli

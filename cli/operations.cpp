@@ -9,6 +9,7 @@
 #include "cli/reply.h"
 #include "cli/selection.h"
 #include "cli/table.h"
+#include "cli/waiting.h"
 #include "common/http/http_types.h"
 #include "common/shell/clock.h"
 #include "core/resources.h"
@@ -37,37 +38,6 @@ struct Outcome {
   std::vector<std::string> changed;
   std::vector<std::pair<std::string, Error>> failed;
 };
-
-/// What still has to happen, as text; "" when nothing.
-using WhatIsLeft = std::function<Result<std::string>(ApiClient&)>;
-
-bool may_pass(const Error& error) {
-  return error.code == ErrorCode::unavailable || error.code == ErrorCode::timed_out;
-}
-
-/// Polls until nothing is left, with progress on stderr; exit_timed_out after the limit. A scheduler that is
-/// away for a while is waited for, too.
-int wait_until_done(const Context& context, const std::string& timeout, const WhatIsLeft& what_is_left) {
-  const auto allowed = parse_duration(timeout);
-  if (!allowed) return report_usage("--timeout: " + allowed.error().message, "such as 90s or 30m");
-  const Instant give_up = shell::now() + *allowed;
-  ApiClient client = context.client();
-  std::string last;
-  for (;;) {
-    auto left = what_is_left(client);
-    if (!left && !may_pass(left.error())) return report(left.error());
-    const std::string text = left ? *left : left.error().message;
-    if (text.empty()) return exit_ok;
-    if (text != last) std::cerr << "waiting: " << text << std::endl;
-    last = text;
-    if (shell::now() >= give_up) {
-      std::cerr << "skep: still waiting after " << timeout << ": " << text
-                << "\n  nothing was undone; it goes on without this command\n";
-      return exit_timed_out;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-  }
-}
 
 Result<std::string> executors_left(ApiClient& client, const std::function<bool(const Json&)>& counts) {
   const auto executors = client.get("v1/executors");

@@ -93,6 +93,7 @@ int print_explanation(const Json& q) {
     print_line("refusing   ", text + " (hosts by what refuses them)");
   }
   print_line("nearest    ", text_of(q, "nearest_miss"));
+  print_line("image      ", text_of(q, "image"));
   return exit_ok;
 }
 

@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,7 @@ struct HostPlan {
   std::map<std::string, std::string> attributes;
   std::string driver = "process";
   std::vector<std::string> images;  // empty: those that the templates name
+  std::set<std::string> catalogue;  // what it can fetch besides, when it is asked to
   SandboxTimes takes;
 };
 
@@ -75,6 +77,9 @@ struct Plan {
   std::string core_version = "2.528.3";
   Span call_controller{milliseconds(2), milliseconds(10)};  // there and back
   Span call_host{milliseconds(1), milliseconds(4)};
+  // Images by what is made from them: whose agents run and never connect, and whose machines boot for longer.
+  std::set<std::string> unjoining_images;
+  std::map<std::string, Duration> slow_images;
 };
 
 /// The course of one executor, told at its end. Absent: it did not come to that.

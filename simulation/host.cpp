@@ -323,6 +323,25 @@ void Host::renew(const LeaseRenewal& renewal, const Caller<LeaseReply>& caller) 
   handle(agentd::LeasesArrived{*number, std::move(heard)});
 }
 
+void Host::pull(const std::string& reference, const Caller<std::string>& caller) {
+  constexpr Span fetch{seconds(5), minutes(3)};
+  if (!has_power_) return caller.drop();
+  if (!logic) return caller.reply(Error::try_again(ErrorCode::unavailable, "connection refused"));
+  if (!plan.catalogue.contains(reference))
+    return caller.reply(Error::failed(ErrorCode::not_found, "no image is called " + reference));
+  const auto is_there = [this, reference] {
+    return std::find(plan.images.begin(), plan.images.end(), reference) != plan.images.end();
+  };
+  if (!is_there()) {
+    world_.later(draw(fetch, random_), [this, reference, is_there] {
+      if (is_there() || !has_power_) return;  // what was fetched in part is lost with the power
+      plan.images.push_back(reference);
+      if (logic) handle(agentd::ImagesChanged{});
+    });
+  }
+  caller.reply(std::string());
+}
+
 HostReport Host::told() const {
   HostReport report = logic->report();
   if (!is_older_) return report;

@@ -73,6 +73,8 @@ class Host {
   void destroy(const ExecutorId& executor, Epoch epoch, const Caller<ExecutorReport>& caller);
   void renew(const LeaseRenewal& renewal, const Caller<LeaseReply>& caller);
   /// A blocking query: answered when the report's index is another than `index`, or after `wait`.
+  /// Fetches an image, which takes a while. Answered at once; not_found: its catalogue does not have it.
+  void pull(const std::string& reference, const Caller<std::string>& caller);
   void read_report(std::uint64_t index, Duration wait, const Caller<HostReport>& caller);
 
   // --- the machine

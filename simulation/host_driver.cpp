@@ -138,6 +138,8 @@ void Host::start_sandbox(const agentd::CallDriver& call, const agentd::Start& st
   drivers::fake::LifeScript life;
   life.join.reset();
   life.boot = draws(lives.never_boots) ? Duration(hours(10'000)) : draw(plan.takes.boot, random_);
+  const auto slow = world_.plan.slow_images.find(image);
+  if (slow != world_.plan.slow_images.end()) life.boot += slow->second;
   if (draws(lives.dies)) life.dies = draw({Duration::zero(), minutes(10)}, random_);
   const int made_before = model.times_made(call.id);
   model.script_life(call.id, life);
@@ -147,7 +149,7 @@ void Host::start_sandbox(const agentd::CallDriver& call, const agentd::Start& st
     const Duration takes = seen.takes.value_or(Duration::zero());
     plan_agent(call.id, start.ticket, start.spec.join_deadline, world_.now + takes + life.boot);
     Agent& agent = agents[call.id];
-    agent.never_joins = draws(lives.never_joins);
+    agent.never_joins = draws(lives.never_joins) || world_.plan.unjoining_images.contains(image);
     agent.joins_late = draws(lives.joins_late);
     agent.joins_twice = draws(lives.joins_twice);
     agent.hangs = draws(lives.hangs);

@@ -96,6 +96,13 @@ void SchedulerProcess::run_host_action(const Action& action) {
         [what = *destroy](Result<ExecutorReport>&& result) {
           return ExecutorDestroyed{what.call, what.executor, std::move(result)};
         });
+  } else if (const auto* pull = std::get_if<PullImage>(&action)) {
+    call_host<std::string>(
+        pull->host,
+        [what = pull->reference](Host& host, const Caller<std::string>& caller) { host.pull(what, caller); },
+        [what = *pull](Result<std::string>&& result) {
+          return ImagePulled{what.call, what.host, what.reference, std::move(result)};
+        });
   } else if (const auto* renew = std::get_if<RenewLeases>(&action)) {
     LeaseRenewal renewal = renew->renewal;
     if (is_older_) renewal.number = 0;

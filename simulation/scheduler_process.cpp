@@ -17,7 +17,8 @@ constexpr Duration restart_after = seconds(5);  // of a process that ended by it
 
 bool is_record(const Action& action) {
   return std::holds_alternative<RecordExecutor>(action) || std::holds_alternative<ForgetExecutor>(action) ||
-         std::holds_alternative<RecordDrain>(action) || std::holds_alternative<RecordPause>(action);
+         std::holds_alternative<RecordDrain>(action) || std::holds_alternative<RecordPause>(action) ||
+         std::holds_alternative<RecordImage>(action);
 }
 
 }  // namespace
@@ -136,6 +137,7 @@ void SchedulerProcess::lead() {
   is_older_ = is_next_older;
   for (const auto& [id, record] : records.records()) started.executors.push_back(known(record));
   for (const auto& [host, reason] : drains.records()) started.drains.push_back({HostId(host), reason});
+  for (const auto& [name, image] : images.records()) started.images.push_back(image);
   if (const std::string* reason = meta.find("pause")) {
     started.is_paused = true;
     started.pause_reason = *reason;
@@ -263,6 +265,8 @@ bool SchedulerProcess::run_records() {
     } else if (const auto* drain = std::get_if<RecordDrain>(&action)) {
       const auto reason = drain->is_draining ? std::optional<std::string>(drain->reason) : std::nullopt;
       is_written = drains.apply({{drain->host.text, reason}}).has_value();
+    } else if (const auto* image = std::get_if<RecordImage>(&action)) {
+      is_written = images.apply({{image->image.name, image->image}}).has_value();
     } else if (const auto* pause = std::get_if<RecordPause>(&action)) {
       const auto reason = pause->is_paused ? std::optional<std::string>(pause->reason) : std::nullopt;
       is_written = meta.apply({{"pause", reason}}).has_value();

@@ -53,6 +53,7 @@ class SchedulerProcess {
   std::unique_ptr<scheduler::SchedulerLogic> logic;
   Disk<scheduler::ExecutorRecord> records;
   Disk<std::string> drains, meta;
+  Disk<scheduler::ImageVersions> images;
   scheduler::SchedulerConfig config;
   Epoch epoch = 0;
   Link controller_link;

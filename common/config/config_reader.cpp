@@ -202,7 +202,11 @@ std::int64_t ConfigSection::bytes(std::string_view key, std::int64_t fallback, s
 }
 
 std::int64_t ConfigSection::cpu_millis(std::string_view key, std::int64_t fallback) {
-  const std::string allowed = "a number of processors such as 2 or 0.5";
+  return thousandths(key, fallback, "a number of processors such as 2 or 0.5");
+}
+
+std::int64_t ConfigSection::thousandths(std::string_view key, std::int64_t fallback,
+                                        const std::string& allowed) {
   const auto value = impl_->scalar(key, allowed);
   if (!value) return fallback;
   const auto parsed = parse_cpu(*value);

@@ -50,7 +50,9 @@ class ConfigSection {
   std::int64_t bytes(std::string_view key, std::int64_t fallback, std::int64_t least,
                      std::int64_t most);                                 // "512MiB"
   std::int64_t cpu_millis(std::string_view key, std::int64_t fallback);  // "1.5"
-  std::vector<std::string> texts(std::string_view key);                  // list of scalars, or one scalar
+  /// "1.5" is 1500. `allowed` is told of anything else.
+  std::int64_t thousandths(std::string_view key, std::int64_t fallback, const std::string& allowed);
+  std::vector<std::string> texts(std::string_view key);  // list of scalars, or one scalar
   std::map<std::string, std::string> text_map(std::string_view key);
   std::map<std::string, std::int64_t> integer_map(std::string_view key);
   /// http(s):// with a trailing slash. Plain http:// beyond this machine only where `may_be_plain`; no user

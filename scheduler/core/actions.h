@@ -29,6 +29,17 @@ struct RecordPause {
   std::string reason;
 };
 
+/// Of an image name: which version it is at, and its rollout.
+struct RecordImage {
+  ImageVersions image;
+};
+/// -> ImagePulled. Idempotent.
+struct PullImage {
+  CallId call = 0;
+  HostId host;
+  std::string reference;  // name@version
+};
+
 struct ProfileController {
   ControllerId controller;
 };  // -> ControllerProfiled (installs the hook where that is the means)
@@ -123,8 +134,9 @@ struct Explain {  // a log line
   std::string once_per_minute_key;  // not empty: at most one line a minute for this cause
 };
 
-using Action = std::variant<RecordExecutor, ForgetExecutor, RecordDrain, RecordPause, ProfileController,
-                            ReadQueue, ReadNodes, PollNode, CreateNode, CloseGate, OpenGate, Kick, DeleteNode,
-                            OrderExecutor, DestroyExecutor, RenewLeases, Audit, Explain, RebaseCompanion>;
+using Action =
+    std::variant<RecordExecutor, ForgetExecutor, RecordDrain, RecordPause, ProfileController, ReadQueue,
+                 ReadNodes, PollNode, CreateNode, CloseGate, OpenGate, Kick, DeleteNode, OrderExecutor,
+                 DestroyExecutor, RenewLeases, Audit, Explain, RebaseCompanion, RecordImage, PullImage>;
 
 }  // namespace skep::scheduler

@@ -100,6 +100,7 @@ void LogicState::become_busy(Executor& e) {
 
 void LogicState::build_over(Executor& e, const std::string& end) {
   e.busy_ms += to_ms(now - e.busy_since);
+  if (end.starts_with("used")) note_build_ended(e, e.lost_since.has_value());
   finish(e, end);
 }
 

@@ -54,6 +54,17 @@ struct ControllerConfig {
   int max_open_gates = 4;
 };
 
+/// How a new version of an image is tried (docs/design/rollouts.md). Rates are points of a hundred.
+struct RolloutPolicy {
+  int canary_share = 10;         // percent of launches; 0: no canary
+  int canary_starts = 10;        // of the new version, before it is judged
+  int worse_join_rate = 20;      // its share of starts that join is lower by more: it stops
+  int worse_boot_percent = 200;  // its median of order to joined, of that of the version before
+  int worse_build_rate = 20;     // its share of builds that are lost with their executor is higher by more
+  Duration give_up_after = hours(2);  // for hosts to have it ready
+  friend bool operator==(const RolloutPolicy&, const RolloutPolicy&) = default;
+};
+
 struct SchedulerConfig {
   std::string farm = "skep";  // prefix of every node name; marks what is ours
   std::vector<Template> templates;
@@ -71,6 +82,7 @@ struct SchedulerConfig {
   Duration resume_window =
       minutes(6);                    // how long a busy executor outlives its lost node (Jenkins waits 5 min)
   Duration gone_keep = minutes(10);  // how long finished records stay visible
+  RolloutPolicy rollouts;
 };
 
 }  // namespace skep::scheduler

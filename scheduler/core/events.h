@@ -11,6 +11,7 @@
 #include "core/result.h"
 #include "scheduler/core/config.h"
 #include "scheduler/core/facts.h"
+#include "scheduler/core/rollout.h"
 
 namespace skep::scheduler {
 
@@ -42,7 +43,9 @@ struct ExecutorRecord {
   std::optional<WallTime> held_until;
   Duration held_for{};  // as an operator said; zero: not known
   std::string hold_reason;
-  std::string given_up;  // not empty: an operator gave up its host, for this reason
+  std::string given_up;      // not empty: an operator gave up its host, for this reason
+  std::string image;         // as it was ordered; empty: its template's, or not known
+  bool was_counted = false;  // its start was, in the rollout of its image
   WallTime planned_at;
   friend bool operator==(const ExecutorRecord&, const ExecutorRecord&) = default;
 };
@@ -61,6 +64,7 @@ struct LeaderStarted {
   std::vector<HostDrain> drains;
   bool is_paused = false;
   std::string pause_reason;
+  std::vector<ImageVersions> images;
 };
 struct ConfigChanged {
   SchedulerConfig config;
@@ -196,16 +200,33 @@ struct ForgetHost {
   HostId host;
   std::string reason;
 };
+/// An operator has a version of an image rolled out. Refused quietly when it may not be: may_roll_out says
+/// why.
+struct RollOutImage {
+  RolloutOrder order;
+};
+/// Back to the version before: stops a rollout that is under way, or undoes the last one.
+struct RollBackImage {
+  std::string image;
+};
+/// What a host said to a PullImage: failed with not_found, its catalogue does not have it.
+struct ImagePulled {
+  CallId call;
+  HostId host;
+  std::string reference;
+  Result<std::string> problem;  // of the host with it, as it tells; empty: none so far
+};
 struct PauseLaunching {
   std::string reason;
 };
 struct ResumeLaunching {};
 struct Tick {};
 
-using Event = std::variant<LeaderStarted, ConfigChanged, ControllerProfiled, QueueRead, NodesRead, NodePolled,
-                           NodeCreated, GateClosed, GateOpened, Kicked, NodeDeleted, HostReported, HostUnseen,
-                           HostDeparted, ExecutorOrdered, ExecutorDestroyed, LeasesRenewed, DrainHost,
-                           UndrainHost, HoldExecutor, RetireExecutor, PauseLaunching, ResumeLaunching, Tick,
-                           ForgetHost, CompanionTold, CompanionLost>;
+using Event =
+    std::variant<LeaderStarted, ConfigChanged, ControllerProfiled, QueueRead, NodesRead, NodePolled,
+                 NodeCreated, GateClosed, GateOpened, Kicked, NodeDeleted, HostReported, HostUnseen,
+                 HostDeparted, ExecutorOrdered, ExecutorDestroyed, LeasesRenewed, DrainHost, UndrainHost,
+                 HoldExecutor, RetireExecutor, PauseLaunching, ResumeLaunching, Tick, ForgetHost,
+                 CompanionTold, CompanionLost, RollOutImage, RollBackImage, ImagePulled>;
 
 }  // namespace skep::scheduler

@@ -69,6 +69,7 @@ struct Executor {
   std::string secret;  // until the order is acknowledged
   Call order;
   bool was_ordered = false;
+  std::optional<Instant> ordered_at;  // for the first time, by this leader
   bool is_order_acked = false;
   Retry order_retry;
   std::uint32_t attempt = 1;

@@ -184,12 +184,16 @@ void LogicState::note_failure(Executor& e, const std::string& why, bool is_hosts
   const ExecutorState from = e.state();
   forget_secret(e);
   ++counters.launch_failures;
+  const bool is_trial = is_on_trial(e);
+  note_start_failed(e, is_hosts_fault);
   Controller* c = controller_of(e);
   if (c != nullptr) {
-    c->launch_retries[e.record.template_name].note_failure(now, config.backoff_first, config.backoff_last);
+    // A node that cannot be made is the controller's doing, whatever the image.
+    if (!is_trial || !is_hosts_fault)
+      c->launch_retries[e.record.template_name].note_failure(now, config.backoff_first, config.backoff_last);
     if (e.offer) end_offer(e, true);
   }
-  if (Host* host = e.at->host; is_hosts_fault && host != nullptr) {
+  if (Host* host = e.at->host; !is_trial && is_hosts_fault && host != nullptr) {
     host->breakers[e.record.template_name].note_failure(now, config.breaker_failures, config.breaker_open,
                                                         why);
     broken_hosts.insert(e.record.host);

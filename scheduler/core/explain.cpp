@@ -206,7 +206,9 @@ void explain_no_room(const LogicState& s, const Template& value, Explanation& x)
       x.unblock = "enable driver " + quoted(value.driver) + " on host " + host;
       break;
     case Filter::image:
-      x.unblock = "put image " + quoted(value.image) + " on host " + host;
+      x.unblock = is_rollable(value.image) ? "put image " + quoted(value.image) + " on host " + host
+                                           : "skep images pull " + value.image + " --host " + host +
+                                                 "; where its catalogue does not have it, add it there";
       break;
     case Filter::attributes:
       x.unblock = "add a host with these attributes, or drop them from template " + quoted(value.name.text);
@@ -330,6 +332,9 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
     x.label = demand_class->name;
     for (const std::size_t index : demand_class->templates)
       x.matching_templates.push_back(templates[index]->name.text);
+    for (const std::size_t index : demand_class->templates) {
+      if (x.image.empty()) x.image = image_note(*templates[index]);
+    }
   }
   const auto answer = [&x](WaitReason reason, std::string text, std::string unblock = {}) {
     x.reason = reason;
@@ -427,7 +432,7 @@ Explanation LogicState::explain_item(const Controller& c, const DemandBook::Entr
           "find out why executors of template " + quoted(value.name.text) + " fail: skep executors --all");
     }
     case WaitReason::no_room:
-      explain_no_room(*this, value, x);
+      explain_no_room(*this, with_image(value), x);
       return x;
     default:
       if (!x.starts_in) x.starts_in = usual_boot(value);

@@ -46,6 +46,7 @@ struct Explanation {
   std::vector<std::string> matching_templates;
   std::optional<ExecutorId> executor;  // the one on its way or offered
   std::int64_t waiting_ms = 0;
+  std::string image;  // what is going on with the image of its template; "" when nothing is
 };
 
 }  // namespace skep::scheduler

@@ -37,6 +37,7 @@ void LogicState::on_host_reported(const HostReported& event) {
                              host.report.images != report.images ||
                              host.report.attributes != report.attributes;
   if (is_other_kind) ++place.revision;
+  if (is_other_kind || is_new_boot || !host.is_known) look_at_images();
   host.report = report;
   host.is_known = true;
   host.unseen_reason.clear();

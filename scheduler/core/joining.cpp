@@ -25,7 +25,7 @@ std::string LogicState::labels_text(const Executor& e) const {
   return text + std::string(one_build_marker_label);
 }
 
-void LogicState::launch(Controller& c, std::size_t index, std::size_t view_index) {
+void LogicState::launch(Controller& c, std::size_t index, std::size_t view_index, const std::string& image) {
   const auto& value = templates[index];
   Executor e;
   do {
@@ -34,6 +34,7 @@ void LogicState::launch(Controller& c, std::size_t index, std::size_t view_index
   e.record.template_name = value->name;
   e.record.controller = c.config.name;
   e.record.host = views[view_index].host;
+  e.record.image = image;
   e.record.epoch = epoch;
   e.record.state = ExecutorState::planned;
   e.record.node_created = true;
@@ -43,6 +44,7 @@ void LogicState::launch(Controller& c, std::size_t index, std::size_t view_index
   e.planned_at = e.state_since = e.deadline_from = now;
   e.creation = Executor::Creation::pending;
   e.create = new_call();
+  note_start(e);
   record(e);
   CreateNode create;
   create.call = e.create.id;
@@ -119,6 +121,7 @@ void LogicState::send_order(Executor& e) {
     e.deadline_from = now;
     set_state(e, ExecutorState::ordered);
     e.was_ordered = true;
+    e.ordered_at = now;
     record(e);
   }
   OrderExecutor order;
@@ -132,7 +135,7 @@ void LogicState::send_order(Executor& e) {
   spec.id = e.id();
   spec.template_name = e.record.template_name;
   spec.driver = e.spec->driver;
-  spec.image = e.spec->image;
+  spec.image = image_of(e);
   spec.network = e.spec->network;
   spec.start = e.spec->start;
   spec.resources = e.spec->resources;
@@ -303,8 +306,9 @@ void LogicState::look_joined(Executor& e) {
   }
   e.connected_at = now;
   set_state(e, ExecutorState::idle);
+  note_joined(e);
   e.quick_polls = 0;
-  c->launch_retries.erase(e.record.template_name);
+  if (!is_on_trial(e)) c->launch_retries.erase(e.record.template_name);
   if (e.at->host != nullptr && e.at->host->breakers.erase(e.record.template_name) > 0) changed(*e.at);
   say(Level::info, "executor joined",
       {{"executor", e.id().text},

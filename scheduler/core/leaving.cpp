@@ -161,6 +161,7 @@ void LogicState::on_executor_destroyed(const ExecutorDestroyed& event) {
 void LogicState::become_gone(Executor& e) {
   set_state(e, ExecutorState::gone);
   e.gone_at = now;
+  look_at_images();
   if (!e.record.was_used) ++counters.executors_unused;
   Audit audit;
   audit.record = e.record;

@@ -92,6 +92,12 @@ void LogicState::route(const Event& event) {
           on_retire(e);
         else if constexpr (std::is_same_v<T, ForgetHost>)
           on_forget(e);
+        else if constexpr (std::is_same_v<T, RollOutImage>)
+          on_roll_out(e);
+        else if constexpr (std::is_same_v<T, RollBackImage>)
+          on_roll_back(e);
+        else if constexpr (std::is_same_v<T, ImagePulled>)
+          on_image_pulled(e);
         else if constexpr (std::is_same_v<T, PauseLaunching>) {
           is_paused = true;
           pause_reason = e.reason;
@@ -133,6 +139,7 @@ void LogicState::settle() {
   }
   advance_controllers();
   advance_hosts();
+  advance_images();
 }
 
 void LogicState::find_deadline() {
@@ -190,6 +197,17 @@ Result<void> SchedulerLogic::may_hold(const ExecutorId& executor) const {
 }
 Result<std::vector<ExecutorId>> SchedulerLogic::given_up_with(const HostId& host, Instant now) const {
   return state_->given_up_with(host, now);
+}
+
+Result<ImageStatus> SchedulerLogic::rolled_out(const RolloutOrder& order, WallTime wall) const {
+  auto image = state_->rolled_out(order, wall);
+  if (!image) return image.error();
+  return state_->image_status(*image);
+}
+Result<ImageStatus> SchedulerLogic::rolled_back(const std::string& name, WallTime wall) const {
+  auto image = state_->rolled_back(name, wall);
+  if (!image) return image.error();
+  return state_->image_status(*image);
 }
 
 std::optional<Explanation> SchedulerLogic::explain(const ControllerId& controller, std::int64_t item,

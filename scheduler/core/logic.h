@@ -47,11 +47,26 @@ struct ControllerStatus {
   std::string companion_problem;             // why it is polled all the same
   std::vector<std::string> foreign_offline;  // nodes of ours that somebody else set offline
 };
+/// One host that serves an image, and the version that it should have.
+struct ImageAtHost {
+  HostId host;
+  bool is_ready = false;
+  std::string problem;  // why not, as the host tells
+};
+struct ImageStatus {
+  ImageVersions image;
+  std::string text;  // one sentence
+  std::vector<TemplateName> templates;
+  std::string reference;              // what hosts should have
+  std::vector<ImageAtHost> hosts;     // those that serve these templates
+  std::map<std::string, int> living;  // reference -> executors that take room, held ones included
+};
 struct Counters {
   std::uint64_t launches = 0, launch_failures = 0, builds_seen = 0, executors_used = 0, executors_unused = 0,
                 violations = 0, unproven = 0, gates_opened = 0, gate_bounces = 0, orphans_swept = 0,
                 resumes = 0, frozen_decisions = 0, queue_reads = 0, queue_read_failures = 0,
-                companion_answers = 0, companion_events = 0, companion_news = 0, companion_differences = 0;
+                companion_answers = 0, companion_events = 0, companion_news = 0, companion_differences = 0,
+                rollout_stops = 0, rollout_starts = 0, rollout_retired = 0;
 };
 struct StatusSnapshot {
   Epoch epoch = 0;
@@ -64,6 +79,7 @@ struct StatusSnapshot {
   std::vector<ExecutorStatus> executors;
   std::vector<Explanation> queue;
   std::vector<Template> templates;
+  std::vector<ImageStatus> images;  // with a version or a rollout on record
   Counters counters;
 };
 
@@ -93,6 +109,11 @@ class SchedulerLogic {
   /// The executors that ForgetHost gives up, by id; or why it is refused, and what to do instead: conflict,
   /// or not_found.
   Result<std::vector<ExecutorId>> given_up_with(const HostId& host, Instant now) const;
+
+  /// The image's record and its hosts as RollOutImage would make it; or why it is refused, and what to do
+  /// instead: conflict, invalid_input, or not_found. The same of RollBackImage.
+  Result<ImageStatus> rolled_out(const RolloutOrder& order, WallTime wall) const;
+  Result<ImageStatus> rolled_back(const std::string& image, WallTime wall) const;
 
  private:
   struct State;

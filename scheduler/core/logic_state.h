@@ -6,7 +6,7 @@
 //   hosts.cpp        reports, room, leases                       strays.cpp     adopts what no record knows
 //   plan.cpp         demand -> launches, openings                forget.cpp     a host that is gone for good
 //   operators.cpp    drain, hold, retire, pause, configuration   companion.cpp  what a controller tells
-//   explain.cpp, status.cpp
+//   images.cpp       versions of images, rollouts            explain.cpp, status.cpp
 #pragma once
 
 #include <map>
@@ -154,6 +154,24 @@ struct Moment {
   UnseenHosts unseen;
 };
 
+/// What one host was asked to fetch.
+struct HostPull {
+  Call call;
+  Retry retry;
+  bool is_unknown = false;  // to its catalogue
+  std::string problem;
+  std::string boot_id;  // of the agentd that was asked
+};
+
+/// Of one image name, what is not on record.
+struct ImageWatch {
+  Instant since{};        // of the rollout's state, in this term
+  VersionFigures before;  // of the current version while nothing was rolled out: what a rollout compares with
+  Instant look_again{};   // whether it is done
+  std::set<ExecutorId> replaced;  // on their way out for its sake; no more until they are gone
+  std::map<std::pair<HostId, std::string>, HostPull> pulls;  // by host and reference
+};
+
 /// A read of a node by itself, or of all of them: a list may be older than it claims to be.
 struct NodeRead {
   Instant started{};
@@ -206,7 +224,7 @@ class LogicState {
   void forget_secret(Executor& e) { e.secret.clear(); }
 
   // joining.cpp
-  void launch(Controller& c, std::size_t template_index, std::size_t view_index);
+  void launch(Controller& c, std::size_t template_index, std::size_t view_index, const std::string& image);
   void on_node_created(const NodeCreated& event);
   void on_executor_ordered(const ExecutorOrdered& event);
   void advance_planned(Executor& e);
@@ -368,6 +386,8 @@ class LogicState {
   void on_hold(const HoldExecutor& event);
   Result<void> may_hold(const ExecutorId& id) const;
   void on_retire(const RetireExecutor& event);
+  /// Unless `even_if_busy`, a build on it runs to its end. Ends a hold.
+  void retire(Executor& e, const std::string& end, bool even_if_busy);
   void load_config();
   int retired_by(const SchedulerConfig& next) const;
 
@@ -378,6 +398,36 @@ class LogicState {
   void give_up_sandbox(Executor& e);
   void meet_given_up(Host& host, Executor& e, const ExecutorReport& report);
   bool is_in_farm(const HostPlace& place) const;
+
+  // images.cpp
+  void on_roll_out(const RollOutImage& event);
+  void on_roll_back(const RollBackImage& event);
+  void on_image_pulled(const ImagePulled& event);
+  /// Something changed that a rollout waits for.
+  void look_at_images() { is_images_due_ = !images.empty(); }
+  void advance_images();
+  /// nullptr: it is pinned, or its host chooses the version.
+  const ImageVersions* versions_of(const Template& value) const;
+  /// What it was made from, as an order names it; empty: not known.
+  std::string image_of(const Executor& e) const;
+  /// What a launch of this template may name, the wanted one first.
+  std::vector<std::string> references_for(const Template& value) const;
+  /// What its idle executors should be made from; nullopt: they stay.
+  std::optional<std::string> replacing_reference_of(const Template& value) const;
+  /// The template with this image in place of its own.
+  std::shared_ptr<const Template> variant(std::size_t template_index, const std::string& image);
+  /// A version that is not the current one: its failures are no fault of the template's or the host's.
+  bool is_on_trial(const Executor& e) const;
+  void note_start(const Executor& e);
+  void note_joined(Executor& e);
+  void note_start_failed(Executor& e, bool is_hosts_fault);
+  void note_build_ended(const Executor& e, bool is_lost);
+  Result<ImageVersions> rolled_out(const RolloutOrder& order, WallTime at) const;
+  Result<ImageVersions> rolled_back(const std::string& image, WallTime at) const;
+  ImageStatus image_status(const ImageVersions& image) const;
+  std::string image_note(const Template& value) const;
+  /// The template as it is launched when the wanted version has no room: what then keeps it from any host.
+  Template with_image(const Template& value) const;
 
   // explain.cpp, status.cpp
   UnseenHosts find_unseen() const;
@@ -410,12 +460,29 @@ class LogicState {
   std::vector<Executor*> in_play;
   std::set<ExecutorId>
       making_room;  // spare ones on their way out because jobs wait; no more until they are gone
-  std::map<TemplateName, int> busy_of;  // executors in state busy
-  std::vector<HostView> views;          // of `places`, in no order; kept in step by refresh_views
-  Placements placements;                // over `views`
-  std::set<HostId> broken_hosts;        // with a breaker that is or was open
+  std::map<TemplateName, int> busy_of;          // executors in state busy
+  std::vector<HostView> views;                  // of `places`, in no order; kept in step by refresh_views
+  Placements placements;                        // over `views`
+  std::set<HostId> broken_hosts;                // with a breaker that is or was open
+  std::map<std::string, ImageVersions> images;  // those on record, by name
+  std::map<std::string, ImageWatch> image_watches;
 
  private:
+  void advance_image(ImageVersions& image);
+  void advance_rolling(ImageVersions& image, const std::vector<const HostView*>& serving);
+  void become(ImageVersions& image, RolloutState state, const std::string& reason);
+  void judge(ImageVersions& image);
+  void give_up_trial(const ImageVersions& image);
+  bool may_be_unseen() const;
+  bool has_others_left(const ImageVersions& image) const;
+  void pull(const ImageVersions& image, const std::vector<const HostView*>& serving);
+  std::vector<const HostView*> hosts_serving(const std::string& image) const;
+  int coming_of(const std::string& reference) const;
+  std::string hosts_boot(const HostId& id) const;
+  VersionFigures* figures_of(const Executor& e, bool& is_recorded);
+  void wake_images(Instant when) {
+    if (!images_wake_ || when < *images_wake_) images_wake_ = when;
+  }
   void route(const Event& event);
   void settle();
   void find_deadline();
@@ -441,6 +508,9 @@ class LogicState {
   std::vector<HostPlace*> changed_places_;
   std::vector<HostPlace*> view_places_;  // whose view each one is
   std::map<std::string, Instant> said_;
+  bool is_images_due_ = false;
+  std::optional<Instant> images_wake_;
+  std::map<std::pair<std::size_t, std::string>, std::shared_ptr<const Template>> variants_;
   friend class PlanPass;
 };
 

@@ -163,6 +163,7 @@ void LogicState::went_on_and_left(Executor& e) {
 void LogicState::taken_by_hook(Executor& e) {
   mark_used(e);
   e.took_item_at = now;
+  note_build_ended(e, false);
   finish(e, "used: its node was removed by the controller");
 }
 

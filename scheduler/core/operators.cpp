@@ -49,6 +49,8 @@ void LogicState::load_config() {
   templates.clear();
   for (const Template& value : config.templates) templates.push_back(std::make_shared<const Template>(value));
   template_index.reset(templates);
+  variants_.clear();
+  look_at_images();
   for (const ControllerConfig& given : config.controllers) {
     const auto [place, is_new] = controllers.try_emplace(given.name, given);
     place->second.config = given;
@@ -93,6 +95,11 @@ void LogicState::on_leader_started(const LeaderStarted& event) {
     drains[drain.host] = drain.reason;
     changed(place_of(drain.host));
   }
+  for (const ImageVersions& image : event.images) {
+    images[image.name] = image;
+    image_watches[image.name].since = now;
+  }
+  look_at_images();
   for (const ExecutorRecord& given : event.executors) {
     if (executors.contains(given.id)) continue;
     Executor e;
@@ -187,40 +194,44 @@ void LogicState::on_retire(const RetireExecutor& event) {
   Executor* e = find(event.executor);
   if (e == nullptr) return;
   const std::string end = "retired: " + (event.reason.empty() ? std::string("by an operator") : event.reason);
-  if (e->held_until) {
-    e->held_until.reset();  // the later word counts
-    e->record.held_until.reset();
-    record(*e);
+  retire(*e, end, event.even_if_busy);
+}
+
+void LogicState::retire(Executor& e, const std::string& end, bool even_if_busy) {
+  if (e.held_until) {
+    e.held_until.reset();  // the later word counts
+    e.record.held_until.reset();
+    record(e);
   }
-  touch(*e);
+  touch(e);
   replan();
-  switch (e->state()) {
+  switch (e.state()) {
     case ExecutorState::planned:
     case ExecutorState::ordered:
     case ExecutorState::creating:
     case ExecutorState::booting:
     case ExecutorState::joining:
-      if (e->is_resuming && !event.even_if_busy) {
-        e->is_retired_at_end = true;
+      if (e.is_resuming && !even_if_busy) {
+        e.is_retired_at_end = true;
         return;
       }
-      if (is_gated(*e) || e->state() < ExecutorState::joining || event.even_if_busy) return finish(*e, end);
-      e->is_retired_at_end = true;  // un-gated and about to connect: closed and looked at once it is there
+      if (is_gated(e) || e.state() < ExecutorState::joining || even_if_busy) return finish(e, end);
+      e.is_retired_at_end = true;  // un-gated and about to connect: closed and looked at once it is there
       return;
     case ExecutorState::idle:
-      if (event.even_if_busy) return finish(*e, end);
-      if (e->offer) {
-        e->is_retired_at_end = true;
-        begin_close(*e, std::string(our_offline_prefix) + " retired");
+      if (even_if_busy) return finish(e, end);
+      if (e.offer) {
+        e.is_retired_at_end = true;
+        begin_close(e, std::string(our_offline_prefix) + " retired");
       }
-      e->retiring = end;
+      e.retiring = end;
       return;
     case ExecutorState::busy:
-      e->is_retired_at_end = true;
-      if (event.even_if_busy) build_over(*e, end);
+      e.is_retired_at_end = true;
+      if (even_if_busy) build_over(e, end);
       return;
     case ExecutorState::held:
-      return finish(*e, end);
+      return finish(e, end);
     default:
       return;
   }

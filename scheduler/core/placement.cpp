@@ -130,6 +130,14 @@ std::int64_t placement_score(const Template& wanted, const HostView& host, const
   return (policy.spread ? room : 1000 - room) * 101 + calm;
 }
 
+bool could_serve(const Template& wanted, const HostView& host) {
+  return contains(host.drivers, wanted.driver) && has_attributes(wanted, host);
+}
+
+bool has_image(const HostView& host, const std::string& reference) {
+  return contains(host.images, reference);
+}
+
 PlacementDecision decide_placement(const Template& wanted, std::span<const HostView> hosts,
                                    const PlacementPolicy& policy) {
   const HostView* best = nullptr;
@@ -267,13 +275,14 @@ void Placements::reset() {
 PlacementQueue& Placements::queue(std::size_t template_index, const std::shared_ptr<const Template>& wanted,
                                   std::span<const HostView> hosts, const PlacementPolicy& policy) {
   SKEP_ASSERT(changed_at_.size() <= hosts.size());
-  auto found = kept_.find(template_index);
+  const auto key = std::pair(template_index, wanted->image);
+  auto found = kept_.find(key);
   const bool is_usable =
       found != kept_.end() && found->second.wanted == wanted && found->second.policy == policy;
   if (!is_usable) {
     if (found != kept_.end()) kept_.erase(found);
     Kept fresh{wanted, policy, {*wanted, hosts, policy}, changes_};
-    return kept_.emplace(template_index, std::move(fresh)).first->second.queue;
+    return kept_.emplace(key, std::move(fresh)).first->second.queue;
   }
   Kept& kept = found->second;
   kept.queue.refresh(hosts, changed_at_, kept.seen);

@@ -78,6 +78,10 @@ struct PlacementPolicy {
   friend bool operator==(const PlacementPolicy&, const PlacementPolicy&) = default;
 };
 
+/// It has what never changes while it runs: the driver and the attributes. Room and image are not asked for.
+bool could_serve(const Template& wanted, const HostView& host);
+bool has_image(const HostView& host, const std::string& reference);
+
 PlacementDecision decide_placement(const Template& wanted, std::span<const HostView> hosts,
                                    const PlacementPolicy& policy);
 

@@ -9,6 +9,8 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "scheduler/core/placement.h"
@@ -68,8 +70,8 @@ class Placements {
     PlacementQueue queue;
     std::uint64_t seen;  // so many changes are in it
   };
-  std::map<std::size_t, Kept> kept_;
-  std::vector<std::uint64_t> changed_at_;  // by host: the number of its last change
+  std::map<std::pair<std::size_t, std::string>, Kept> kept_;  // by template and the image it stands for
+  std::vector<std::uint64_t> changed_at_;                     // by host: the number of its last change
   std::uint64_t changes_ = 0;
 };
 

@@ -10,6 +10,7 @@
 #include "core/lifecycle/lifecycle.h"
 #include "scheduler/core/logic_state.h"
 #include "scheduler/core/placement_queue.h"
+#include "scheduler/core/plan_parts.h"
 
 namespace skep::scheduler {
 namespace {
@@ -17,84 +18,6 @@ namespace {
 // Jenkins gives an item to an idle node within its 5 s tick.
 constexpr Duration elsewhere_grace = DemandBook::recent_for;
 constexpr Duration unseen_grace = seconds(10);  // then what comes on an unseen host no longer covers demand
-
-/// An item of a class: first the buildable ones, then the waiting ones that are due.
-struct Cursor {
-  DemandClass* demand_class = nullptr;
-  std::size_t next = 0;
-  std::size_t count = 0;
-  DemandClass::Ref ref{};
-  void look() {
-    const std::size_t buildable = demand_class->buildable.size();
-    ref = next < buildable ? demand_class->buildable[next] : demand_class->waiting[next - buildable];
-  }
-};
-
-struct IsYounger {
-  bool operator()(const Cursor& a, const Cursor& b) const { return b.ref < a.ref; }
-};
-
-class IndexSet {
- public:
-  explicit IndexSet(std::size_t size) : is_in_(size, 0) {}
-  void insert(std::size_t index) {
-    count_ += is_in_[index] == 0 ? 1 : 0;
-    is_in_[index] = 1;
-  }
-  void erase(std::size_t index) {
-    count_ -= is_in_[index];
-    is_in_[index] = 0;
-  }
-  bool empty() const { return count_ == 0; }
-
- private:
-  std::vector<std::uint8_t> is_in_;
-  std::size_t count_ = 0;
-};
-
-/// Executors of one template, oldest first; taken one after the other.
-struct Stock {
-  std::span<Executor* const> executors;
-  std::size_t next = 0;
-  std::size_t left() const { return executors.size() - next; }
-  Executor* take() { return next < executors.size() ? executors[next++] : nullptr; }
-};
-
-struct Supply {
-  Stock idle;  // can be offered now
-  Stock coming;
-  int spare() const { return static_cast<int>(idle.left() + coming.left()); }
-};
-
-/// Of all templates; one list, so that a pass does not allocate for each of them.
-class Gathered {
- public:
-  void add(std::size_t template_index, Executor& e) { found_.push_back({template_index, &e}); }
-  void sort() {
-    std::sort(found_.begin(), found_.end(), [](const Found& a, const Found& b) {
-      if (a.index != b.index) return a.index < b.index;
-      if (a.e->planned_at != b.e->planned_at) return a.e->planned_at < b.e->planned_at;
-      return a.e->id() < b.e->id();
-    });
-    executors_.reserve(found_.size());
-    for (const Found& each : found_) executors_.push_back(each.e);
-  }
-  /// To be asked for in the order of templates, once.
-  Stock of(std::size_t template_index) {
-    const std::size_t first = at_;
-    while (at_ < found_.size() && found_[at_].index == template_index) ++at_;
-    return {std::span(executors_).subspan(first, at_ - first)};
-  }
-
- private:
-  struct Found {
-    std::size_t index;
-    Executor* e;
-  };
-  std::vector<Found> found_;
-  std::vector<Executor*> executors_;
-  std::size_t at_ = 0;
-};
 
 }  // namespace
 
@@ -123,7 +46,15 @@ class PlanPass {
   bool try_template(std::size_t index, bool is_spare = false);
   bool is_wanted(const HostView& view, std::size_t by_other_than);
   std::optional<Blocked> refuse_template(std::size_t index);
-  std::optional<std::size_t> choose_host(std::size_t index);
+  /// Where, and made from what.
+  struct Choice {
+    std::size_t view;
+    std::string image;
+  };
+  std::optional<Choice> choose_host(std::size_t index);
+  std::optional<Choice> choose_version(std::size_t index);
+  void replace_versions();
+  bool can_follow(std::size_t index, const std::string& image, const Executor& e);
   void wake_plan(Instant when) {
     if (!s_.plan_wake_ || when < *s_.plan_wake_) s_.plan_wake_ = when;
   }
@@ -269,7 +200,21 @@ std::optional<Blocked> PlanPass::refuse_template(std::size_t index) {
   return Blocked{WaitReason::executor_coming, index, token, {}};
 }
 
-std::optional<std::size_t> PlanPass::choose_host(std::size_t index) {
+/// The wanted version where it has room, else the one before it.
+std::optional<PlanPass::Choice> PlanPass::choose_version(std::size_t index) {
+  const Template& value = *s_.templates[index];
+  if (s_.versions_of(value) == nullptr) {
+    const auto best = s_.placements.queue(index, s_.templates[index], s_.views, policy_).best();
+    return best ? std::optional<Choice>({*best, value.image}) : std::nullopt;
+  }
+  for (const std::string& reference : s_.references_for(value)) {
+    const auto best = s_.placements.queue(index, s_.variant(index, reference), s_.views, policy_).best();
+    if (best) return Choice{*best, reference};
+  }
+  return std::nullopt;
+}
+
+std::optional<PlanPass::Choice> PlanPass::choose_host(std::size_t index) {
   const Template& value = *s_.templates[index];
   std::vector<std::size_t> broken;  // views that say so for this template only
   for (const HostId& id : s_.broken_hosts) {
@@ -288,7 +233,7 @@ std::optional<std::size_t> PlanPass::choose_host(std::size_t index) {
     s_.placements.note(*place.view);
     if (s_.now < breaker->second.open_until) wake_plan(breaker->second.open_until);
   }
-  const auto best = s_.placements.queue(index, s_.templates[index], s_.views, policy_).best();
+  auto best = choose_version(index);
   for (const std::size_t view : broken) {
     s_.views[view].is_breaker_open = false;
     s_.placements.note(view);
@@ -307,11 +252,11 @@ bool PlanPass::try_template(std::size_t index, bool is_spare) {
     blocked = Blocked{WaitReason::no_room, index, {}, {}};
     return false;
   }
-  if (is_spare && is_wanted(s_.views[*best], index)) return false;
+  if (is_spare && is_wanted(s_.views[best->view], index)) return false;
   const bool has_token = c_.creations.take(s_.now);
   SKEP_ASSERT(has_token);
-  HostView& view = s_.views[*best];
-  s_.launch(c_, index, *best);
+  HostView& view = s_.views[best->view];
+  s_.launch(c_, index, best->view, best->image);
   view.free -= s_.templates[index]->resources;
   ++view.executors;
   ++view.coming;
@@ -474,6 +419,47 @@ void PlanPass::recycle() {
   }
 }
 
+/// Whether one of this version has a place once this executor is gone.
+bool PlanPass::can_follow(std::size_t index, const std::string& image, const Executor& e) {
+  const auto retry = c_.launch_retries.find(s_.templates[index]->name);
+  if (retry != c_.launch_retries.end() && s_.now < retry->second.next) return false;
+  const auto wanted = s_.variant(index, image);
+  if (s_.placements.queue(index, wanted, s_.views, policy_).best()) return true;
+  const HostPlace& place = *e.at;
+  if (!place.view) return false;
+  HostView view = s_.views[*place.view];
+  view.free += e.resources;
+  --view.executors;
+  return std::holds_alternative<Placed>(decide_placement(*wanted, {&view, 1}, policy_));
+}
+
+// Idle executors that no item needs, of a version that is not wanted: a few at a time, the next ones when
+// their successors have joined.
+void PlanPass::replace_versions() {
+  if (s_.images.empty() || s_.is_paused) return;
+  for (std::size_t i = 0; i < s_.templates.size(); ++i) {
+    const Template& value = *s_.templates[i];
+    const auto wanted = s_.replacing_reference_of(value);
+    if (!wanted || coming_here_[i] > 0) continue;
+    std::set<ExecutorId>& replaced = s_.image_watches[value.image].replaced;
+    std::erase_if(replaced, [this](const ExecutorId& id) {
+      const Executor* e = s_.find(id);
+      return e == nullptr || e->state() == ExecutorState::gone;
+    });
+    if (!replaced.empty()) continue;
+    const std::size_t at_once = static_cast<std::size_t>(std::max(1, value.minimum_idle / 4));
+    const Stock& idle = supply_[i].idle;
+    for (Executor* e : idle.executors.subspan(idle.next)) {
+      if (e->retiring || s_.image_of(*e) == *wanted || !can_follow(i, *wanted, *e)) continue;
+      e->retiring = "unused: " + *wanted + " takes the place of " + s_.image_of(*e);
+      ++s_.counters.rollout_retired;
+      replaced.insert(e->id());
+      s_.touch(*e);
+      if (replaced.size() >= at_once) break;
+    }
+  }
+}
+
 void PlanPass::run() {
   gather();
   find_elsewhere();
@@ -485,6 +471,7 @@ void PlanPass::run() {
   make_room();
   keep_minimum();
   recycle();
+  replace_versions();
 }
 
 void LogicState::plan_controller(Controller& c) {
@@ -540,8 +527,10 @@ void LogicState::plan() {
     plan_controller(c);
   }
   // All intents of one pass become durable together, not one after the other between calls.
-  std::stable_partition(out_.begin() + first, out_.end(),
-                        [](const Action& action) { return std::holds_alternative<RecordExecutor>(action); });
+  std::stable_partition(out_.begin() + first, out_.end(), [](const Action& action) {
+    if (std::holds_alternative<RecordImage>(action)) return true;
+    return std::holds_alternative<RecordExecutor>(action);
+  });
   refresh_views();
 }
 

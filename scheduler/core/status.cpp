@@ -70,6 +70,7 @@ StatusSnapshot LogicState::status(Instant at, WallTime wall_at) const {
   out.is_paused = is_paused;
   out.pause_reason = pause_reason;
   out.templates = config.templates;
+  for (const auto& [name, image] : images) out.images.push_back(image_status(image));
   out.counters = counters;
   const Moment moment{at, wall_at, find_unseen()};
   for (const auto& [id, c] : controllers) {

@@ -5,6 +5,7 @@
 //   POST /v1/hosts/{host}/drain|undrain {"reason"}  /v1/hosts/{host}/forget {"reason","dry_run"}
 //   POST /v1/executors/{id}/hold {"for_ms","reason"}  /v1/executors/{id}/retire {"reason","even_if_busy"}
 //   POST /v1/controllers/{controller}/companion {"action": "install" or "remove"}
+//   GET  /v1/images  POST /v1/images/{image}/rollout|rollback (rollouts_api.cpp)
 //   GET  /v1/hosts/{host}/images  POST /v1/hosts/{host}/images/{image}/pull|verify (images_relay.cpp)
 //   POST /v1/pause {"reason"}  /v1/resume  /v1/config/reload {"yes"}
 //   GET  /healthz  /metrics
@@ -15,6 +16,7 @@
 #include "common/json/agentd_codec.h"
 #include "common/shell/clock.h"
 #include "core/version.h"
+#include "scheduler/shell/api_body.h"
 #include "scheduler/shell/api_codec.h"
 #include "scheduler/shell/daemon.h"
 #include "scheduler/shell/records.h"
@@ -27,69 +29,6 @@ using http::ServerRequest;
 using json::Json;
 
 namespace {
-
-ServerReply json_reply(const Json& value) {
-  return {200, json::dump(value), "application/json", {}};
-}
-
-ServerReply error_reply(const Error& error) {
-  const int status = error.code == ErrorCode::not_found       ? 404
-                     : error.code == ErrorCode::conflict      ? 409
-                     : error.code == ErrorCode::invalid_input ? 400
-                                                              : 500;
-  return {status, json::dump(json::encode_error(error)), "application/json", {}};
-}
-
-/// A number of the query string, from 1 to `most`.
-Result<std::int64_t> number_in(const ServerRequest& request, const std::string& name, std::int64_t absent,
-                               std::int64_t most) {
-  const auto given = request.query.find(name);
-  if (given == request.query.end()) return absent;
-  const std::string& text = given->second;
-  std::int64_t value = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (failure != std::errc{} || end != text.data() + text.size() || value < 1 || value > most)
-    return Error::failed(ErrorCode::invalid_input,
-                         "\"" + name + "\" is no number from 1 to " + std::to_string(most));
-  return value;
-}
-
-/// The body as an object; an empty body is an empty object.
-Result<Json> body_of(const ServerRequest& request) {
-  if (request.body.empty()) return Json::object();
-  auto body = json::parse_strict(request.body);
-  if (!body) return Error::failed(ErrorCode::invalid_input, "the body is " + body.error().message);
-  if (!body->is_object()) return Error::failed(ErrorCode::invalid_input, "the body is no JSON object");
-  return body;
-}
-
-/// Unknown keys in what people send us are errors: a typo must not be a silent default.
-Result<void> only_keys(const Json& body, const std::vector<std::string>& known) {
-  for (const auto& [key, value] : body.items()) {
-    if (std::find(known.begin(), known.end(), key) != known.end()) continue;
-    std::string list;
-    for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
-    return Error::failed(ErrorCode::invalid_input, "unknown key \"" + key + "\" in the body",
-                         "known: " + list);
-  }
-  return {};
-}
-
-Result<std::string> reason_of(const Json& body) {
-  if (!body.contains("reason") || body["reason"].is_null()) return std::string();
-  if (!body["reason"].is_string()) return Error::failed(ErrorCode::invalid_input, "\"reason\" is no text");
-  std::string reason = body["reason"].get<std::string>();
-  if (reason.size() > 500)
-    return Error::failed(ErrorCode::invalid_input, "\"reason\" is longer than 500 bytes");
-  return reason;
-}
-
-Result<bool> flag_of(const Json& body, const std::string& key) {
-  if (!body.contains(key)) return false;
-  if (!body[key].is_boolean())
-    return Error::failed(ErrorCode::invalid_input, "\"" + key + "\" is not true or false");
-  return body[key].get<bool>();
-}
 
 Error no_such(const char* noun, const std::string& name) {
   return Error::failed(ErrorCode::not_found, std::string("no ") + noun + " is called " + name,
@@ -165,6 +104,7 @@ void Daemon::add_routes() {
   add_forget_route();
   add_companion_route();
   add_image_routes();
+  add_rollout_routes();
   server_->route("GET", "/healthz", [this](const ServerRequest&, const Responder& responder) {
     ask(responder, [this](SchedulerLogic&) {
       return json_reply(
@@ -446,6 +386,7 @@ ServerReply Daemon::metrics_reply(SchedulerLogic& logic) {
     metrics_.set_gauge("skep_companion_up", "1 while the controller's companion tells, 0 while it is polled",
                        {{"controller", c.config.name.text}}, c.is_told ? 1 : 0);
   }
+  set_rollout_metrics(status);
   const Json counters = to_json(status.counters);
   for (const auto& [name, value] : counters.items())
     metrics_.set_counter("skep_" + name + "_total", "since this process started", {}, value.get<double>());

@@ -26,7 +26,8 @@ Json to_json(const Explanation& explanation) {
            {"refusals", explanation.refusals},
            {"nearest_miss", explanation.nearest_miss},
            {"matching_templates", explanation.matching_templates},
-           {"waiting_ms", explanation.waiting_ms}};
+           {"waiting_ms", explanation.waiting_ms},
+           {"image", explanation.image}};
   out["starts_in_ms"] = explanation.starts_in ? Json(to_ms(*explanation.starts_in)) : Json(nullptr);
   out["executor"] = explanation.executor ? Json(explanation.executor->text) : Json(nullptr);
   return out;
@@ -40,6 +41,7 @@ Json to_json(const ExecutorStatus& executor) {
            {"host", record.host.text},
            {"state", std::string(to_string(executor.state))},
            {"in_state_ms", executor.in_state_ms},
+           {"image", record.image},
            {"gate", executor.gate},
            {"detail", executor.detail},
            {"build", record.build},
@@ -126,7 +128,48 @@ Json to_json(const Counters& counters) {
           {"companion_answers", counters.companion_answers},
           {"companion_events", counters.companion_events},
           {"companion_news", counters.companion_news},
-          {"companion_differences", counters.companion_differences}};
+          {"companion_differences", counters.companion_differences},
+          {"rollout_starts", counters.rollout_starts},
+          {"rollout_stops", counters.rollout_stops},
+          {"rollout_retired", counters.rollout_retired}};
+}
+
+Json to_json(const ImageStatus& status) {
+  const auto version = [](const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); };
+  const auto figures = [](const VersionFigures& seen) {
+    return Json{{"joined", seen.joined},
+                {"failed", seen.failed},
+                {"boot_ms", seen.boot_ms.empty() ? Json(nullptr) : Json(median_boot_ms(seen))},
+                {"builds", seen.builds},
+                {"lost_builds", seen.lost_builds}};
+  };
+  Json templates = Json::array(), hosts = Json::array();
+  for (const TemplateName& name : status.templates) templates.push_back(name.text);
+  for (const ImageAtHost& host : status.hosts)
+    hosts.push_back({{"host", host.host.text}, {"is_ready", host.is_ready}, {"problem", host.problem}});
+  Json out{{"image", status.image.name},
+           {"current", version(status.image.current)},
+           {"previous", status.image.previous ? version(*status.image.previous) : Json(nullptr)},
+           {"has_previous", status.image.previous.has_value()},
+           {"text", status.text},
+           {"templates", std::move(templates)},
+           {"reference", status.reference},
+           {"hosts", std::move(hosts)},
+           {"executors", status.living},
+           {"rollout", nullptr}};
+  if (!status.image.rollout) return out;
+  const Rollout& rollout = *status.image.rollout;
+  out["rollout"] = {{"to", rollout.to},
+                    {"state", std::string(to_string(rollout.state))},
+                    {"share", rollout.share},
+                    {"is_held", rollout.is_held},
+                    {"is_good", rollout.is_good},
+                    {"reason", rollout.reason},
+                    {"started_at_ms", rollout.started_at.ms_since_epoch},
+                    {"changed_at_ms", rollout.changed_at.ms_since_epoch},
+                    {"old", figures(rollout.old_figures)},
+                    {"new", figures(rollout.new_figures)}};
+  return out;
 }
 
 Json to_json(const StatusSnapshot& snapshot) {
@@ -141,6 +184,7 @@ Json to_json(const StatusSnapshot& snapshot) {
           {"executors", list_to_json(snapshot.executors)},
           {"queue", list_to_json(snapshot.queue)},
           {"templates", list_to_json(snapshot.templates)},
+          {"images", list_to_json(snapshot.images)},
           {"counters", to_json(snapshot.counters)}};
 }
 

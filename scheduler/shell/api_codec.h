@@ -13,6 +13,7 @@ json::Json to_json(const ExecutorStatus& executor);
 json::Json to_json(const HostStatus& host);
 json::Json to_json(const ControllerStatus& controller);
 json::Json to_json(const Template& made);
+json::Json to_json(const ImageStatus& status);
 json::Json to_json(const Counters& counters);
 /// {"api":1,"farm","epoch","paused",...,"controllers":[],"hosts":[],"executors":[],"queue":[],"templates":[],"counters":{}}
 json::Json to_json(const StatusSnapshot& snapshot);

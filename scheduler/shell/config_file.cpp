@@ -139,6 +139,24 @@ void read_policy(ConfigSection section, SchedulerConfig& logic) {
   section.done();
 }
 
+void read_rollouts(ConfigSection section, RolloutPolicy& out) {
+  const auto number = [&section](const char* key, int& value, int least, int most) {
+    value = static_cast<int>(section.integer(key, value, least, most));
+  };
+  number("canary_share", out.canary_share, 0, 100);
+  number("canary_starts", out.canary_starts, 1, 1000);
+  number("worse_join_rate", out.worse_join_rate, 0, 100);
+  number("worse_build_rate", out.worse_build_rate, 0, 100);
+  const std::string allowed = "a factor from 1 to 100, such as 1.5";
+  const std::int64_t factor =
+      section.thousandths("worse_boot_factor", std::int64_t{out.worse_boot_percent} * 10, allowed);
+  if (factor < 1000 || factor > 100'000)
+    section.problem("worse_boot_factor", "\"" + section.text("worse_boot_factor") + "\"", allowed);
+  out.worse_boot_percent = static_cast<int>(std::clamp<std::int64_t>(factor, 1000, 100'000) / 10);
+  out.give_up_after = section.duration("give_up_after", out.give_up_after, seconds(1), hours(24 * 30));
+  section.done();
+}
+
 void read_registry(ConfigSection section, RegistryConfig& out) {
   if (section.one_of("type", {"embedded", "consul"}, "embedded") == "consul") {
     out.type = RegistryConfig::Type::consul;
@@ -223,6 +241,7 @@ static Result<FileConfig> read_document(Result<ConfigDocument> document) {
   read_registry(root.section("registry"), out.registry);
   read_leader_lock(root, out);
   read_policy(root.section("policy"), out.logic);
+  read_rollouts(root.section("rollouts"), out.logic.rollouts);
   for (ConfigSection& section : root.sections("controllers")) read_controller(section, out);
   for (ConfigSection& section : root.sections("templates"))
     out.logic.templates.push_back(read_template(section));

@@ -138,6 +138,13 @@ Result<LeaderStarted> Daemon::read_back(Epoch least_epoch) {
   auto drains = store_->list(table_drains);
   if (!drains) return drains.error();
   for (const auto& [host, reason] : *drains) started.drains.push_back({HostId(host), reason});
+  auto images = store_->list(table_images);
+  if (!images) return images.error();
+  for (const auto& [name, text] : *images) {
+    auto image = decode_image(text);
+    if (!image) return image.error();
+    started.images.push_back(std::move(*image));
+  }
   auto pause = store_->get(table_meta, "pause");
   if (!pause) return pause.error();
   started.is_paused = pause->has_value();
@@ -244,6 +251,8 @@ bool Daemon::run_records(const std::vector<Action>& actions, std::size_t& next) 
     } else if (const auto* drain = std::get_if<RecordDrain>(&actions[next])) {
       writes.push_back({table_drains, drain->host.text,
                         drain->is_draining ? std::optional<std::string>(drain->reason) : std::nullopt});
+    } else if (const auto* image = std::get_if<RecordImage>(&actions[next])) {
+      writes.push_back({table_images, image->image.name, encode_image(image->image)});
     } else if (const auto* pause = std::get_if<RecordPause>(&actions[next])) {
       writes.push_back(
           {table_meta, "pause", pause->is_paused ? std::optional<std::string>(pause->reason) : std::nullopt});
@@ -264,9 +273,9 @@ bool Daemon::run_records(const std::vector<Action>& actions, std::size_t& next) 
 void Daemon::run(const Action& action) {
   if (const auto* line = std::get_if<Explain>(&action)) return write_log(*line);
   if (const auto* audit = std::get_if<Audit>(&action)) return write_audit(*audit);
-  const bool is_host_action = std::holds_alternative<OrderExecutor>(action) ||
-                              std::holds_alternative<DestroyExecutor>(action) ||
-                              std::holds_alternative<RenewLeases>(action);
+  const bool is_host_action =
+      std::holds_alternative<OrderExecutor>(action) || std::holds_alternative<DestroyExecutor>(action) ||
+      std::holds_alternative<RenewLeases>(action) || std::holds_alternative<PullImage>(action);
   is_host_action ? run_host_action(action) : run_controller_action(action);
 }
 
@@ -402,6 +411,17 @@ void Daemon::run_host_action(const Action& action) {
         },
         [p = *a](const Error& e) {
           return Event(ExecutorDestroyed{p.call, p.executor, e});
+        });
+    return;
+  }
+  if (const auto* a = std::get_if<PullImage>(&action)) {
+    call_host(
+        a->host,
+        [p = *a](HostLink& h) {
+          return Event(ImagePulled{p.call, p.host, p.reference, h.pull(p.reference)});
+        },
+        [p = *a](const Error& e) {
+          return Event(ImagePulled{p.call, p.host, p.reference, e});
         });
     return;
   }

@@ -77,6 +77,8 @@ class Daemon {
   void add_forget_route();
   void add_companion_route();
   void add_image_routes();
+  void add_rollout_routes();
+  void set_rollout_metrics(const StatusSnapshot& status);
   /// On the strand. Answers by itself, or when the controller has answered.
   void order_companion(const ControllerId& name, const std::string& action, const http::Responder& responder);
   Result<void> open_registry();

@@ -157,6 +157,13 @@ Result<json::Json> HostLink::images(const std::string& method, const std::string
   });
 }
 
+Result<std::string> HostLink::pull(const std::string& reference) {
+  const auto image = images("POST", "images/" + http::percent_encode(reference) + "/pull");
+  if (!image) return image.error();
+  const auto problem = json::get_string(*image, "problem");
+  return problem ? *problem : std::string();
+}
+
 Result<LeaseReply> HostLink::renew(const LeaseRenewal& renewal) {
   http::Request request;
   request.method = "POST";

@@ -36,6 +36,9 @@ class HostLink {
   /// agentd's image verbs (target below /v1/), which do no harm when they are sent twice; the answer as it
   /// came.
   Result<json::Json> images(const std::string& method, const std::string& target);
+  /// Has an image fetched. What is wrong with it so far, as the host tells; not_found: its catalogue does not
+  /// have it.
+  Result<std::string> pull(const std::string& reference);
   /// Asks the host now, whatever the watch waits for: HostReported or HostUnseen. Blocks for some seconds.
   Event look();
   const std::string& url() const { return options_.agentd_url; }

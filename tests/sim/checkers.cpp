@@ -57,7 +57,13 @@ std::vector<std::string> probe_names() {
                                  "an older agentd does not know a field",
                                  "an older scheduler does not know a field",
                                  "agentd ends in order",
-                                 "an order meets a host that drains"};
+                                 "an order meets a host that drains",
+                                 "a canary begins",
+                                 "a version rolls",
+                                 "a rollout is done",
+                                 "a rollout stops",
+                                 "an idle executor of another version is replaced",
+                                 "a version that never joins is started"};
   for (std::size_t i = 0; i < fault_kind_count; ++i)
     names.push_back("fault " + std::string(to_string(static_cast<FaultKind>(i))));
   return names;
@@ -108,6 +114,7 @@ void Checkers::on_note(const World& world, const std::string& text) {
     probe("agentd killed between two actions");
   } else if (text.starts_with("scheduler ") && text.ends_with(" ends")) {
     probe("a scheduler ends");
+    ++schedulers_ended_;
   } else if (text.find("leads with epoch") != std::string::npos) {
     probe("a scheduler leads");
     highest_leader_ = std::max<Epoch>(highest_leader_, std::stoull(text.substr(text.rfind(' ') + 1)));
@@ -340,7 +347,7 @@ std::optional<std::string> Checkers::unfinished_business(const World& world) con
   for (const std::string& id : there) {
     if (!world.controller.agent_online(id)) return "executor " + id + " has no agent";
   }
-  return std::nullopt;
+  return unfinished_rollout(world, *leader);
 }
 
 void Checkers::check_end(const World& world) {

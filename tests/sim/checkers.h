@@ -119,6 +119,11 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   void note_newer_leader(const simulation::World&, int scheduler, Epoch seen);
   void check_plan(const simulation::World&, int scheduler, const scheduler::ExecutorRecord& record);
   void check_order(const simulation::World&, const scheduler::OrderExecutor& order);
+  void check_version(const simulation::World&, int scheduler, const scheduler::ExecutorRecord& record);
+  void note_rollout(const scheduler::ImageVersions& image);
+  void note_version_started(const simulation::World&, const std::string& image, const ExecutorId&);
+  std::optional<std::string> unfinished_rollout(const simulation::World&,
+                                                const simulation::SchedulerProcess& leader) const;
   void check_audit(const simulation::World&, const scheduler::Audit& audit);
   void check_text(const simulation::World&, const std::string& text);
   void check_start(const simulation::World&, simulation::Host&, const agentd::CallDriver&,
@@ -180,6 +185,9 @@ class Checkers final : public simulation::Inspector, public simulation::Witness 
   std::optional<Instant> item_left_, leader_since_, controller_sick_, restarted_, stale_lists_;
   std::map<ExecutorId, Instant> leases_, agents_ended_;  // as its host was told, or saw
   std::map<HostId, Instant> up_since_, last_sick_, last_driver_sick_;
+  std::map<std::string, std::set<ExecutorId>> bad_starts_;  // by reference, since its last rollout began
+  std::map<std::string, WallTime> rollouts_begun_;          // by image
+  int schedulers_ended_ = 0;                                // since one of them began
   Instant next_round_{};
   std::optional<Instant> resumed_;  // a scheduler, after it had been stopped
   std::map<int, std::set<ExecutorId>> destroyed_by_;

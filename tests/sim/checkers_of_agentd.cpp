@@ -138,6 +138,7 @@ void Checkers::before_driver_call(const World& world, const HostId& id, const ag
 void Checkers::check_start(const World& world, Host& host, const agentd::CallDriver& call,
                            const agentd::Start& start) {
   touched_hosts_.insert(host.id());
+  note_version_started(world, start.spec.image, call.id);
   const agentd::IntentRecord* intent = host.intents.find(call.id.text);
   if (intent == nullptr) report(world, "an intent is recorded before the driver is touched", call.id.text);
   if (start.epoch < host.highest_epoch)

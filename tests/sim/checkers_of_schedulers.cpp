@@ -162,8 +162,15 @@ void Checkers::on_scheduler_action(const World& world, int scheduler, const sche
       check_launch_given_up(world, scheduler, record->record);
     }
     if (record->record.state == ExecutorState::gone) gone_.emplace_back(scheduler, record->record);
+  } else if (const auto* image = std::get_if<scheduler::RecordImage>(&action)) {
+    note_rollout(image->image);
   } else if (const auto* order = std::get_if<scheduler::OrderExecutor>(&action)) {
     check_order(world, *order);
+    const scheduler::ExecutorRecord* known =
+        world.schedulers[static_cast<std::size_t>(scheduler)]->records.find(order->order.spec.id.text);
+    if (known != nullptr && !known->image.empty() && known->image != order->order.spec.image)
+      report(world, "a launch has a version that was decided",
+             known->id.text + " is ordered of " + order->order.spec.image + ", on record is " + known->image);
   } else if (const auto* create = std::get_if<scheduler::CreateNode>(&action)) {
     if (create->is_recreation) {
       probe("a node is made again after a restart");
@@ -174,6 +181,8 @@ void Checkers::on_scheduler_action(const World& world, int scheduler, const sche
     check_creation(world, scheduler, *create);
   } else if (const auto* audit = std::get_if<scheduler::Audit>(&action)) {
     check_audit(world, *audit);
+    if (audit->end.find(" takes the place of ") != std::string::npos)
+      probe("an idle executor of another version is replaced");
     check_text(world, audit->end);
   } else if (const auto* line = std::get_if<scheduler::Explain>(&action)) {
     check_text(world, line->message);
@@ -406,10 +415,12 @@ void Checkers::check_plan(const World& world, int scheduler, const scheduler::Ex
   const Told& told = hosts_told_[{scheduler, record.host}];
   if (told.is_draining)
     report(world, "a drained host gets no executor", what + ", which said that it drains");
-  const bool has_image = made_of == nullptr || std::find(told.images.begin(), told.images.end(),
-                                                         made_of->image) != told.images.end();
+  const std::string& image = record.image.empty() && made_of != nullptr ? made_of->image : record.image;
+  const bool has_image =
+      made_of == nullptr || std::find(told.images.begin(), told.images.end(), image) != told.images.end();
   if (!has_image)
-    report(world, "placement keeps to the template's rules", what + ", which has no image " + made_of->image);
+    report(world, "placement keeps to the template's rules", what + ", which has no image " + image);
+  check_version(world, scheduler, record);
   const auto keeps_some = [&](const scheduler::Template& each) {
     return each.name == record.template_name && each.minimum_idle > 0;
   };

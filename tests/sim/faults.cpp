@@ -101,6 +101,8 @@ constexpr std::array<Row, fault_kind_count> rows{{
     {"companion_removed", Part::companion},
     {"companion_overflow", Part::companion},
     {"companion_older", Part::companion},
+    {"image_rolled_out", Part::peers},
+    {"image_rolled_back", Part::peers},
 }};
 
 const Row& row_of(FaultKind kind) {
@@ -108,17 +110,8 @@ const Row& row_of(FaultKind kind) {
 }
 
 constexpr const char* renamed = "-anew";
-constexpr Duration for_ever = hours(1000);
-constexpr Duration ask_again = seconds(10);
+constexpr Duration for_ever = hours(1000), ask_again = seconds(10);
 constexpr Duration restart_down = milliseconds(3500), restart_starting = milliseconds(2500);
-
-/// The one that leads; the first where none does.
-SchedulerProcess& leader_of(World& world) {
-  for (const auto& each : world.schedulers) {
-    if (each->is_leading()) return *each;
-  }
-  return *world.schedulers.front();
-}
 
 Link& link_of(World& world, const Fault& fault) {
   const std::uint64_t ways = world.hosts.size() + world.schedulers.size() + 1;
@@ -232,9 +225,10 @@ void begin_on_scheduler(World& world, Orders& orders, const Fault& fault) {
       process.next_stall = fault.length;
       return;
     case FaultKind::scheduler_disk_full:
-      process.records.is_full = process.drains.is_full = process.meta.is_full = true;
+      process.records.is_full = process.drains.is_full = process.meta.is_full = process.images.is_full = true;
       world.later(fault.length, [&process] {
-        process.records.is_full = process.drains.is_full = process.meta.is_full = false;
+        process.records.is_full = process.drains.is_full = process.meta.is_full = process.images.is_full =
+            false;
       });
       return;
     case FaultKind::scheduler_clock_jump:
@@ -498,6 +492,13 @@ void take_for_gone(World& world, Orders& orders, const Fault& fault) {
 
 }  // namespace
 
+SchedulerProcess& leader_of(World& world) {
+  for (const auto& each : world.schedulers) {
+    if (each->is_leading()) return *each;
+  }
+  return *world.schedulers.front();
+}
+
 Host& host_of(World& world, const Fault& fault) {
   return *world.hosts[fault.target % world.hosts.size()];
 }
@@ -589,6 +590,7 @@ void heal(World& world, Orders& orders) {
     process->crash_after = process->stall_after = -1;
     process->exhausted = 0;
     process->records.is_full = process->drains.is_full = process->meta.is_full = false;
+    process->images.is_full = false;
   }
   orders.quiet.reset();
   world.controller.set_quieting_down(false, world.now);

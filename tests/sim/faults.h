@@ -101,8 +101,11 @@ enum class FaultKind {
   companion_removed,
   companion_overflow,  // `value`: events that it still has
   companion_older,     // another version of ours is in its place
+  // versions of images; `target` chooses the image, `value` the version and how it is rolled out
+  image_rolled_out,
+  image_rolled_back,
 };
-inline constexpr std::size_t fault_kind_count = 70;
+inline constexpr std::size_t fault_kind_count = 72;
 
 std::string_view to_string(FaultKind kind);
 std::optional<FaultKind> fault_kind_from(std::string_view text);
@@ -144,6 +147,9 @@ struct Orders {
 /// Those that a fault means.
 simulation::Host& host_of(simulation::World& world, const Fault& fault);
 simulation::SchedulerProcess& scheduler_of(simulation::World& world, const Fault& fault);
+
+/// The one that leads; the first where none does.
+simulation::SchedulerProcess& leader_of(simulation::World& world);
 
 /// Lets it happen, and ends it again after its length.
 void begin(simulation::World& world, Orders& orders, const Fault& fault);

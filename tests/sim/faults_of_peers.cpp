@@ -1,5 +1,5 @@
 // Peers that answer what cannot be understood, do not take our token, have no room for a request, lack an
-// image, are of another version, or end in order.
+// image, are of another version, or end in order; and operators who roll versions of images out.
 #include <array>
 
 #include "tests/sim/faults.h"
@@ -73,6 +73,20 @@ void lack_image(World& world, const Fault& fault) {
   });
 }
 
+/// An operator says so to the leader, which may refuse it.
+void roll_image(World& world, const Fault& fault) {
+  SchedulerProcess& leader = leader_of(world);
+  if (!leader.is_leading()) return;
+  const auto& templates = leader.config.templates;
+  const std::string& image = templates[fault.target % templates.size()].image;
+  if (fault.kind == FaultKind::image_rolled_back) return leader.handle(scheduler::RollBackImage{image});
+  scheduler::RolloutOrder order;
+  order.image = image;
+  order.version = std::to_string(2 + fault.value % 4);
+  order.is_now = fault.value % 3 == 0;
+  leader.handle(scheduler::RollOutImage{order});
+}
+
 }  // namespace
 
 void begin_with_peers(World& world, Orders& orders, const Fault& fault) {
@@ -104,6 +118,9 @@ void begin_with_peers(World& world, Orders& orders, const Fault& fault) {
     case FaultKind::image_missing:
     case FaultKind::image_broken:
       return lack_image(world, fault);
+    case FaultKind::image_rolled_out:
+    case FaultKind::image_rolled_back:
+      return roll_image(world, fault);
     case FaultKind::agentd_older:
     case FaultKind::scheduler_older:
       return change_version(world, fault);

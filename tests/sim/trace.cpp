@@ -17,6 +17,7 @@ std::string outcome_of(const Result<T>& result) {
 
 std::string text_of(const scheduler::ExecutorRecord& record) {
   std::string text = record.id.text + " " + std::string(to_string(record.state)) + " on " + record.host.text;
+  if (!record.image.empty()) text += ", of " + record.image;
   if (record.was_opened) text += ", was opened";
   if (record.was_used) text += ", was used by " + record.build;
   if (record.held_until) text += ", held";
@@ -122,6 +123,13 @@ struct EventText {
   std::string operator()(const scheduler::CompanionLost& e) const {
     return "companion lost: " + e.error.message;
   }
+  std::string operator()(const scheduler::RollOutImage& e) const {
+    return "roll out " + e.order.image + " to " + e.order.version + (e.order.is_now ? " now" : "");
+  }
+  std::string operator()(const scheduler::RollBackImage& e) const { return "roll back " + e.image; }
+  std::string operator()(const scheduler::ImagePulled& e) const {
+    return "pulled " + e.reference + " on " + e.host.text + outcome_of(e.problem);
+  }
   std::string operator()(const scheduler::Tick&) const { return "tick"; }
 
   std::string operator()(const agentd::Started& e) const {
@@ -171,6 +179,15 @@ struct ActionText {
   std::string operator()(const scheduler::RecordDrain& a) const { return "record drain of " + a.host.text; }
   std::string operator()(const scheduler::RecordPause& a) const {
     return a.is_paused ? "record pause" : "record resume";
+  }
+  std::string operator()(const scheduler::RecordImage& a) const {
+    std::string text = "record image " + a.image.name + " at " + a.image.current;
+    if (a.image.rollout)
+      text += ", " + std::string(to_string(a.image.rollout->state)) + " " + a.image.rollout->to;
+    return text;
+  }
+  std::string operator()(const scheduler::PullImage& a) const {
+    return "pull " + a.reference + " on " + a.host.text;
   }
   std::string operator()(const scheduler::ProfileController&) const { return "profile"; }
   std::string operator()(const scheduler::ReadQueue&) const { return "read queue"; }

@@ -25,7 +25,8 @@ struct Recipe {
   bool wants_lock = false;
   bool has_images = false;  // one for each template
   bool holds_for_long = false;
-  bool is_told = false;  // by the controller's companion
+  bool is_told = false;       // by the controller's companion
+  bool has_versions = false;  // of images: 2 and 5 are good, 3 never joins, 4 is slow; some hosts lack some
   Duration storm = minutes(20);
 };
 
@@ -148,6 +149,14 @@ const std::vector<Recipe>& recipes() {
                        2, 16);
     told.is_told = true;
     told.jobs_least = 15;
+    Recipe& rollouts = add("rollouts",
+                           {image_rolled_out, image_rolled_out, image_rolled_out, image_rolled_back,
+                            scheduler_crash, scheduler_crash, agentd_crash, power_loss, requests_cut,
+                            replies_cut, scheduler_stall, hold, drain, host_cut_off},
+                           4, 16);
+    rollouts.has_versions = true;
+    rollouts.jobs_least = 20;
+    rollouts.jobs_most = 80;
     return made;
   }();
   return all;
@@ -214,6 +223,31 @@ HostPlan make_host(int number, Prng& random) {
   host.attributes["rack"] = number == 0 || random.chance(1, 2) ? "a" : "b";
   host.takes.boot = {milliseconds(200), seconds(draw(random, 1, 15))};
   return host;
+}
+
+/// What differs between versions, and how new ones are tried.
+void add_versions(simulation::Plan& plan, Prng random) {
+  for (const scheduler::Template& each : plan.scheduler.templates) {
+    plan.unjoining_images.insert(each.image + "@3");
+    plan.slow_images[each.image + "@4"] = seconds(draw(random, 5, 25));
+  }
+  scheduler::RolloutPolicy& policy = plan.scheduler.rollouts;
+  policy.canary_share = random.chance(1, 5) ? 0 : draw(random, 5, 60);
+  policy.canary_starts = draw(random, 2, 8);
+  policy.worse_join_rate = draw(random, 10, 50);
+  policy.give_up_after = minutes(draw(random, 3, 10));
+}
+
+/// The first host has all of them: what every template can run on.
+void lack_versions(simulation::Plan& plan, Prng random) {
+  for (std::size_t i = 0; i < plan.hosts.size(); ++i) {
+    for (const scheduler::Template& each : plan.scheduler.templates) {
+      for (int version = 2; version <= 5; ++version) {
+        if (i == 0 || !random.chance(1, 5))
+          plan.hosts[i].catalogue.insert(each.image + "@" + std::to_string(version));
+      }
+    }
+  }
 }
 
 std::string draw_label(const scheduler::SchedulerConfig& config, Prng& random) {
@@ -365,9 +399,11 @@ Weather make_weather(std::string_view name, std::uint64_t seed) {
   for (scheduler::Template& each : weather.plan.scheduler.templates) {
     if (recipe->has_images) each.image += "-" + each.name.text;
   }
+  if (recipe->has_versions) add_versions(weather.plan, root.fork("versions"));
   weather.plan.scheduler.controllers.front().companion = recipe->is_told;
   const int hosts = draw(random, recipe->hosts_least, recipe->hosts_most);
   for (int i = 0; i < hosts; ++i) weather.plan.hosts.push_back(make_host(i, random));
+  if (recipe->has_versions) lack_versions(weather.plan, root.fork("catalogues"));
   weather.arrivals = make_load(*recipe, weather, root.fork("load"));
   weather.faults = make_faults(*recipe, weather, root.fork("faults"));
   return weather;

@@ -548,8 +548,8 @@ BUILDS_ARE_NOT_KILLED = [
         why="Retiring waits for the build, unless told otherwise.",
         seen="an executor is retired without force while it is busy, and its build is killed",
         edits=[Edit(S + "operators.cpp",
-                    'if (event.even_if_busy) build_over(*e, end);',
-                    'if (event.even_if_busy || SKEP_PLANTED("retire-kills-busy")) build_over(*e, end);')]),
+                    'if (even_if_busy) build_over(e, end);',
+                    'if (even_if_busy || SKEP_PLANTED("retire-kills-busy")) build_over(e, end);')]),
     Bug("resumable-destroyed",
         why="A build whose node was lost may resume: its sandbox is kept for the resume window.",
         seen="a controller restarts, and pipelines that wait for their node never go on",
@@ -601,8 +601,8 @@ NOTHING_IS_LEFT = [
             "leaves its runner.",
         seen="an unused executor stays idle beyond its idle limit and the minimum of its template",
         edits=[Edit(S + "plan.cpp",
-                    'keep_minimum();\n  recycle();\n}',
-                    'keep_minimum();\n  if (!SKEP_PLANTED("cancelled-job-leaves-executor")) recycle();\n}')]),
+                    'keep_minimum();\n  recycle();\n',
+                    'keep_minimum();\n  if (!SKEP_PLANTED("cancelled-job-leaves-executor")) recycle();\n')]),
     Bug("sandbox-left-after-build",
         why="The sandbox of a used executor is destroyed and seen gone. As where pods are left after the pipeline.",
         seen="a used executor is recorded gone, nobody asked its host to destroy it, and its sandbox runs",
@@ -861,5 +861,46 @@ STORMS_AND_SECRETS = [
                     '          order.spec.id);')]),
 ]
 
+VERSIONS = [
+    Bug("version-not-there",
+        why="An order names only a version that its host reports: here the place is looked for by the bare name.",
+        seen="a launch on a host that never said it has that image",
+        edits=[Edit(S + "plan.cpp",
+                    's_.placements.queue(index, s_.variant(index, reference), s_.views, policy_).best();',
+                    's_.placements.queue(index, SKEP_PLANTED("version-not-there") ? s_.templates[index]\n'
+                    '                                        : s_.variant(index, reference), s_.views, policy_).best();')]),
+    Bug("rollout-not-recorded",
+        why="That a version is tried is on record before the first launch of it: a later leader must know.",
+        seen="a launch of a version while the record says that hosts still fetch it",
+        edits=[Edit(S + "images.cpp",
+                    'emit(RecordImage{image});\n  const bool is_bad',
+                    'if (!SKEP_PLANTED("rollout-not-recorded")) emit(RecordImage{image});\n  const bool is_bad')]),
+    Bug("bad-version-goes-on",
+        why="A version that never joins stops by itself, after so many starts as were to be risked.",
+        seen="it is started again and again",
+        edits=[Edit(S + "images.cpp",
+                    'if (verdict->is_worse) return become',
+                    'if (verdict->is_worse && !SKEP_PLANTED("bad-version-goes-on")) return become'),
+               Edit(S + "rollout.cpp",
+                    'if (!is_under_way(image)) return true;',
+                    'if (!is_under_way(image) || SKEP_PLANTED("bad-version-goes-on")) return true;')]),
+    Bug("old-version-stays",
+        why="Idle executors of a version that is not wanted are replaced.",
+        seen="one waits in reserve for ever",
+        edits=[Edit(S + "plan.cpp",
+                    'if (s_.images.empty() || s_.is_paused) return;',
+                    'if (s_.images.empty() || s_.is_paused || SKEP_PLANTED("old-version-stays")) return;')]),
+    Bug("rollout-ends-builds",
+        why="A rollout ends no build: an executor of the version before goes when its build is over.",
+        seen="a sandbox is destroyed in which a build runs",
+        edits=[Edit(S + "images.cpp",
+                    'is_images_due_ = true;\n  replan();\n}\n\nvoid LogicState::advance_image(',
+                    'is_images_due_ = true;\n  replan();\n'
+                    '  if (SKEP_PLANTED("rollout-ends-builds") && state == RolloutState::rolling) {\n'
+                    '    for (auto& [id, e] : executors)\n'
+                    '      if (e.state() == ExecutorState::busy) build_over(e, "used: replaced");\n'
+                    '  }\n}\n\nvoid LogicState::advance_image(')]),
+]
+
 BUGS = (RECORDS + EPOCHS + UNKNOWN_IS_NEVER_EMPTY + CAPACITY + ONE_BUILD + BUILDS_ARE_NOT_KILLED + NOTHING_IS_LEFT +
-        OPERATORS + EVERY_JOB_RUNS + STORMS_AND_SECRETS)
+        OPERATORS + EVERY_JOB_RUNS + STORMS_AND_SECRETS + VERSIONS)

@@ -30,6 +30,7 @@ policy:
   backoff_first: 5s
   backoff_last: 80s
   max_coming_per_host: 8
+rollouts: {canary_share: 10, canary_starts: 10, worse_boot_factor: 1.5, give_up_after: 2h}
 controllers:
   - name: main
     url: https://jenkins.example/jenkins/

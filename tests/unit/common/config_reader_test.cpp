@@ -80,6 +80,26 @@ TEST_CASE("the companion needs the hook's means") {
   CHECK(has(message_of(controller("    companion: 7\n")), "s.yaml:7: controllers[0].companion"));
 }
 
+TEST_CASE("how versions of images are tried: defaults, and every mistake with its place") {
+  const auto section = [](const std::string& keys) { return with("rollouts: {" + keys + "}"); };
+  CHECK(scheduler::parse_config_text(good_scheduler, "s.yaml")->logic.rollouts == scheduler::RolloutPolicy{});
+  const auto all = scheduler::parse_config_text(
+      section("canary_share: 0, canary_starts: 3, worse_join_rate: 5, worse_boot_factor: 1.5, "
+              "worse_build_rate: 100, give_up_after: 30m"),
+      "s.yaml");
+  REQUIRE(all);
+  CHECK(all->logic.rollouts == scheduler::RolloutPolicy{0, 3, 5, 150, 100, minutes(30)});
+  for (const char* bad : {"canary_share: 101", "canary_share: -1", "canary_starts: 0", "worse_join_rate: 101",
+                          "worse_boot_factor: 0.5", "worse_boot_factor: 101", "worse_boot_factor: twice",
+                          "worse_build_rate: x", "give_up_after: 0s", "give_up_after: 3"}) {
+    const std::string key = std::string(bad).substr(0, std::string(bad).find(':'));
+    INFO(bad);
+    CHECK(has(message_of(section(bad)), "s.yaml:12: rollouts." + key + ": found "));
+  }
+  CHECK(has(message_of(section("canary_shares: 1")), "did you mean \"canary_share\"?"));
+  CHECK(has(message_of(section("worse_boot_factor: 0.5")), "a factor from 1 to 100"));
+}
+
 TEST_CASE("a change of the companion needs a restart") {
   const auto off = scheduler::parse_config_text(good_scheduler, "s.yaml");
   auto on = off;

@@ -65,6 +65,7 @@ void World::start(Epoch given) {
   event.led_before = records.empty() ? given - 1 : epoch;
   event.epoch = epoch = given;
   for (const auto& [id, record] : records) event.executors.push_back(record);
+  for (const auto& [name, image] : images) event.images.push_back(image);
   send(event);
   report_all(incarnation_);
 }
@@ -309,9 +310,12 @@ void World::boot(const HostId& host, const ExecutorId& id, int generation) {
       report(host);
     });
   };
-  at(boot_time / 4, ExecutorState::booting, AgentPhase::none);
-  at(boot_time / 2, ExecutorState::joining, AgentPhase::started);
-  if (agents_connect) later(boot_time, [=, this] { connect(host, id, generation); });
+  const std::string& image = made_from[id];
+  const Duration takes = slow_images.contains(image) ? slow_images[image] : boot_time;
+  at(takes / 4, ExecutorState::booting, AgentPhase::none);
+  if (bad_images.contains(image)) return at(takes / 2, ExecutorState::finished, AgentPhase::ended);
+  at(takes / 2, ExecutorState::joining, AgentPhase::started);
+  if (agents_connect) later(takes, [=, this] { connect(host, id, generation); });
 }
 
 void World::connect(const HostId& host, const ExecutorId& id, int generation) {

@@ -46,6 +46,7 @@ struct TestHost {
   std::map<ExecutorId, HostExecutor> executors;
   std::set<ExecutorId> leaving;  // as its answers to renewals say
   bool is_reachable = true;
+  std::set<std::string> catalogue;  // what it can fetch when it is asked to
 };
 
 class World {
@@ -118,6 +119,8 @@ class World {
   std::map<std::string, std::string> running;               // node -> build
   std::map<HostId, TestHost> hosts;
   std::map<ExecutorId, ExecutorRecord> records;
+  std::map<std::string, ImageVersions> images;  // as recorded
+  std::map<ExecutorId, std::string> made_from;  // what hosts were asked to make each one from
   std::string session = "s1";
   bool is_controller_up = true;
   bool is_quieting_down = false;
@@ -127,6 +130,9 @@ class World {
   Duration round_trip = milliseconds(2);
   Duration boot_time = milliseconds(300);
   bool agents_connect = true;
+  std::set<std::string> bad_images;             // their agents end at once
+  std::map<std::string, Duration> slow_images;  // and their boot time
+  Duration fetch_time = seconds(5);
   Duration suspended{};  // the scheduler's machine was, altogether: its own clock stood still
   int restarts = 0;
   std::vector<std::string> missing_permissions;
@@ -146,6 +152,7 @@ class World {
   void play(const DeleteNode& a);
   void play(const OrderExecutor& a);
   void play(const DestroyExecutor& a);
+  void play(const PullImage& a);
   void play_read(const Action& a);
   QueueItem shown(const QueueItem& item) const;
   struct Watching {

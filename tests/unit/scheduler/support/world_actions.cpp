@@ -1,4 +1,5 @@
 // How the world carries out what the logic asks for.
+#include <algorithm>
 #include <type_traits>
 
 #include "tests/unit/scheduler/support/world.h"
@@ -13,10 +14,12 @@ void World::interpret(const Action& action) {
           records[a.record.id] = a.record;
         } else if constexpr (std::is_same_v<T, ForgetExecutor>) {
           records.erase(a.executor);
+        } else if constexpr (std::is_same_v<T, RecordImage>) {
+          images[a.image.name] = a.image;
         } else if constexpr (std::is_same_v<T, CreateNode> || std::is_same_v<T, CloseGate> ||
                              std::is_same_v<T, OpenGate> || std::is_same_v<T, Kick> ||
                              std::is_same_v<T, DeleteNode> || std::is_same_v<T, OrderExecutor> ||
-                             std::is_same_v<T, DestroyExecutor>) {
+                             std::is_same_v<T, DestroyExecutor> || std::is_same_v<T, PullImage>) {
           play(a);
         } else {
           play_read(action);
@@ -122,6 +125,7 @@ void World::play(const OrderExecutor& a) {
     HostExecutor& there = found->second.executors[id];
     const bool is_new = there.generation == 0 || a.order.ticket.attempt > there.ticket.attempt;
     there.report.id = id;
+    made_from[id] = a.order.spec.image;
     there.report.template_name = a.order.spec.template_name;
     there.report.epoch = a.order.epoch;
     there.report.resources = a.order.spec.resources;
@@ -137,6 +141,22 @@ void World::play(const OrderExecutor& a) {
   }
   if (broken) return answer(round_trip, ExecutorOrdered{a.call, id, broken->error});
   answer(round_trip, ExecutorOrdered{a.call, id, found->second.executors[id].report});
+}
+
+void World::play(const PullImage& a) {
+  TestHost& host = hosts.at(a.host);
+  const auto told = [&](Result<std::string> problem) {
+    answer(round_trip, ImagePulled{a.call, a.host, a.reference, std::move(problem)});
+  };
+  if (!host.is_reachable) return told(Error::try_again(ErrorCode::unavailable, "host does not answer"));
+  if (!host.catalogue.contains(a.reference))
+    return told(Error::failed(ErrorCode::not_found, "no image is called " + a.reference));
+  later(fetch_time, [this, id = a.host, reference = a.reference] {
+    auto& ready = hosts.at(id).report.images;
+    if (std::find(ready.begin(), ready.end(), reference) == ready.end()) ready.push_back(reference);
+    report(id);
+  });
+  told(std::string());
 }
 
 void World::play(const DestroyExecutor& a) {
