@@ -1,8 +1,8 @@
 // Machines that were booted once and saved while their guest waits for its start, so that clones of them are
 // ready in a fraction of a boot. Below a folder that is ours alone:
 //   <key>/{ram,state,overlay.qcow2}   0444: memory, the devices' state, the disk over the image's
-//   <key>/about.json                  QEMU's version, the digests of those, and what the image's files were
-//   like new/                              the one that is made right now
+//   <key>/about.json                  QEMU's version, digests of those, how the image's files were
+//   new/                              the one that is made right now
 // A key is made of QEMU's command line and the image's digests, so what differs in one of these has another
 // template; one whose image's files were changed or replaced since serves no more. No secret is in them: a
 // guest gets its name, ticket, time and randomness after it was resumed. Thread-safe.
