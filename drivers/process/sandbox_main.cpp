@@ -21,8 +21,9 @@ int main(int argc, char** argv) {
     if (!written) std::cerr << "skep-sandbox: " << written.error().message << std::endl;
   };
   const auto ended = posix_host::run_sandbox(call->sandbox, [&] { tell(Result<void>()); });
-  if (ended) return *ended;
+  // Without the end of a usual process: its next child would be in a namespace that has ended.
+  if (ended) std::_Exit(*ended);
   std::cerr << "skep-sandbox: " << ended.error().message << std::endl;
   tell(ended.error());
-  return exit_no_sandbox;
+  std::_Exit(exit_no_sandbox);
 }

@@ -41,7 +41,7 @@ constexpr const char* trial_holder = "trial.";
 /// Files that were proven already.
 Result<VmImage> image_in(const std::string& name, const HeldImage& held) {
   const auto text = posix_host::read_plain_file(held.folder + "/" + manifest_file, max_manifest_bytes);
-  const auto image = text ? read_manifest(*text, held.folder, held.files) : Result<VmImage>(text.error());
+  auto image = text ? read_manifest(*text, held.folder, held.files) : Result<VmImage>(text.error());
   if (image) return image;
   Error error = image.error();
   if (!text && error.code == ErrorCode::not_found)

@@ -16,7 +16,7 @@ using drivers::StartRequest;
 
 namespace {
 /// Counts, then becomes skep-sandbox: from inside nothing of this machine can be written.
-void write_counting_program(const std::string& path, const std::string& starts) {
+void write_counting_sandbox(const std::string& path, const std::string& starts) {
   std::ofstream(path) << "#!/bin/sh\nid=${SKEP_EXECUTOR#*/}\n"
                       << "case \"$id\" in ?*) echo started >> " << starts << ".\"${id%%@*}\";; esac\nexec "
                       << bin("skep-sandbox") << " \"$@\"\n";
@@ -28,7 +28,7 @@ ProcessSubject::ProcessSubject(bool uses_cgroups, Kind kind)
     : folder("drivers"), uses_cgroups_(uses_cgroups), kind_(kind) {
   fs::create_directories(folder.path("image/tools"));
   std::ofstream(folder.path("image/tools/readme")) << "golden\n";
-  if (kind_ != Kind::plain) write_counting_program(folder.path("sandbox"), folder.path("starts"));
+  if (kind_ != Kind::plain) write_counting_sandbox(folder.path("sandbox"), folder.path("starts"));
 }
 
 ProcessSubject::~ProcessSubject() {
