@@ -23,6 +23,7 @@ std::string first_of(const std::vector<HostId>& ids) {
   return text;
 }
 
+/// Of what is seen while nothing is rolled out: old news count less.
 void forget_half(VersionFigures& figures) {
   if (figures.ended() < most_counted && figures.builds < most_counted) return;
   figures.joined /= 2;
@@ -116,8 +117,7 @@ void LogicState::note_joined(Executor& e) {
   if (figures == nullptr) return;
   const auto took = e.ordered_at ? std::optional(to_ms(now - *e.ordered_at)) : std::nullopt;
   figures->note_joined(took);
-  forget_half(*figures);
-  if (!is_recorded) return;
+  if (!is_recorded) return forget_half(*figures);
   e.record.was_counted = true;
   record(e);
   emit(RecordImage{images.at(e.spec->image)});
@@ -133,8 +133,7 @@ void LogicState::note_start_failed(Executor& e, bool is_hosts_fault) {
   VersionFigures* figures = counts ? figures_of(e, is_recorded) : nullptr;
   if (figures == nullptr) return;
   ++figures->failed;
-  forget_half(*figures);
-  if (!is_recorded) return;
+  if (!is_recorded) return forget_half(*figures);
   e.record.was_counted = true;
   record(e);
   emit(RecordImage{images.at(e.spec->image)});
@@ -146,8 +145,7 @@ void LogicState::note_build_ended(const Executor& e, bool is_lost) {
   VersionFigures* figures = figures_of(e, is_recorded);
   if (figures == nullptr) return;
   figures->note_build(is_lost);
-  forget_half(*figures);
-  if (!is_recorded) return;
+  if (!is_recorded) return forget_half(*figures);
   emit(RecordImage{images.at(e.spec->image)});
   look_at_images();
 }

@@ -122,6 +122,17 @@ TEST_CASE("canary: a share tries the version, then all; it is told with numbers"
   CHECK(w.rollout().new_figures.builds >= 4);
 }
 
+TEST_CASE("canary: as many starts as are asked for are counted", "[unit][scheduler][images]") {
+  SchedulerConfig config = small_canary();
+  config.rollouts.canary_starts = 230;
+  Farm w(config);
+  w.roll({"base", "2", 99, false, false});
+  REQUIRE(w.becomes(RolloutState::canary, seconds(20)));
+  for (int i = 0; i < 240 && w.rollout().state == RolloutState::canary; ++i) REQUIRE(w.build_one());
+  CHECK(w.rollout().state != RolloutState::canary);
+  CHECK(w.rollout().new_figures.joined >= 230);
+}
+
 TEST_CASE("canary: with --hold a good one waits for a word", "[unit][scheduler][images]") {
   Farm w;
   w.roll({"base", "2", std::nullopt, true, false});
