@@ -62,7 +62,7 @@ std::vector<std::string> LogicState::references_for(const Template& value) const
 std::optional<std::string> LogicState::replacing_reference_of(const Template& value) const {
   const ImageVersions* image = versions_of(value);
   if (image == nullptr) return std::nullopt;
-  const auto wanted = replacing_reference(*image);
+  auto wanted = replacing_reference(*image);
   if (!wanted || !is_under_way(*image)) return wanted;
   return is_trial_affordable(*image, coming_of(*wanted), config.rollouts) ? wanted : std::nullopt;
 }

@@ -267,7 +267,7 @@ Result<ImageVersions> decide_rollback(const ImageVersions& image, WallTime wall)
 }
 
 std::string rollout_in_words(const ImageVersions& image, const RolloutPolicy& policy) {
-  const std::string at = "image " + image.name + " is at " + version_in_words(image.current);
+  std::string at = "image " + image.name + " is at " + version_in_words(image.current);
   if (!image.rollout) return at;
   const Rollout& rollout = *image.rollout;
   const std::string to = "version " + rollout.to;
