@@ -105,7 +105,7 @@ Rig::Rig(const FleetSize& size, int creations_per_second) : size_(size) {
   config.controllers = {controller};
   logic_ = std::make_unique<LogicState>(config, Prng(1));
   now_ += seconds(10);
-  handle(LeaderStarted{.epoch = 1, .executors = {}, .drains = {}, .pause_reason = {}});
+  handle(LeaderStarted{.epoch = 1, .executors = {}, .drains = {}, .pause_reason = {}, .images = {}});
   ControllerProfile profile;
   profile.version = "2.479.3";
   profile.session = "s";
