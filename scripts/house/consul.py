@@ -5,16 +5,16 @@ Debian 12 has no consul package, Debian 11 has one. The mirror and the keyring a
 list, the package is downloaded by apt with private lists, checked against a known digest and unpacked (never
 installed) into the cache folder. Whatever goes wrong, the tests that need Consul are skipped, visibly.
 """
-import glob
 import hashlib
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+
+from apt_sources import main_archive
 
 SUITE = "bullseye"
 # consul 1.8.7+dfsg1-2+b3, amd64: other architectures have other digests and are not pinned yet.
@@ -49,64 +49,15 @@ def find_consul():
     return shutil.which("consul")
 
 
-def deb822_entries(text):
-    for stanza in re.split(r"\n\s*\n", text):
-        fields = {}
-        name = None
-        for line in stanza.splitlines():
-            if line.startswith("#"):
-                continue
-            if line[:1] in (" ", "\t") and name:
-                fields[name] += "\n" + line.strip()
-            elif ":" in line:
-                name, value = line.split(":", 1)
-                name = name.strip().lower()
-                fields[name] = value.strip()
-        if "deb" in fields.get("types", "").split() and fields.get("enabled", "yes").lower() not in ("no", "false"):
-            for uri in fields.get("uris", "").split():
-                yield {
-                    "uri": uri,
-                    "suites": fields.get("suites", "").split(),
-                    "components": fields.get("components", "").split(),
-                    "signed_by": fields.get("signed-by", ""),
-                }
-
-
-def one_line_entries(text):
-    for line in text.splitlines():
-        match = re.match(r"\s*deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s*(.*)$", line.split("#", 1)[0])
-        if match:
-            options = dict(option.split("=", 1) for option in (match[1] or "").split() if "=" in option)
-            yield {
-                "uri": match[2],
-                "suites": [match[3]],
-                "components": match[4].split(),
-                "signed_by": options.get("signed-by", ""),
-            }
-
-
-def system_sources():
-    """Entries of the system's own lists, of both forms."""
-    for name in ["/etc/apt/sources.list"] + sorted(glob.glob("/etc/apt/sources.list.d/*")):
-        try:
-            text = pathlib.Path(name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        if name.endswith(".sources"):
-            yield from deb822_entries(text)
-        elif name.endswith(".list"):
-            yield from one_line_entries(text)
-
-
 def private_source_line(release):
     """One line for SUITE: same mirror and keyring as the system's main archive."""
-    for entry in system_sources():
-        if release in entry["suites"] and "main" in entry["components"]:
-            keyring = entry["signed_by"]
-            # A key written into the list itself cannot be named in a one-line entry; the archive keyring serves.
-            option = f"[signed-by={keyring}] " if keyring.startswith("/") else ""
-            return f"deb {option}{entry['uri']} {SUITE} main\n"
-    return None
+    entry = main_archive(release)
+    if entry is None:
+        return None
+    keyring = entry["signed_by"]
+    # A key written into the list itself cannot be named in a one-line entry; the archive keyring serves.
+    option = f"[signed-by={keyring}] " if keyring.startswith("/") else ""
+    return f"deb {option}{entry['uri']} {SUITE} main\n"
 
 
 def run(argv, cwd):

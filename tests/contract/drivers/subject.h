@@ -62,7 +62,7 @@ class ProcessSubject final : public Subject {
   std::string root() const { return folder.path("executors"); }
   /// What a build sees as its work directory.
   std::string work(const std::string& id) const {
-    return root() + '/' + id + (kind_ == Kind::plain ? "/work" : "/upper/skep/work");
+    return root() + "/" + id + (kind_ == Kind::plain ? "/" : "/upper/skep/") + "work";
   }
   std::vector<std::string> cgroup_folders(const std::string& owner, const std::string& id) const;
   /// Command lines of living processes that belong to this machine's executors, by environment or command
