@@ -10,13 +10,15 @@ namespace skep::cli {
 namespace {
 
 // One coordinate system for all: the page scales them.
-constexpr double chart_width = 960, left = 72, right = 16, top = 30;
+constexpr double chart_width = 960, left_margin = 72, right_margin = 16, top_margin = 30;
 
 struct Frame {
   double height = 260, bottom = 46;
   double x_most = 1, y_most = 1;
-  double x(double value) const { return left + value / x_most * (chart_width - left - right); }
-  double y(double value) const { return height - bottom - value / y_most * (height - top - bottom); }
+  double x(double value) const {
+    return left_margin + value / x_most * (chart_width - left_margin - right_margin);
+  }
+  double y(double value) const { return height - bottom - value / y_most * (height - top_margin - bottom); }
 };
 
 std::string number(double value) {
@@ -42,7 +44,8 @@ std::string rectangle(double x, double y, double w, double h, const std::string&
 
 std::string opening(const std::string& title, double height) {
   return "<svg viewBox=\"0 0 " + number(chart_width) + " " + number(height) +
-         "\" role=\"img\" aria-label=\"" + html_escape(title) + "\">\n" + text_at(left, 16, "title", title);
+         "\" role=\"img\" aria-label=\"" + html_escape(title) + "\">\n" +
+         text_at(left_margin, 16, "title", title);
 }
 
 /// The distance of grid lines of which at most `most` are needed.
@@ -56,7 +59,7 @@ double step_for(double range, const std::vector<double>& steps, int most) {
 
 std::string legend(const std::vector<Series>& series, double height) {
   std::string out;
-  double x = left;
+  double x = left_margin;
   for (const Series& each : series) {
     out += rectangle(x, height - 14, 12, 10, each.colour, "");
     out += text_at(x + 17, height - 5, "key", each.name);
@@ -69,8 +72,8 @@ std::string grid(const Axes& axes, const Frame& frame) {
   std::string out;
   const double y_step = step_for(frame.y_most, axes.y_steps, 6);
   for (double value = 0; value <= frame.y_most * 1.0001; value += y_step) {
-    out += line_at(left, frame.y(value), chart_width - right, frame.y(value), "grid");
-    out += text_at(left - 6, frame.y(value) + 4, "y", axes.y_text(value));
+    out += line_at(left_margin, frame.y(value), chart_width - right_margin, frame.y(value), "grid");
+    out += text_at(left_margin - 6, frame.y(value) + 4, "y", axes.y_text(value));
   }
   const double x_step = step_for(frame.x_most, axes.x_steps, 8);
   const double first = std::ceil(axes.x_from / x_step) * x_step;
@@ -196,7 +199,7 @@ std::string range_chart(const std::string& title, const std::vector<Range>& rows
   constexpr double row_height = 24, names = 250;
   double most = least * 10;
   for (const Range& row : rows) most = std::max(most, row.top);
-  const double height = top + row_height * static_cast<double>(rows.size()) + 34;
+  const double height = top_margin + row_height * static_cast<double>(rows.size()) + 34;
   const auto x = [&](double value) {
     const double part = std::log(std::max(value, least) / least) / std::log(most / least);
     return names + part * (chart_width - names - 40);
@@ -204,10 +207,10 @@ std::string range_chart(const std::string& title, const std::vector<Range>& rows
   std::string out = opening(title, height);
   for (const double value : {1.0, 10.0, 60.0, 600.0, 3600.0, 36'000.0, 86'400.0, 864'000.0}) {
     if (value < least || value > most) continue;
-    out += line_at(x(value), top, x(value), height - 28, "grid") +
+    out += line_at(x(value), top_margin, x(value), height - 28, "grid") +
            text_at(x(value), height - 12, "x", text(value));
   }
-  double y = top;
+  double y = top_margin;
   for (const Range& row : rows) {
     out += text_at(names - 8, y + 16, "y", short_name(row.name));
     out += rectangle(x(row.low), y + 6, x(row.high) - x(row.low), 12, row.colour, row.text);
@@ -222,9 +225,9 @@ std::string bar_chart(const std::string& title, const std::vector<Bar>& bars) {
   constexpr double row_height = 24, names = 250;
   double most = 0;
   for (const Bar& bar : bars) most = std::max(most, bar.value);
-  const double height = top + row_height * static_cast<double>(bars.size()) + 6;
+  const double height = top_margin + row_height * static_cast<double>(bars.size()) + 6;
   std::string out = opening(title, height);
-  double y = top;
+  double y = top_margin;
   for (const Bar& bar : bars) {
     const double length = most > 0 ? bar.value / most * (chart_width - names - 130) : 0;
     out += text_at(names - 8, y + 16, "y", short_name(bar.name));
