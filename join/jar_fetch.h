@@ -1,4 +1,4 @@
-// Fetches agent.jar from a controller: the only part of skep-join that speaks HTTP. The jar is served without
+// Fetches agent.jar from a controller: for skep-join-fetch. The jar is served without
 // login and without redirect at <controller>/jnlpJars/agent.jar, also while anonymous users may read nothing
 // (seen on 2.479, 2.528).
 #pragma once
@@ -24,8 +24,6 @@ class JarFetch {
   /// The jar's bytes. Blocks up to jar_deadline. try_again: no answer, 5xx, 429. malformed_reply: the answer
   /// is no jar.
   Result<std::string> run() const;
-  /// From another thread: run() returns at once.
-  void cancel() const { client_->cancel(); }
 
  private:
   JarFetch(std::unique_ptr<http::Client> client, std::string url)

@@ -1,8 +1,9 @@
-// skep-join on Linux: one loop over poll(), and a thread while agent.jar is fetched. The ticket comes from a
-// file, the secret goes to a 0600 file: neither is ever in argv or the environment.
+// skep-join on Linux: one loop over poll(). The ticket comes from a file, the secret goes to a 0600 file:
+// neither is ever in argv or the environment. agent.jar is fetched by a program of its own, skep-join-fetch:
+// what HTTP and TLS need to be loaded would cost every executor milliseconds, in an emulated machine a tenth
+// of a second, and not every agent needs it.
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -15,16 +16,16 @@
 #include <csignal>
 #include <filesystem>
 #include <iostream>
-#include <thread>
 
 #include "common/json/json.h"
 #include "common/shell/clock.h"
 #include "common/shell/files.h"
 #include "core/version.h"
 #include "join/core/join_logic.h"
-#include "join/jar_fetch.h"
+#include "join/fetch_codes.h"
 #include "join/ticket.h"
 #include "linux/linux_files.h"
+#include "linux/linux_host_facts.h"
 #include "linux/linux_process.h"
 #include "linux/linux_process_launcher.h"
 #include "linux/linux_signals.h"
@@ -61,36 +62,6 @@ class Descriptor {
   int fd_;
 };
 
-/// One fetch under way: its answer is there when the descriptor is readable.
-class FetchUnderWay {
- public:
-  explicit FetchUnderWay(JarFetch fetch) : fetch_(std::move(fetch)), done_(::eventfd(0, EFD_CLOEXEC)) {
-    thread_ = std::thread([this] {
-      answer_ = fetch_.run();
-      const std::uint64_t one = 1;
-      const ssize_t written = ::write(done_.get(), &one, sizeof one);
-      static_cast<void>(written);
-    });
-  }
-  ~FetchUnderWay() {
-    fetch_.cancel();
-    if (thread_.joinable()) thread_.join();
-  }
-  FetchUnderWay(const FetchUnderWay&) = delete;
-  FetchUnderWay& operator=(const FetchUnderWay&) = delete;
-  int descriptor() const { return done_.get(); }
-  Result<std::string> take() {
-    thread_.join();
-    return std::move(answer_);
-  }
-
- private:
-  JarFetch fetch_;
-  Descriptor done_;
-  Result<std::string> answer_ = Error::failed(ErrorCode::generic, "no answer");
-  std::thread thread_;
-};
-
 class Shell {
  public:
   Shell(Options options, Files files)
@@ -105,8 +76,7 @@ class Shell {
     look_at_ticket(true);
     while (!exit_code_) {
       wait();
-      if (!exit_code_) look_at_agent();
-      if (!exit_code_) look_at_fetch();
+      if (!exit_code_) look_at_children();
       if (!exit_code_) look_at_ticket(false);
       if (!exit_code_) feed(Tick{});
     }
@@ -124,9 +94,19 @@ class Shell {
   }
 
   void carry_out(const FetchJar& action) {
-    auto fetch = JarFetch::make(action.url, files_.ca);
-    if (!fetch) return feed(JarFetched{false, false, fetch.error().message});
-    fetch_ = std::make_unique<FetchUnderWay>(std::move(*fetch));
+    const std::string program = posix_host::program_folder() + "/" + fetch_program;
+    std::vector<std::string> argv{program, action.url, options_.agent_jar};
+    if (!files_.ca.empty()) argv.insert(argv.end(), {"--ca-file", files_.ca});
+    fetch_said_.clear();
+    auto launched = launch(std::move(argv), "", fetch_output_);
+    if (!launched) {
+      const std::string why =
+          launched.error().message + "; put it beside skep-join, or agent.jar at " + options_.agent_jar;
+      std::cerr << "skep-join: " << why << std::endl;
+      return feed(JarFetched{false, false, why});
+    }
+    fetch_ = *launched;
+    fetch_end_.reset(posix_host::open_pidfd(*fetch_));
   }
   void carry_out(const StartAgent& action) { feed(start_agent(action)); }
   void carry_out(const StopAgent& action) {
@@ -213,18 +193,50 @@ class Shell {
     ticket ? feed(*ticket) : refuse_ticket(ticket.error().message);
   }
 
-  void look_at_fetch() {
-    if (!fetch_) return;
-    pollfd done{fetch_->descriptor(), POLLIN, 0};
-    if (::poll(&done, 1, 0) <= 0) return;
-    const auto jar = fetch_->take();
-    fetch_.reset();
-    if (!jar) {
-      std::cerr << "skep-join: " << jar.error().message << std::endl;
-      return feed(JarFetched{false, jar.error().outcome == Outcome::try_again, jar.error().message});
+  void read_fetch() {
+    char chunk[4096];
+    ssize_t count = 0;
+    while (fetch_output_.get() >= 0 && (count = ::read(fetch_output_.get(), chunk, sizeof chunk)) >= 0) {
+      if (count == 0) return fetch_output_.reset();
+      if (fetch_said_.size() < max_line) fetch_said_.append(chunk, static_cast<std::size_t>(count));
     }
-    const auto written = posix_host::write_file_atomically(options_.agent_jar, *jar, 0600);
-    feed(written ? JarFetched{true, false, ""} : JarFetched{false, false, written.error().message});
+  }
+
+  Event end_of_fetch(int exit_code) {
+    read_fetch();
+    fetch_output_.reset();
+    fetch_end_.reset();
+    fetch_.reset();
+    if (exit_code == fetched) return JarFetched{true, false, ""};
+    while (!fetch_said_.empty() && fetch_said_.back() == '\n') fetch_said_.pop_back();
+    if (fetch_said_.empty())
+      fetch_said_ = std::string(fetch_program) + " ended with exit code " + std::to_string(exit_code);
+    std::cerr << "skep-join: " << fetch_said_ << std::endl;
+    return JarFetched{false, exit_code == fetch_may_be_tried_again, fetch_said_};
+  }
+
+  /// With our environment; what it says comes to `output`.
+  static Result<posix_host::ProcessIdentity> launch(std::vector<std::string> argv, const std::string& folder,
+                                                    Descriptor& output) {
+    int ends[2] = {-1, -1};
+    if (::pipe2(ends, O_CLOEXEC) != 0)
+      return Error::failed(ErrorCode::generic, "no pipe for what " + argv.front() + " says");
+    output.reset(ends[0]);
+    const Descriptor write_end(ends[1]);
+    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    posix_host::LaunchRequest request;
+    request.argv = std::move(argv);
+    for (char** entry = environ; *entry != nullptr; ++entry) {
+      const std::string text = *entry;
+      const std::size_t equal = text.find('=');
+      if (equal != std::string::npos) request.environment[text.substr(0, equal)] = text.substr(equal + 1);
+    }
+    request.working_directory = folder;
+    request.output_fd = write_end.get();
+    request.is_new_session = false;
+    auto launched = posix_host::launch(request);
+    if (!launched) output.reset();
+    return launched;
   }
 
   Event start_agent(const StartAgent& start) {
@@ -232,24 +244,8 @@ class Shell {
         !written) {
       return AgentStarted{false, written.error().message};
     }
-    int ends[2] = {-1, -1};
-    if (::pipe2(ends, O_CLOEXEC) != 0) return AgentStarted{false, "no pipe for the agent's messages"};
-    agent_output_.reset(ends[0]);
-    const Descriptor write_end(ends[1]);
-    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    posix_host::LaunchRequest request;
-    request.argv = start.argv;
-    for (char** entry = environ; *entry != nullptr; ++entry) {
-      const std::string text = *entry;
-      const std::size_t equal = text.find('=');
-      if (equal != std::string::npos) request.environment[text.substr(0, equal)] = text.substr(equal + 1);
-    }
-    request.working_directory = options_.work_dir;
-    request.output_fd = write_end.get();
-    request.is_new_session = false;
-    auto launched = posix_host::launch(request);
+    auto launched = launch(start.argv, options_.work_dir, agent_output_);
     if (!launched) {
-      agent_output_.reset();
       std::cerr << "skep-join: " << launched.error().message << std::endl;
       return AgentStarted{false, launched.error().message};
     }
@@ -281,17 +277,23 @@ class Shell {
   }
 
   /// Also reaps what was orphaned to us: the build's own processes may outlive the agent.
-  void look_at_agent() {
+  void look_at_children() {
     read_output();
+    read_fetch();
     int status = 0;
     for (pid_t pid = 0; (pid = ::waitpid(-1, &status, WNOHANG)) > 0;) {
+      const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      if (fetch_ && pid == fetch_->pid) {
+        feed(end_of_fetch(code));
+        if (exit_code_) return;
+      }
       if (!agent_ || pid != agent_->pid) continue;
       read_output();
       agent_output_.reset();
       agent_end_.reset();
       line_.clear();
       agent_.reset();
-      feed(AgentEnded{WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)});
+      feed(AgentEnded{code});
       if (exit_code_) return;
     }
   }
@@ -313,11 +315,9 @@ class Shell {
     Duration time = look_interval;
     if (const auto deadline = logic_.next_deadline())
       time = std::clamp<Duration>(*deadline - shell::now(), Duration(0), time);
-    pollfd fds[] = {{signals_.descriptor(), POLLIN, 0},
-                    {folder_watch_.get(), POLLIN, 0},
-                    {agent_output_.get(), POLLIN, 0},
-                    {agent_end_.get(), POLLIN, 0},
-                    {fetch_ ? fetch_->descriptor() : -1, POLLIN, 0}};
+    pollfd fds[] = {{signals_.descriptor(), POLLIN, 0}, {folder_watch_.get(), POLLIN, 0},
+                    {agent_output_.get(), POLLIN, 0},   {agent_end_.get(), POLLIN, 0},
+                    {fetch_output_.get(), POLLIN, 0},   {fetch_end_.get(), POLLIN, 0}};
     ::poll(fds, std::size(fds), static_cast<int>(to_ms(time + milliseconds(1) - Duration(1))));
     obey_signals();
   }
@@ -338,10 +338,9 @@ class Shell {
   Descriptor folder_watch_;
   ino_t ticket_inode_ = 0;
   timespec ticket_time_{};
-  std::unique_ptr<FetchUnderWay> fetch_;
-  std::optional<posix_host::ProcessIdentity> agent_;
-  Descriptor agent_output_, agent_end_;
-  std::string line_;
+  std::optional<posix_host::ProcessIdentity> agent_, fetch_;
+  Descriptor agent_output_, agent_end_, fetch_output_, fetch_end_;
+  std::string line_, fetch_said_;
   std::size_t logged_ = 0;
   std::optional<int> exit_code_;
 };

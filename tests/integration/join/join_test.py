@@ -45,7 +45,7 @@ class Executor:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-join-test-"))
         self.flags, self.command, self.ticket = list(flags), command, self.folder / "ticket"
         self.environment = {"PATH": path or os.environ["PATH"], "SKEP_TEST_EXECUTOR": str(self.folder), **(environment or {})}
-        self.process = None
+        self.process, self.program = None, BIN / "skep-join"
         if ticket is not None:
             self.write_ticket(ticket)
 
@@ -56,7 +56,7 @@ class Executor:
         new.rename(self.ticket)
 
     def start(self, ticket_argument=None, stdin=subprocess.DEVNULL):
-        argv = [BIN / "skep-join", "--ticket", ticket_argument or self.ticket, "--status", self.folder / "status",
+        argv = [self.program, "--ticket", ticket_argument or self.ticket, "--status", self.folder / "status",
                 "--work-dir", self.folder, *self.flags, *(["--", *self.command] if self.command else [])]
         with open(self.folder / "log", "wb") as log:
             self.process = subprocess.Popen(argv, stdin=stdin, stdout=log, stderr=log, env=self.environment, start_new_session=True)
@@ -418,6 +418,15 @@ def a_controller_that_starts_is_waited_for():
         expect(one.ends() == 0, "exit code 0")
 
 
+def without_its_fetcher_it_says_what_to_do():
+    with executor(ticket=ticket_to("http://127.0.0.1:1/")) as one:
+        (one.folder / "alone").mkdir()
+        one.program = shutil.copy(BIN / "skep-join", one.folder / "alone")
+        expect(one.start().ends() == 5, "exit code 5: not tried again")
+        told = one.status()["message"]
+        expect("skep-join-fetch" in told and "put it beside" in told, f"it says what to do: {told}")
+
+
 def sigterm_while_the_jar_is_fetched():
     with executor(ticket=ticket_to("http://127.0.0.1:1/")) as one:
         one.start()
@@ -460,4 +469,4 @@ if __name__ == "__main__":
         a_controller_that_is_away_at_the_start, a_build_goes_on_over_a_restart_of_the_controller,
         sigterm_ends_agent_and_whatever_the_build_left, the_default_command_is_java_with_the_fetched_jar,
         a_jar_that_does_not_come_whole_is_never_run, a_controller_that_starts_is_waited_for,
-        sigterm_while_the_jar_is_fetched, https_with_a_private_ca]))
+        without_its_fetcher_it_says_what_to_do, sigterm_while_the_jar_is_fetched, https_with_a_private_ca]))
