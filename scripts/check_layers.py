@@ -156,7 +156,7 @@ RULES = [
     Rule("agentd/main", ("core/", "agentd/", "drivers/", "common/", "linux/", "windows/"), ("cli11",)),
     Rule("agentd/", ("core/", "agentd/", "drivers/", "common/")),
     # Start-up of one system, named after it.
-    *(Rule(f"join/{main}_linux", ("core/", "join/", "common/", "linux/"), ("cli11", "os")) for main in ("main", "guest_main")),
+    *(Rule(f"join/{main}_linux", ("core/", "join/", "common/", "linux/"), ("cli11", "os")) for main in ("main", "guest_main", "fetch_main")),
     Rule("join/", ("core/", "join/", "common/")),
     # The command line checks configuration files, so it sees their readers (and the values that these return); and it
     # runs the farm in virtual time, and prints the companion's scripts.

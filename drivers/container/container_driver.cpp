@@ -13,6 +13,7 @@
 #include "common/log/log.h"
 #include "drivers/container/change_stream.h"
 #include "drivers/container/engine.h"
+#include "drivers/container/first_process.h"
 #include "drivers/shared/control_texts.h"
 #include "drivers/shared/gone_marks.h"
 #include "linux/linux_files.h"
@@ -191,12 +192,14 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
     if (!found) return unseen(id, found.error());
     if (!*found || (*found)->state != ContainerState::running) return {};
     const std::string& engine_id = (*found)->engine_id;
+    const auto first =
+        container::first_process((*found)->pid, std::string(cookie_name) + "=" + cookie_value(id));
     // What counts is whether it ended: a signal may be refused because it just did.
     auto asked = engine_.signal(engine_id, "SIGTERM");
-    const auto has_ended = engine_.wait_for_end(engine_id, deadline);
+    const auto has_ended = container::wait_for_end(engine_, engine_id, first, deadline);
     if (has_ended && *has_ended) return {};
     auto killed = engine_.signal(engine_id, "SIGKILL");
-    const auto is_dead = engine_.wait_for_end(engine_id, options_.kill_deadline);
+    const auto is_dead = container::wait_for_end(engine_, engine_id, first, options_.kill_deadline);
     if (!is_dead) return is_dead.error();
     if (*is_dead) return {};
     if (!killed) return killed;

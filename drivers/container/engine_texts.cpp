@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <limits>
 #include <utility>
 
 #include "common/json/json.h"
@@ -168,6 +169,8 @@ Result<ContainerFacts> read_container(std::string_view body) {
   facts.state = *known;
   const auto code = json::get_int64(state, "ExitCode");
   if (code && *code >= 0 && *code < 1000) facts.exit_code = static_cast<int>(*code);
+  const auto pid = json::get_int64(state, "Pid");
+  if (pid && *pid > 0 && *pid <= std::numeric_limits<int>::max()) facts.pid = static_cast<int>(*pid);
   const auto oom = json::get_bool(state, "OOMKilled");
   facts.was_out_of_memory = oom && *oom;
   return facts;

@@ -56,6 +56,7 @@ struct ContainerFacts {
   std::map<std::string, std::string> labels;
   ContainerState state = ContainerState::made;
   int exit_code = 0;
+  int pid = 0;  // of its first process, where the engine numbers processes; 0: none
   bool was_out_of_memory = false;
 
   std::string label(const std::string& name) const;
