@@ -15,7 +15,7 @@ from one_host import Host
 from raw_machine import RawMachine
 from results import goal, say, summary
 
-KINDS = ("process", "docker", "podman", "qemu", "qemu-warm")
+KINDS = ("process", "namespaces", "docker", "podman", "qemu", "qemu-warm")
 SPEAK = "echo INFO: Connected >&2; exec sleep 3000"
 
 
@@ -36,6 +36,31 @@ class RawProcess:
         shutil.copytree(self.image, place)
         process = subprocess.Popen(["/bin/sh", "-c", SPEAK], cwd=place, stderr=subprocess.PIPE, start_new_session=True)
         process.stderr.readline()
+        joined = ms_since(begin)
+        begin = time.monotonic()
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        shutil.rmtree(place)
+        return joined, ms_since(begin)
+
+
+class RawNamespaces(RawProcess):
+    """The same in namespaces of its own, on an overlay over the image with the system's folders in it."""
+
+    def cycle(self, number):
+        place = self.root / str(number)
+        begin = time.monotonic()
+        for name in ("upper", "work", "root"):
+            (place / name).mkdir(parents=True)
+        shown = [path for path in ("/usr", "/bin", "/lib", "/lib64") if os.path.exists(path)]
+        mounts = [f"mount -t overlay overlay -o lowerdir={self.image},upperdir={place}/upper,workdir={place}/work {place}/root"]
+        mounts += [f"mkdir {place}/root{path} && mount --bind -o ro {path} {place}/root{path}" for path in shown]
+        script = f"{' && '.join(mounts)} && exec chroot {place}/root /bin/sh -c '{SPEAK}'"
+        process = subprocess.Popen(["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "/bin/sh", "-c", script],
+                                   stderr=subprocess.PIPE, start_new_session=True)
+        if b"Connected" not in (said := process.stderr.readline()):
+            raise Failure(f"bare namespaces cannot be had: {said.decode().strip()}")
         joined = ms_since(begin)
         begin = time.monotonic()
         os.killpg(process.pid, signal.SIGKILL)
@@ -113,7 +138,8 @@ def one(kind, rounds):
     times = {"raw": ([], []), "ours": ([], [])}
     try:
         host.start()
-        raw = RawContainer(host) if host.engine else RawMachine(host) if host.machines else RawProcess(host)
+        raw = (RawContainer(host) if host.engine else RawMachine(host) if host.machines
+               else RawNamespaces(host) if kind == "namespaces" else RawProcess(host))
         for number in range(rounds + 1):
             for name, cycle in (("ours", lambda n: ours(host, raw, n)), ("raw", raw.cycle)):
                 joined, destroyed = cycle(number)

@@ -15,7 +15,7 @@ class Refused(Exception):
 
 
 class Host(Farm):
-    """`kind`: process, docker, podman, qemu or qemu-warm, whose machines are clones of one that was saved."""
+    """`kind`: process, namespaces, docker, podman, qemu or qemu-warm, whose machines are clones of one that was saved."""
 
     def __init__(self, kind, slots):
         engine = kind if kind in ("docker", "podman") else ""
@@ -33,12 +33,20 @@ class Host(Farm):
                 each.start()
                 if each.skipped:
                     raise Failure(f"driver {self.kind} cannot run here: {each.skipped}")
-        (self.folder / "image").mkdir()
-        (self.folder / "image" / "README").write_text("golden\n")
+        self.make_image(self.folder / "image")
         self.write("agentd.yaml", self.agentd_config())
         self.start_agentd()
         self.follower.start()
         return self
+
+    def make_image(self, image):
+        """Open to all, so that only the driver keeps executors from what is another's."""
+        for folder in (image, *((image / name) for name in ("etc", "root", "var/tmp", "var/spool/cron"))):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o777)
+        for name in ("README", "etc/passwd", "etc/golden"):
+            (image / name).write_text("golden\n")
+            (image / name).chmod(0o666)
 
     def end(self):
         self.is_over = True

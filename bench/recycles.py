@@ -11,12 +11,13 @@ from one_host import Host, Refused
 from results import goal, say, summary
 
 SLOTS = 4
-COUNTS = {"process": 1000, "docker": 2000, "podman": 200, "qemu": 200}
+COUNTS = {"process": 1000, "namespaces": 1000, "docker": 2000, "podman": 200, "qemu": 200}
 MARK = "skep-canary"
 FOUND = 77  # exit code of an executor that met what another one left
 
 # Where an executor may leave something. Processes share the host's folders: of them only what the driver gives each is looked at.
 PLACES = {"process": '"{work_dir}" "$HOME" "$TMPDIR"',
+          "namespaces": '"{work_dir}" "$HOME" /tmp /var/tmp /dev/shm /run /skep /etc / /root /var/spool/cron',
           "container": '"{work_dir}" "$HOME" /tmp /var/tmp /dev/shm /run /skep /etc /usr /bin /root /var /var/spool/cron',
           "qemu": '"{work_dir}" "$HOME" /tmp /var/tmp /dev/shm /run /skep /etc /usr /bin /root /var /var/spool/cron'}
 # It says what an agent says once it has a connection: one that never had any is started again.

@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer samples")
     parser.add_argument("--check", action="store_true", help="exit status 1 when a goal is missed or could not be measured")
     parser.add_argument("--executors", type=int, metavar="N", help="used by one-build with a companion (default 1000, or 200 with --quick)")
-    parser.add_argument("--driver", metavar="D", help="used by drivers and recycles: one of process, docker, podman, qemu, qemu-warm (default: each)")
+    parser.add_argument("--driver", metavar="D", help="used by drivers and recycles: one of process, namespaces, docker, podman, qemu, qemu-warm (default: each)")
     parser.add_argument("--recycles", type=int, metavar="N", help="used by recycles: how many executors of each driver")
     parser.add_argument("--seed", type=int, help="used by recycles: of the kills")
     arguments = parser.parse_args()

@@ -12,6 +12,7 @@ endif()
 
 set(SKEP_SANITIZE "" CACHE STRING "Sanitizers: empty, 'address,undefined' or 'thread'")
 option(SKEP_COVERAGE "Instrument for coverage" OFF)
+set(SKEP_PROFILE "" CACHE STRING "Clang: 'make' counts what is run; a file of llvm-profdata's optimises by what was counted")
 
 find_program(SKEP_CCACHE ccache)
 if(SKEP_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
@@ -38,6 +39,15 @@ endif()
 if(SKEP_SANITIZE STREQUAL "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC warns of asio's fences, which ThreadSanitizer does not see; asio's own locks order the same things.
   target_compile_options(skep_build_flags INTERFACE -Wno-tsan)
+endif()
+if(SKEP_PROFILE STREQUAL "make")
+  target_compile_options(skep_build_flags INTERFACE -fprofile-instr-generate)
+  target_link_options(skep_build_flags INTERFACE -fprofile-instr-generate)
+elseif(SKEP_PROFILE)
+  # Warnings: what the profile never ran, and what was changed since.
+  target_compile_options(skep_build_flags INTERFACE -flto=thin -fprofile-instr-use=${SKEP_PROFILE}
+    -Wno-profile-instr-unprofiled -Wno-profile-instr-out-of-date)
+  target_link_options(skep_build_flags INTERFACE -flto=thin)
 endif()
 if(SKEP_COVERAGE)
   target_compile_options(skep_build_flags INTERFACE --coverage)

@@ -28,9 +28,6 @@ from counting import Count
 # How long a tier may take, in seconds.
 LIMITS = {"tidy": 1200, "unit": 180, "contract": 600, "sim": 300, "integration": 600, "e2e": 600}
 TIERS = tuple(LIMITS)
-# Tests of this tier run one at a time, so that they have the machine to themselves (others say so by RUN_SERIAL),
-# but for builds ahead, which give way.
-ALONE = {"e2e"}
 # Sanitized programs are slower: their tiers get this many times as long.
 SANITIZER_FACTOR = 3
 FUZZ_SECONDS = 4
@@ -153,8 +150,8 @@ def build_stage(run, preset, tiers, exclude=(), others=(), with_benchmarks=False
 
 def jobs_for(tier):
     cores = os.cpu_count() or 2
-    # Whole farms mostly wait for one another; those whose times matter are RUN_SERIAL.
-    return 1 if tier in ALONE else cores + 1 if tier == "integration" else cores
+    # Whole farms mostly wait for one another; those whose times matter are RUN_SERIAL, but for builds ahead, which give way.
+    return cores + 1 if tier == "integration" else cores
 
 
 def ctest_stage(run, name, preset, tier, limit_s, env=None, wrapper=(), exclude=(), only=None, reports=None):

@@ -7,6 +7,7 @@ examples:
   scripts/sim --fresh                              64 seeds of every weather that nobody has seen yet; they are printed
   scripts/sim --fresh commit                       those of this commit: others with the next one, the same whenever they run
   scripts/sim --minutes 30                         for as long as it is given, from a seed that the clock picks
+  scripts/sim --minutes 600 --profiled             with a simulator that was compiled for speed, which takes a while
   scripts/sim --weather swarm --seed 17 --log full one run, line by line
   scripts/sim --weather swarm --seed 17 --shrink   what is enough to break the same promise
   scripts/sim --crash-points                       a daemon killed at each action of a short scenario
@@ -20,6 +21,7 @@ import concurrent.futures
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import threading
@@ -34,6 +36,8 @@ import tree  # noqa: E402
 CHUNK = 16
 # Of these, each must be reached by a run of so many seeds: one that is not is a hole in the weather.
 PROBES_FROM_SEEDS = 64
+# Seeds of each weather that a profile is taken of.
+PROFILE_SEEDS = 6
 # A planted bug that is not found within so many seeds of each weather counts as missed.
 PLANTED_SEEDS = 256
 # Scenarios in which each action is a crash point.
@@ -68,6 +72,24 @@ def program(preset, name):
     if not build.configure(preset) or not build.build(preset, [f"bin/{name}"]):
         sys.exit(1)
     return build.folder(preset) / "bin" / name
+
+
+def profiled_program():
+    """skep-sim by Clang, of all files at once and by a profile of itself."""
+    counting = program("profiling", "skep-sim")
+    if os.environ.get("SKEP_BIN_DIR"):
+        return counting
+    folder = build.folder("profiling")
+    known = subprocess.run([str(counting), "--list"], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True,
+                           env={**os.environ, "LLVM_PROFILE_FILE": os.devnull}).stdout.split()
+    subprocess.run([str(counting), "--weather", *known, "--seeds", str(PROFILE_SEEDS), "--keep-going", "--json"], stdin=subprocess.DEVNULL,
+                   stdout=subprocess.DEVNULL, check=True, env={**os.environ, "LLVM_PROFILE_FILE": str(folder / "sim.profraw")})
+    subprocess.run(["llvm-profdata", "merge", "-o", str(folder / "new.profdata"), str(folder / "sim.profraw")], stdin=subprocess.DEVNULL, check=True)
+    profile = folder / "sim.profdata"
+    if not profile.exists() or profile.read_bytes() != (folder / "new.profdata").read_bytes():
+        (folder / "new.profdata").replace(profile)
+        shutil.rmtree(build.folder("profiled"), ignore_errors=True)  # ninja does not see that every object was made by the old one
+    return program("profiled", "skep-sim")
 
 
 class Sum:
@@ -269,6 +291,7 @@ def main(argv):
     parser.add_argument("--found", action="store_true", help="the seeds that once broke a promise (tests/sim/found_seeds.txt)")
     parser.add_argument("--planted", action="store_true", help="look for the planted bugs")
     parser.add_argument("--bug", action="append", metavar="NAME", help="with this planted bug; with --planted: only this one")
+    parser.add_argument("--profiled", action="store_true", help="compile the simulator for speed first: worth it for long runs")
     parser.add_argument("--json", action="store_true", help="print the whole result")
     parser.add_argument("--list", action="store_true", help="print the weathers")
     arguments = parser.parse_args(argv)
@@ -276,6 +299,8 @@ def main(argv):
         path = program("planted", "skep-sim-planted")
     elif arguments.bug:
         path = program("planted", "skep-sim-planted")
+    elif arguments.profiled:
+        path = profiled_program()
     else:
         path = program("release", "skep-sim")
     if arguments.found:
