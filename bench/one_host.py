@@ -17,10 +17,10 @@ class Refused(Exception):
 class Host(Farm):
     """`kind`: process, namespaces, docker, podman, qemu or qemu-warm, whose machines are clones of one that was saved."""
 
-    def __init__(self, kind, slots):
+    def __init__(self, kind, slots, **more):
         engine = kind if kind in ("docker", "podman") else ""
         self.kind, self.driver_name = kind, "container" if engine else kind.split("-", maxsplit=1)[0]
-        super().__init__(driver=self.driver_name, engine=engine, max_executors=slots)
+        super().__init__(driver=self.driver_name, engine=engine, max_executors=slots, **more)
         self.changed = threading.Condition()
         self.reports = {}  # by id, as agentd told last
         self.heard = 0     # how often it told

@@ -17,7 +17,7 @@ FOUND = 77  # exit code of an executor that met what another one left
 
 # Where an executor may leave something. Processes share the host's folders: of them only what the driver gives each is looked at.
 PLACES = {"process": '"{work_dir}" "$HOME" "$TMPDIR"',
-          "namespaces": '"{work_dir}" "$HOME" /tmp /var/tmp /dev/shm /run /skep /etc / /root /var/spool/cron',
+          "namespaces": '"{work_dir}" "$HOME" /tmp /var/tmp /dev/shm /run /skep /etc /root /var/spool/cron',
           "container": '"{work_dir}" "$HOME" /tmp /var/tmp /dev/shm /run /skep /etc /usr /bin /root /var /var/spool/cron',
           "qemu": '"{work_dir}" "$HOME" /tmp /var/tmp /dev/shm /run /skep /etc /usr /bin /root /var /var/spool/cron'}
 # It says what an agent says once it has a connection: one that never had any is started again.

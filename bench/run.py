@@ -22,6 +22,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 sys.path.insert(0, str(HERE.parent / "tests" / "demo"))
 
+import agentd  # noqa: E402: the path is set above
 import core  # noqa: E402: the path is set above
 import drivers  # noqa: E402
 import events  # noqa: E402
@@ -35,7 +36,7 @@ from farm import Failure  # noqa: E402
 from results import goals_of, say, show  # noqa: E402
 
 BENCHMARKS = {"core": core.run, "start": start.run, "one-build": one_build.run, "share": share.run, "idle": idle.run,
-              "events": events.run, "sim": simulation.run, "drivers": drivers.run,
+              "events": events.run, "sim": simulation.run, "drivers": drivers.run, "agentd": agentd.run,
               "recycles": recycles.run}
 ONLY_BY_NAME = {"recycles"}  # these take long
 

@@ -94,7 +94,7 @@ class Program:
 class Farm:
     def __init__(self, farm_name=None, core="2.479.3", one_build="auto", administrator=False, minimum_idle=0, maximum=6,
                  poll="500ms", gate_poll="8ms", max_executors=6, keep=False, registry="embedded",
-                 consul_token="", consul_tls=False, leader_lock="", controller_tls=False, companion=False, driver="process", engine=""):
+                 consul_token="", consul_tls=False, leader_lock="", controller_tls=False, companion=False, driver="process", engine="", capacity="{cpu: 4, memory: 4GiB}"):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="skep-demo-"))
         self.tag = farm_name or "d" + self.folder.name[-8:].lower().replace("_", "x")
         self.core, self.one_build, self.administrator = core, one_build, administrator or companion
@@ -105,6 +105,7 @@ class Farm:
         self.leader_lock = leader_lock
         self.more_programs = []  # of a test, which ends them
         self.controller_tls = controller_tls
+        self.capacity = capacity
         self.opener = make_certificates(self.folder) if controller_tls else NO_PROXY
         self.consul = Consul(self.folder, consul_token, consul_tls) if registry == "consul" else None
         self.driver = driver
@@ -233,7 +234,7 @@ templates:
         return f"""host: {self.tag}-host
 listen: 127.0.0.1:0
 state_dir: {self.folder}/agentd
-capacity: {{cpu: 4, memory: 4GiB, max_executors: {self.max_executors}}}
+capacity: {self.capacity[:-1]}, max_executors: {self.max_executors}}}
 on_stop: remove
 registry: {self.registry_config("ttl: 3s")}
 drivers:
