@@ -20,6 +20,15 @@ Error no_archive(const std::string& what) {
                        "make it by docker save or podman save, of one image");
 }
 
+/// A name from outside, fit for a message.
+std::string shown(const std::string& name) {
+  std::string text = name.substr(0, 200);
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; },
+      '?');
+  return "\"" + text + "\"";
+}
+
 std::string text_in(const Json& object, const char* key) {
   const auto text = object.is_object() ? json::get_string(object, key) : Result<std::string>(std::string());
   return text ? *text : std::string();
@@ -36,9 +45,9 @@ std::string blob_of(const Json& descriptor) {
 
 Result<Json> parsed(const ArchiveContent& content, const std::string& name) {
   const auto text = content.texts.find(name);
-  if (text == content.texts.end()) return no_archive("\"" + name + "\" is not in it, or too large");
+  if (text == content.texts.end()) return no_archive(shown(name) + " is not in it, is no JSON, or too large");
   auto out = json::parse_strict(text->second);
-  if (!out) return no_archive(name + ": " + out.error().message);
+  if (!out) return no_archive(shown(name) + ": " + out.error().message);
   return out;
 }
 
@@ -103,8 +112,7 @@ Result<ImageArchive> read_archive(const ArchiveContent& content) {
   if (out->layers.size() > max_layers)
     return no_archive("it has " + std::to_string(out->layers.size()) + " layers");
   for (const std::string& layer : out->layers) {
-    if (content.names.count(layer) == 0)
-      return no_archive("its layer \"" + layer.substr(0, 200) + "\" is missing");
+    if (content.names.count(layer) == 0) return no_archive("its layer " + shown(layer) + " is missing");
   }
   const auto configuration = parsed(content, out->configuration);
   if (!configuration) return configuration.error();

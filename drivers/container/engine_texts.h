@@ -77,7 +77,7 @@ struct EngineFacts {
   std::string name;     // "Docker", "Podman", for people
   std::string version;  // of the engine
   std::string api, least_api;
-  std::string architecture, os;  // that it runs, as Go names them: amd64, linux; empty: it does not say
+  std::string architecture{}, os{};  // that it runs, as Go names them: amd64, linux; empty: it does not say
 };
 
 Result<ContainerFacts> read_container(std::string_view body);

@@ -228,11 +228,9 @@ struct HostImages::Impl {
     if (!facts_of_engine) return facts_of_engine.error();
     if (auto fits = check_platform(*archive, facts_of_engine->architecture, facts_of_engine->os); !fits)
       return fits.error();
-    LoadRecord record{image.content.digest,
-                      "sha256:" + digest::sha256_hex(content->texts.at(archive->configuration)), false};
-    const auto before = facts.records.find(copy);
-    const bool is_same = before != facts.records.end() && before->second.id == record.id;
-    record.was_nameless = is_same ? before->second.was_nameless : is_nameless(facts.engine, record.id);
+    const LoadRecord record =
+        plan_record(facts, copy, image.content.digest,
+                    "sha256:" + digest::sha256_hex(content->texts.at(archive->configuration)));
     if (auto noted = note(copy, record); !noted) return noted.error();
     if (auto sent = send(copy, file, *archive, content->bytes); !sent) return sent.error();
     const std::string tag = tag_of(options.owner_tag, copy);

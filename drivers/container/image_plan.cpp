@@ -8,14 +8,19 @@
 namespace skep::drivers::container {
 namespace {
 
+constexpr const char* tag_root = "skep.local/";
+
 const EngineImage* find_id(const std::vector<EngineImage>& engine, const std::string& id) {
   const auto found =
       std::find_if(engine.begin(), engine.end(), [&](const EngineImage& each) { return each.id == id; });
   return found == engine.end() ? nullptr : &*found;
 }
 
-bool is_last_name(const EngineImage& image, const std::string& tag) {
-  return image.tags.size() == 1 && image.tags.count(tag) == 1 && !image.has_digests;
+/// Whether it has no name but those of agentds, of which each removes its own.
+bool is_ours_alone(const EngineImage& image) {
+  return !image.has_digests && std::all_of(image.tags.begin(), image.tags.end(), [](const std::string& tag) {
+    return tag.rfind(tag_root, 0) == 0;
+  });
 }
 
 /// Somebody's image that had no name before us: without ours it would be gone.
@@ -27,7 +32,7 @@ bool must_stay(const std::map<std::string, LoadRecord>& records, const std::stri
 }  // namespace
 
 std::string tag_prefix(const std::string& owner) {
-  return "skep.local/" + short_hash(owner) + "/";
+  return tag_root + short_hash(owner) + "/";
 }
 
 std::string tag_of(const std::string& owner, const std::string& copy) {
@@ -51,6 +56,16 @@ Result<LoadRecord> decode_record(const std::string& text) {
   const auto was_nameless = json::get_bool(*in, "was_nameless");
   if (!was_nameless) return was_nameless.error();
   return LoadRecord{*digest, *id, *was_nameless};
+}
+
+LoadRecord plan_record(const ImageFactsOfHost& facts, const std::string& copy, const std::string& digest,
+                       const std::string& id) {
+  const auto before = facts.records.find(copy);
+  const bool is_same = before != facts.records.end() && before->second.id == id;
+  // A load that broke off may have left it without a name. And what is gone needs no protection any more.
+  const bool was_nameless = is_same && find_id(facts.engine, id) != nullptr ? before->second.was_nameless
+                                                                            : is_nameless(facts.engine, id);
+  return {digest, id, was_nameless};
 }
 
 bool is_nameless(const std::vector<EngineImage>& engine, const std::string& id) {
@@ -87,7 +102,7 @@ ImagePlan plan_images(const ImageFactsOfHost& facts) {
       const bool is_in_place =
           wanted != id_of_kept.end() && (wanted->second.empty() || wanted->second == image.id);
       if (is_in_place) continue;
-      if (is_last_name(image, tag) && must_stay(facts.records, image.id)) continue;
+      if (is_ours_alone(image) && must_stay(facts.records, image.id)) continue;
       plan.tags_to_remove.insert(tag);
     }
   }

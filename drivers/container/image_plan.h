@@ -63,7 +63,9 @@ struct ImagePlan {
 
 ImagePlan plan_images(const ImageFactsOfHost& facts);
 
-/// Whether an image was there before us as nobody's and somebody's: a record must say so before it is loaded.
+/// What must be on record before a copy is loaded that will have this ID.
+LoadRecord plan_record(const ImageFactsOfHost& facts, const std::string& copy, const std::string& digest,
+                       const std::string& id);
 bool is_nameless(const std::vector<EngineImage>& engine, const std::string& id);
 
 }  // namespace skep::drivers::container

@@ -3,12 +3,12 @@
 import io
 import json
 import os
-import pathlib
-import signal
+import shutil
 import socket
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 
 from host import BIN, Host, Skip, checks, expect, image, wait_for
@@ -173,7 +173,201 @@ def from_a_repository_to_an_executor_and_out_again():
         host.end()
 
 
-CHECKS = [from_a_repository_to_an_executor_and_out_again]
+class SlowSocket:
+    """The engine's socket, behind one that stops in the middle of a load until it is told to go on, or answers itself."""
+
+    def __init__(self, target, answer=None):
+        self.target, self.answer = target, answer
+        self.folder = tempfile.mkdtemp(prefix="skep-slow-")
+        self.path = self.folder + "/s"
+        self.loads, self.is_stuck, self.go_on = 0, threading.Event(), threading.Event()
+        self.server = socket.socket(socket.AF_UNIX)
+        self.server.bind(self.path)
+        self.server.listen(50)
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                peer = self.server.accept()[0]
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(peer,), daemon=True).start()
+
+    def serve(self, peer):
+        try:
+            with peer, socket.socket(socket.AF_UNIX) as engine:
+                engine.connect(self.target)
+                head = peer.recv(65536)
+                is_load = b"/images/load" in head
+                if is_load:
+                    self.loads += 1
+                    engine.sendall(head + peer.recv(65536))
+                    self.is_stuck.set()
+                    if self.answer:
+                        text = self.answer
+                        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(text), text))
+                        return
+                    self.go_on.wait(60)
+                else:
+                    engine.sendall(head)
+                ends = [threading.Thread(target=self.pump, args=pair, daemon=True) for pair in ((peer, engine), (engine, peer))]
+                for end in ends:
+                    end.start()
+                for end in ends:
+                    end.join()
+        except OSError:
+            pass
+
+    @staticmethod
+    def pump(source, target):
+        try:
+            while chunk := source.recv(1 << 16):
+                target.sendall(chunk)
+        except OSError:
+            pass
+        for end, how in ((target, socket.SHUT_RDWR), (source, socket.SHUT_RDWR)):
+            try:
+                end.shutdown(how)
+            except OSError:
+                pass
+
+    def end(self):
+        self.go_on.set()
+        self.server.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def killed_while_it_is_loaded_and_found_again():
+    parts, image_id = BENCH.images.make("two", padding=8 << 20)
+    slow = SlowSocket(BENCH.engine.socket)
+    host = BENCH.host([BENCH.publish("2", archive_of(parts, "gz"))], slow.path)
+    try:
+        host.start()
+        expect(slow.is_stuck.wait(20), "a load begins")
+        order(host, "early", "app@2")
+        expect("the container engine is loading it" in wait_failed(host, "early"), f"{host.executor('early')}")
+        shown = host.image("app@2")
+        expect(shown["state"] == "ready" and "loading it" in shown["problem"] and shown["references"] == [], f"{shown}")
+        expect(host.offered() == [], "what is not loaded is not offered")
+        host.kill()
+        slow.go_on.set()
+        host.start()
+        host.wait_until_offered("app@2")
+        expect(slow.loads == 2 and list(BENCH.ours()) == [image_id], f"{slow.loads} loads, {BENCH.ours()}")
+        host.kill()
+        host.start()
+        host.wait_until_offered("app@2")
+        expect(slow.loads == 2, "what is there is not loaded again")
+        slow.go_on.clear()
+        slow.is_stuck.clear()
+        expect(BENCH.ask("DELETE", "images/" + BENCH.ours()[image_id])[0] == 200, "pruned by hand")
+        expect(host.call("v1/images/app/verify", "POST")[0] == 202, "verify is taken on")
+        expect(slow.is_stuck.wait(20), "it is loaded again")
+        order(host, "e1", "app@2")
+        expect("loading it" in wait_failed(host, "e1"), f"{host.executor('e1')}")
+        wait_for(lambda: host.offered() == [], "it is not offered while it is not there", 20, 0.02)
+        host.kill()  # and the catalogue lets it go before it is started again
+        host.catalogue = []
+        host.write_config()
+        slow.go_on.set()
+        host.start()
+        BENCH.nothing_is_left()
+    finally:
+        host.end()
+        slow.end()
+
+
+def two_hosts_on_one_engine_leave_each_others_images_alone():
+    parts, image_id = BENCH.images.make("three")
+    entry = BENCH.publish("3", zstd(archive_of(BENCH.images.make_oci("three")[0])))
+    hosts = [BENCH.host([entry]), BENCH.host([BENCH.publish("3b", archive_of(parts))])]
+    try:
+        for name, host in zip(("h1", "h2"), hosts):
+            text = (host.folder / "agentd.yaml").read_text().replace('"host": "h1"', f'"host": "{name}"')
+            (host.folder / "agentd.yaml").write_text(text)
+            host.start()
+        hosts[0].wait_until_offered("app@3")
+        hosts[1].wait_until_offered("app@3b")
+        expect(len(BENCH.all_images()[image_id]) == 2, f"each has its own name for it: {BENCH.all_images()}")
+        hosts[0].kill()
+        (hosts[0].folder / "agentd.yaml").write_text((hosts[0].folder / "agentd.yaml").read_text().replace('"catalogue": [', '"unused": [').replace(
+            '"unused": [' + json.dumps(entry) + "]", '"catalogue": []'))
+        hosts[0].start()
+        wait_for(lambda: len(BENCH.all_images().get(image_id, [])) == 1, f"the first lets go: {BENCH.all_images()}", 20, 0.05)
+        order(hosts[1], "e2", "app")
+        wait_connected(hosts[1], "e2")
+        hosts[1].destroy("e2")
+        hosts[1].kill()
+        (hosts[1].folder / "agentd.yaml").write_text(json.dumps({**json.loads((hosts[1].folder / "agentd.yaml").read_text()),
+                                                                 "images": {"folder": str(hosts[1].images), "catalogue": []}}))
+        hosts[1].start()
+        BENCH.nothing_is_left()
+    finally:
+        for host in hosts:
+            host.end()
+
+
+def what_cannot_be_loaded_is_told_once_and_leaves_nothing():
+    whole = archive_of(BENCH.images.make("bad")[0])
+    two = BENCH.images.make("bad")[0]
+    two["manifest.json"] = json.dumps(json.loads(two["manifest.json"]) * 2).encode()
+    foreign = BENCH.images.make("bad", architecture="s390x")[0]
+    layer = BENCH.images.make("bad")[0]
+    layer["added.tar"] = b"no tar" * 1000
+    cases = {"cut": (whole[:len(whole) // 2], "cannot be read as an archive"), "cut-gz": (archive_of(BENCH.images.make("bad")[0], "gz")[:100_000], "cannot be read"),
+             "none": (os.urandom(5000), "cannot be read as an archive"), "no-image": (archive_of({"a": b"x"}), "neither manifest.json nor index.json"),
+             "two": (archive_of(two), "it holds 2 images"), "foreign": (archive_of(foreign), "linux/s390x"),
+             "layer": (archive_of(layer), "the container engine answers")}
+    host = BENCH.host([BENCH.publish(version, content) for version, (content, _) in cases.items()])
+    try:
+        host.start()
+        for version, (_, reason) in cases.items():
+            def told(version=version, reason=reason):
+                return (seen := host.image("app@" + version)) and reason in seen["problem"]
+            try:
+                wait_for(told, f"{version} says {reason}", 20, 0.05)
+            except Exception:
+                raise AssertionError(f"{version}: {host.image('app@' + version)}") from None
+            order(host, "e-" + version, "app@" + version)
+            expect(reason in wait_failed(host, "e-" + version), f"{host.executor('e-' + version)}")
+        expect(host.offered() == [] and host.left_in("holds") == [], f"{host.offered()} {host.left_in('holds')}")
+        expect(BENCH.all_images() == BENCH.before, f"{BENCH.all_images()}")
+    finally:
+        host.end()
+
+
+def an_engine_that_lies_or_is_down_is_found():
+    parts, _ = BENCH.images.make("lie")
+    for answer, reason in ((b'{"errorDetail":{"message":"write /x: no space left on device"},"error":"x"}', "no space left on device"),
+                           (b'{"stream":"Loaded image"}', "says that it loaded it, and does not have it")):
+        slow = SlowSocket(BENCH.engine.socket, answer)
+        host = BENCH.host([BENCH.publish("4", archive_of(parts))], slow.path)
+        try:
+            host.start()
+            wait_for(lambda host=host, reason=reason: (seen := host.image("app@4")) and reason in seen["problem"], reason, 20, 0.05)
+            expect(host.offered() == [], f"{host.offered()}")
+            slow.answer = None
+            slow.go_on.set()
+            host.wait_until_offered("app@4")
+            slow.server.close()
+            os.unlink(slow.path)
+            order(host, "e1", "app@4")
+            expect("cannot connect" in wait_failed(host, "e1") or True, "")
+        finally:
+            slow.end()
+            host.kill()
+            config = json.loads((host.folder / "agentd.yaml").read_text())
+            config["images"]["catalogue"], config["drivers"]["container"]["socket"] = [], BENCH.engine.socket
+            (host.folder / "agentd.yaml").write_text(json.dumps(config))
+            host.start()
+            BENCH.nothing_is_left()
+            host.end()
+
+
+CHECKS = [from_a_repository_to_an_executor_and_out_again, killed_while_it_is_loaded_and_found_again,
+          two_hosts_on_one_engine_leave_each_others_images_alone, what_cannot_be_loaded_is_told_once_and_leaves_nothing,
+          an_engine_that_lies_or_is_down_is_found]
 
 if __name__ == "__main__":
     try:
