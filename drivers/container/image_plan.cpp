@@ -108,8 +108,9 @@ ImagePlan plan_images(const ImageFactsOfHost& facts) {
   }
   for (const auto& [copy, record] : facts.records) {
     if (kept.count(copy) > 0 || seen_tags.count(tag_of(facts.owner, copy)) > 0) continue;
+    const std::string& id = record.id;
     const bool is_of_another = std::any_of(facts.records.begin(), facts.records.end(), [&](const auto& each) {
-      return kept.count(each.first) > 0 && each.second.id == record.id;
+      return kept.count(each.first) > 0 && each.second.id == id;
     });
     const bool is_left = is_nameless(facts.engine, record.id) && !must_stay(facts.records, record.id);
     if (is_left && !is_of_another)

@@ -60,7 +60,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (archive) SKEP_ASSERT(!archive->configuration.empty() && !manifest_of(*archive, "t").empty());
   }
   const auto record = decode_record(std::string(text));
-  if (record) SKEP_ASSERT(decode_record(encode(*record)) == record);
+  if (record) SKEP_ASSERT(*decode_record(encode(*record)) == *record);
   const auto version = read_version(text);
   check_refusal(version);
   if (version) {
