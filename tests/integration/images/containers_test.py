@@ -179,7 +179,7 @@ class SlowSocket:
 
     def __init__(self, target, answer=None):
         self.target, self.answer = target, answer
-        self.folder = tempfile.mkdtemp(prefix="skep-slow-")
+        self.folder = tempfile.mkdtemp(prefix="slow-", dir=BENCH.engine.folder)  # goes with it, also when we are killed
         self.path = self.folder + "/s"
         self.loads, self.is_stuck, self.go_on = 0, threading.Event(), threading.Event()
         self.server = socket.socket(socket.AF_UNIX)
