@@ -137,6 +137,7 @@ std::vector<std::unique_ptr<drivers::Driver>> make_drivers(const AgentdConfig& c
     options.socket = config.container.socket;
     options.root = absolute_path(config.container.root);
     options.images = config.container.images;
+    options.image_source = images;
     options.join_program = config.container.join_program;
     options.owner_tag = "skep-" + config.logic.host.text;
     options.user = config.container.user;

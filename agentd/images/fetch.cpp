@@ -254,7 +254,7 @@ Result<Manifest> Fetch::finish_content() {
   manifest.format = entry_.format;
   manifest.files = entry_.files;
   manifest.bytes = bytes_of(entry_);
-  if (entry_.format == Format::vm) return manifest;
+  if (entry_.format != Format::directory_tar) return manifest;
   const auto is_cancelled = [this] { return is_cancelled_.load(); };
   const fs::path tree = making() / StoreLayout::tree_folder;
   archive::UnpackLimits limits;

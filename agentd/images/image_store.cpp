@@ -26,7 +26,15 @@ constexpr Duration progress_pause = milliseconds(200);
 constexpr Duration lock_limit = seconds(2);  // of a process that is just ending
 
 Format format_of(drivers::ImageFormat format) {
-  return format == drivers::ImageFormat::vm ? Format::vm : Format::directory_tar;
+  switch (format) {
+    case drivers::ImageFormat::directory_tar:
+      return Format::directory_tar;
+    case drivers::ImageFormat::vm:
+      return Format::vm;
+    case drivers::ImageFormat::container:
+      return Format::container;
+  }
+  return Format::directory_tar;
 }
 
 Error is_ending() {
@@ -121,8 +129,41 @@ struct ImageStore::Impl {
     std::vector<std::string> running;
     for (const auto& [copy, meter] : meters) running.push_back(copy);
     for (const std::string& copy : running) read_meter(copy);
-    return {logic.status(shell::now()), logic.counters(), logic.used_bytes(), logic.max_bytes(),
-            layout.root.string()};
+    StoreStatus all{logic.status(shell::now()), logic.counters(), logic.used_bytes(), logic.max_bytes(),
+                    layout.root.string()};
+    for (ImageStatus& image : all.images) {
+      const auto told = words_of_drivers.find(image.copy);
+      if (told == words_of_drivers.end() || image.references.empty()) continue;
+      image.references.clear();
+      if (image.problem.empty()) image.problem = told->second;
+    }
+    return all;
+  }
+
+  Result<std::vector<drivers::StoredImage>> stored(Format format) const {
+    if (!logic.is_read())
+      return Error::try_again(ErrorCode::unavailable, "the folder of images was not read yet");
+    std::set<std::string> held;
+    for (const auto& [executor, copy] : logic.holds()) held.insert(copy);
+    std::vector<drivers::StoredImage> all;
+    for (const ImageStatus& image : logic.status(shell::now())) {
+      drivers::StoredImage each{image.copy, image.references, held.count(image.copy) > 0, {}};
+      const bool is_of_format = image.format.empty() || image.format == to_string(format);
+      if (!is_of_format || (each.references.empty() && !each.is_held)) continue;
+      if (!each.references.empty()) each.content = shown(image.copy, image.references.front(), format);
+      all.push_back(std::move(each));
+    }
+    return all;
+  }
+
+  void tell(const std::string& copy, const std::string& problem) {
+    const auto told = words_of_drivers.find(copy);
+    const bool was_problem = told != words_of_drivers.end();
+    if (problem.empty())
+      words_of_drivers.erase(copy);
+    else
+      words_of_drivers[copy] = problem;
+    if (was_problem == problem.empty() && listener) listener();
   }
 
   void carry_out(const VerifyCopy& action) {
@@ -200,7 +241,7 @@ struct ImageStore::Impl {
   drivers::HeldImage shown(const std::string& copy, const std::string& image, Format format) const {
     const CatalogueEntry& entry = *find(logic.catalogue(), image);
     drivers::HeldImage out{content_of(layout.ready(copy), format).string(), entry.digest, {}};
-    if (format != Format::vm) return out;
+    if (format == Format::directory_tar) return out;
     for (const ImageFile& file : entry.files) out.files[file.name] = file.sha256;
     return out;
   }
@@ -256,6 +297,7 @@ struct ImageStore::Impl {
   // Touched on the strand only.
   ImageLogic logic;
   std::set<ExecutorId> suspects;
+  std::map<std::string, std::string> words_of_drivers;   // by copy: why a driver does not start it yet
   std::map<std::string, std::shared_ptr<Meter>> meters;  // of the fetches under way, by copy
 
   shell::WorkerPool pool;
@@ -340,6 +382,16 @@ Result<drivers::HeldImage> ImageStore::hold(const std::string& image, drivers::I
 
 Result<void> ImageStore::release(const ExecutorId& executor) {
   return impl_->ask<void>([impl = impl_.get(), executor] { return impl->release(executor); });
+}
+
+Result<std::vector<drivers::StoredImage>> ImageStore::stored_images(drivers::ImageFormat format) {
+  return impl_->ask<std::vector<drivers::StoredImage>>(
+      [impl = impl_.get(), format] { return impl->stored(format_of(format)); });
+}
+
+void ImageStore::tell(const std::string& copy, const std::string& problem) {
+  // A full strand: drivers say it again.
+  static_cast<void>(impl_->strand.post([impl = impl_.get(), copy, problem] { impl->tell(copy, problem); }));
 }
 
 void ImageStore::forget(const ExecutorId& executor) {

@@ -40,6 +40,8 @@ class ImageStore final : public drivers::ImageSource {
   Result<drivers::HeldImage> hold(const std::string& image, drivers::ImageFormat format,
                                   const ExecutorId& executor) override;
   Result<void> release(const ExecutorId& executor) override;
+  Result<std::vector<drivers::StoredImage>> stored_images(drivers::ImageFormat format) override;
+  void tell(const std::string& copy, const std::string& problem) override;
   /// It was seen gone, perhaps without its driver: as release(), without waiting.
   void forget(const ExecutorId& executor);
   /// Ends the holds of executors that are in neither this list nor that of the call before. For what was lost

@@ -113,7 +113,7 @@ Result<Manifest> decode_manifest(const std::string& text) {
   }
   const auto format = json::get_string(*in, "format");
   if (!format) return format.error();
-  out.format = *format == to_string(Format::vm) ? Format::vm : Format::directory_tar;
+  out.format = format_of(*format);
   const auto bytes = json::get_int64(*in, "bytes");
   if (!bytes) return bytes.error();
   out.bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, *bytes));
@@ -226,7 +226,8 @@ std::uint64_t bytes_below(const fs::path& folder) {
 }
 
 fs::path content_of(const fs::path& copy_folder, Format format) {
-  return copy_folder / (format == Format::vm ? StoreLayout::files_folder : StoreLayout::tree_folder);
+  return copy_folder /
+         (format == Format::directory_tar ? StoreLayout::tree_folder : StoreLayout::files_folder);
 }
 
 }  // namespace skep::agentd::images

@@ -49,10 +49,10 @@ void check_files(ConfigSection& section, const CatalogueEntry& entry, const Imag
     if (!names.insert(file.name).second)
       section.problem("files", "\"" + file.name + "\" twice", "each file once");
   }
-  const bool is_tar = entry.format == Format::directory_tar;
-  if (is_tar ? entry.files.size() != 1 : entry.files.empty())
+  const bool is_one = entry.format != Format::vm;
+  if (is_one ? entry.files.size() != 1 : entry.files.empty())
     section.problem("files", std::to_string(entry.files.size()) + " files",
-                    is_tar ? "one tar, plain or compressed by gzip, bzip2, xz or zstd" : "at least one");
+                    is_one ? "one tar, plain or compressed by gzip, bzip2, xz or zstd" : "at least one");
   if (images::bytes_of(entry) > config.fetch.max_bytes)
     section.problem("files", bytes_text(images::bytes_of(entry)) + " in all",
                     "at most images.fetch.max_bytes, " + bytes_text(config.fetch.max_bytes));
@@ -70,9 +70,8 @@ CatalogueEntry read_entry(ConfigSection section, const ImagesConfig& config, boo
   entry.channel = section.text("channel", entry.channel);
   if (!is_valid_name(entry.channel))
     section.problem("channel", "\"" + entry.channel + "\"", "a-z, 0-9 and -");
-  entry.format = section.one_of("format", {"directory_tar", "vm"}, "directory_tar") == "vm"
-                     ? Format::vm
-                     : Format::directory_tar;
+  entry.format =
+      images::format_of(section.one_of("format", {"directory_tar", "vm", "container"}, "directory_tar"));
   if (!section.has("url"))
     section.problem("url", "nothing", "the address of the folder that holds the files");
   entry.url = section.url("url", {}, may_be_plain);

@@ -4,6 +4,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
 #include <limits>
@@ -192,6 +194,134 @@ Result<void> UnixStream::read(const Request& request, const std::function<void(c
 }
 
 void UnixStream::cancel() {
+  const std::lock_guard<std::mutex> guard(impl_->lock);
+  impl_->is_cancelled = true;
+  if (!impl_->talk) return;
+  Impl::Talk* talk = impl_->talk.get();
+  asio::post(talk->io, [talk] { talk->end(asio::error::operation_aborted); });
+}
+
+struct UnixUpload::Impl {
+  struct Talk {
+    explicit Talk(const UnixClientOptions& options) : to(options.socket_path) {
+      parser.body_limit(options.max_reply_bytes);
+      parser.header_limit(max_head_bytes);
+    }
+    void begin(Duration timeout, Duration silence_limit) {
+      watch(total, timeout);
+      stream.async_connect(to, [this, silence_limit](error_code failure) {
+        if (failure) return end(failure);
+        is_sent = true;
+        // Both at once: a peer that refuses answers before it took all.
+        wire::async_read_header(stream, buffer, parser, [this](error_code error, std::size_t) {
+          if (error) return end(error);
+          wire::async_read(stream, buffer, parser, [this](error_code e, std::size_t) { end(e); });
+        });
+        watch(silence, silence_limit);
+        wire::async_write_header(stream, serializer, [this, silence_limit](error_code error, std::size_t) {
+          if (error) return end(error);
+          write_piece(silence_limit);
+        });
+      });
+    }
+    void write_piece(Duration silence_limit) {
+      if (is_over) return;
+      auto made = (*next)();
+      if (!made) {
+        own_failure = made.error();
+        return end({});
+      }
+      piece = std::move(*made);
+      const auto then = [this, silence_limit, is_last = piece.empty()](error_code error, std::size_t) {
+        if (is_over) return;
+        silence.cancel();
+        const bool may_have_answered =
+            error == asio::error::broken_pipe || error == asio::error::connection_reset;
+        if (error && !may_have_answered) return end(error);
+        if (!error && !is_last) write_piece(silence_limit);
+      };
+      watch(silence, silence_limit);
+      if (piece.empty())
+        asio::async_write(stream, wire::make_chunk_last(), then);
+      else
+        asio::async_write(stream, wire::make_chunk(asio::const_buffer(piece.data(), piece.size())), then);
+    }
+    void watch(asio::steady_timer& timer, Duration limit) {
+      timer.expires_after(limit);
+      timer.async_wait([this](error_code error) {
+        if (!error) end(beast::error::timeout);
+      });
+    }
+    void end(error_code error) {
+      if (is_over) return;
+      is_over = true;
+      failure_code = error;
+      total.cancel();
+      silence.cancel();
+      beast::error_code ignored;
+      stream.socket().close(ignored);
+    }
+
+    asio::local::stream_protocol::endpoint to;
+    asio::io_context io{1};
+    Stream stream{io};
+    asio::steady_timer total{io}, silence{io};
+    beast::flat_buffer buffer;
+    wire::request<wire::empty_body> out;
+    wire::request_serializer<wire::empty_body> serializer{out};
+    wire::response_parser<wire::string_body> parser;
+    const std::function<Result<std::string>()>* next = nullptr;
+    std::string piece;
+    std::optional<Error> own_failure;
+    error_code failure_code;
+    bool is_sent = false, is_over = false;
+  };
+
+  UnixClientOptions options;
+  std::mutex lock;  // guards the two below
+  bool is_cancelled = false;
+  std::unique_ptr<Talk> talk;
+};
+
+UnixUpload::UnixUpload(UnixClientOptions options) : impl_(std::make_unique<Impl>()) {
+  impl_->options = std::move(options);
+}
+UnixUpload::~UnixUpload() = default;
+
+Result<Reply> UnixUpload::send(const Request& request, const std::function<Result<std::string>()>& next,
+                               Duration silence) {
+  const UnixClientOptions& options = impl_->options;
+  const Error cancelled = Error::unknown(ErrorCode::unavailable, "it was ended by us");
+  try {
+    {
+      const std::lock_guard<std::mutex> guard(impl_->lock);
+      if (impl_->is_cancelled) return cancelled;
+      impl_->talk = std::make_unique<Impl::Talk>(options);
+    }
+    Impl::Talk& talk = *impl_->talk;
+    talk.out.method_string(request.method);
+    talk.out.target("/" + request.target);
+    talk.out.version(11);
+    talk.out.set(wire::field::host, "localhost");
+    talk.out.set(wire::field::connection, "close");
+    talk.out.set(wire::field::content_type, request.content_type);
+    talk.out.chunked(true);
+    talk.next = &next;
+    talk.begin(options.total_timeout, silence);
+    talk.io.run();
+    const std::lock_guard<std::mutex> guard(impl_->lock);
+    if (talk.own_failure) return *talk.own_failure;
+    if (impl_->is_cancelled) return cancelled;
+    if (talk.failure_code) return error_of(talk.failure_code, talk.is_sent, options);
+    Reply reply = head_of(talk.parser);
+    reply.body = std::move(talk.parser.get().body());
+    return reply;
+  } catch (const std::exception& error) {
+    return unusable(options, error);
+  }
+}
+
+void UnixUpload::cancel() {
   const std::lock_guard<std::mutex> guard(impl_->lock);
   impl_->is_cancelled = true;
   if (!impl_->talk) return;

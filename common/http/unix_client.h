@@ -57,4 +57,26 @@ class UnixStream {
   std::unique_ptr<Impl> impl_;
 };
 
+/// One request whose body is too large for memory: sent in chunks as it is made. For one use.
+class UnixUpload {
+ public:
+  explicit UnixUpload(UnixClientOptions options);
+  ~UnixUpload();
+  UnixUpload(const UnixUpload&) = delete;
+  UnixUpload& operator=(const UnixUpload&) = delete;
+
+  /// `next` gives the next piece of the body, in the caller's thread; empty: that was all; its error ends the
+  /// call and is returned. A peer may answer before it took all: that is the answer. total_timeout is of
+  /// everything; `silence`: how long it may take no byte while there are any. Errors as of
+  /// UnixClient::call; after cancel(), unavailable/unknown.
+  Result<Reply> send(const Request& request, const std::function<Result<std::string>()>& next,
+                     Duration silence);
+  /// Any thread, also before send(), which then ends at once.
+  void cancel();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 }  // namespace skep::http

@@ -19,12 +19,22 @@ namespace skep::drivers {
 enum class ImageFormat {
   directory_tar,  // the folder is what executors get
   vm,             // the folder holds the files of the catalogue under their names, read-only
+  container,      // the same: one archive, for the driver to load into its engine
 };
 
 struct HeldImage {
   std::string folder;                        // absolute; nothing in it may be changed
   std::string digest;                        // 64 hex digits; the same for the same content, on every host
-  std::map<std::string, std::string> files;  // format vm: name -> SHA-256 that was proven, 64 hex digits
+  std::map<std::string, std::string> files;  // of vm, container: name -> SHA-256 that was proven, 64 digits
+};
+
+/// A copy as the host has it, for drivers that keep something of each: it stays as long as one of the two
+/// below says so.
+struct StoredImage {
+  std::string copy;                     // its name, the same for the same content: "base@2-1f2d3c4b5a69"
+  std::vector<std::string> references;  // what hold() takes for it now; empty: nothing can be started from it
+  bool is_held = false;
+  HeldImage content;  // of a copy that can be started
 };
 
 class ImageSource {
@@ -40,6 +50,11 @@ class ImageSource {
                                  const ExecutorId& executor) = 0;
   /// Of an executor that holds nothing: a success.
   virtual Result<void> release(const ExecutorId& executor) = 0;
+  /// All copies that can be started or are held. An error: not known, which is not "none".
+  virtual Result<std::vector<StoredImage>> stored_images(ImageFormat format) = 0;
+  /// What a driver has to say of a copy that can be started: why it does not start it yet; empty: it does.
+  /// People see it, and who listens to the host's images is told.
+  virtual void tell(const std::string& copy, const std::string& problem) = 0;
 };
 
 }  // namespace skep::drivers

@@ -14,6 +14,7 @@
 #include "drivers/container/change_stream.h"
 #include "drivers/container/engine.h"
 #include "drivers/container/first_process.h"
+#include "drivers/container/host_images.h"
 #include "drivers/shared/control_texts.h"
 #include "drivers/shared/gone_marks.h"
 #include "linux/linux_files.h"
@@ -75,15 +76,12 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
       options_.user = std::to_string(::geteuid()) + ":" + std::to_string(::getegid());
     if (!is_user(options_.user)) problem_ = "\"" + options_.user + "\" is no user of the form uid:gid";
     if (options_.networks.empty()) problem_ = "no network mode is allowed on this host";
-    for (const auto& [name, reference] : options_.images) {
-      if (!container::is_by_digest(reference))
-        problem_ = "image \"" + name + "\" is \"" + reference +
-                   "\", which is no digest (sha256:... or name@sha256:...)";
-    }
+    if (const std::string why = container::HostImages::problem_of(options_); !why.empty()) problem_ = why;
     if (options_.root.empty() || options_.root.front() != '/')
       problem_ = "\"" + options_.root + "\" is no absolute path of a folder";
     if (!is_valid_owner_tag(options_.owner_tag))
       problem_ = "\"" + options_.owner_tag + "\" is no valid owner tag";
+    images_ = std::make_unique<container::HostImages>(options_, engine_, (own_ / "images").string());
   }
 
   std::string name() const override { return "container"; }
@@ -112,14 +110,7 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
     }
     report.is_usable = true;
     report.detail = version->name + " " + version->version + " at " + options_.socket;
-    for (const auto& [image, reference] : options_.images) {
-      const auto facts = look_at_image(image);
-      if (facts) {
-        report.images.push_back(image);
-      } else {
-        report.detail += "; " + facts.error().message;
-      }
-    }
+    images_->probe(report);
     return report;
   }
 
@@ -251,7 +242,10 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
     if (is_wanted && problem_.empty() && !stream_) {
       stream_ = std::make_unique<container::ChangeStream>(
           engine_, options_.owner_tag, [this](const ExecutorId& id) { notify(id); },
-          [this] { notify_all(); });
+          [this] {
+            images_->look_again();
+            notify_all();
+          });
     }
   }
 
@@ -281,8 +275,7 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
                              "\"" + name + "\" cannot be set in an executor's environment");
     }
     if (const auto network = network_of(request.spec); !network) return network.error();
-    if (const auto image = image_name(request); !image) return image.error();
-    return {};
+    return images_->check(request);
   }
 
   Result<std::string> network_of(const ExecutorSpec& spec) const {
@@ -293,33 +286,6 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
         ErrorCode::invalid_input,
         "network \"" + spec.network + "\" of executor " + spec.id.text + " is not allowed on this host",
         "add it to drivers.container.networks, or change the template");
-  }
-
-  /// A template that names no image means the host's only one.
-  Result<std::string> image_name(const StartRequest& request) const {
-    const std::string& image = request.spec.image;
-    if (options_.images.count(image) > 0) return image;
-    if (image.empty() && options_.images.size() == 1) return options_.images.begin()->first;
-    if (image.empty()) {
-      return Error::failed(ErrorCode::invalid_input,
-                           "the template of executor " + request.spec.id.text + " names no image",
-                           "name one of drivers.container.images");
-    }
-    return Error::failed(ErrorCode::not_found, "image \"" + image + "\" is not on this host",
-                         "add it to drivers.container.images");
-  }
-
-  Result<ImageFacts> look_at_image(const std::string& image) {
-    const std::string& reference = options_.images.at(image);
-    auto facts = engine_.image(reference);
-    if (!facts && facts.error().code == ErrorCode::not_found) {
-      return Error::failed(ErrorCode::not_found,
-                           "image \"" + image + "\" (" + reference + ") is not in the container engine",
-                           "load or pull it there; skep-agentd pulls no images");
-    }
-    if (!facts || container::is_image(*facts, reference)) return facts;
-    return Error::failed(ErrorCode::conflict, "image \"" + image + "\" is to be " + reference +
-                                                  ", and the container engine shows another: " + facts->id);
   }
 
   Result<void> make_folders() const {
@@ -465,9 +431,7 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
 
   Result<void> make(const StartRequest& request) {
     const ExecutorId& id = request.spec.id;
-    const auto name = image_name(request);
-    if (!name) return name.error();
-    const auto image = look_at_image(*name);
+    const auto image = images_->image_for(request);
     if (!image) return image.error();
     if (auto made = make_folders(); !made) return made;
     for (const fs::path& each : {folder(id), control(id)}) {
@@ -519,7 +483,8 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
     posix_host::ProcessMarks marks;
     marks.cookie = std::string(cookie_name) + "=" + cookie_value(id);
     if (auto killed = posix_host::kill_all(marks, options_.kill_deadline); !killed) return killed;
-    return posix_host::remove_tree(folder(id).string());
+    if (auto removed = posix_host::remove_tree(folder(id).string()); !removed) return removed;
+    return images_->release(id);
   }
 
   /// What an engine has beside each container ends with that; but not when the engine crashed meanwhile.
@@ -571,6 +536,7 @@ class ContainerDriver final : public Driver, public TicketDelivery, public Chang
   std::mutex
       listener_lock_;  // held while the listener runs, so that an old one never runs after it was replaced
   std::function<void(const ExecutorId&)> listener_;
+  std::unique_ptr<container::HostImages> images_;
   posix_host::ChangeWatch watch_;  // these two last: their threads end first
   std::unique_ptr<container::ChangeStream> stream_;
 };

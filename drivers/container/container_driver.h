@@ -10,6 +10,7 @@
 //   away),
 //                              status (from skep-join). Written before the container is made
 //   <owner>/gone/<id>          ids that were destroyed: never started again
+//   <owner>/images/<copy>      the ID of an image of the source that was or is to be loaded (image_plan.h)
 //
 // The ticket is in no command line, environment, label, or anything else that the engine shows.
 #pragma once
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "drivers/api/driver.h"
+#include "drivers/api/images.h"
 
 namespace skep::drivers {
 
@@ -28,6 +30,7 @@ struct ContainerDriverOptions {
   std::string socket;                               // absolute path of the engine's socket
   std::string root;                                 // absolute; made 0700 when missing
   std::map<std::string, std::string> images;        // name -> sha256:... or repository@sha256:...
+  ImageSource* image_source = nullptr;              // more images, of format container; outlives the driver
   std::string join_program = "/usr/bin/skep-join";  // inside the image
   std::string owner_tag = "skep";                   // letters, digits, '.', '_' and '-'
   std::string user;                                 // "uid:gid" inside; empty: as this process
@@ -37,7 +40,9 @@ struct ContainerDriverOptions {
   std::int64_t default_disk_bytes = std::int64_t{1} << 30;  // of executors whose template names none
   Duration linger = minutes(10);  // how long an executor waits for a new ticket after its agent ended
   Duration kill_deadline = seconds(10);
-  Duration call_deadline = seconds(60);  // of one request to the engine
+  Duration call_deadline = seconds(60);  // of one request to the engine; of a load: without taking a byte
+  Duration load_deadline = hours(2);     // of one image that is loaded
+  Duration look_every = seconds(15);     // whether the engine still has the images of the source
 };
 
 /// Also implements TicketDelivery and ChangeSource. A change listener must not call set_change_listener; when

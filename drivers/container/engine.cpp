@@ -88,6 +88,61 @@ Result<ImageFacts> Engine::image(const std::string& reference) {
   return facts;
 }
 
+Result<std::vector<ListedImage>> Engine::images() {
+  const std::string what = "cannot list images";
+  const auto reply = call(what, "GET", "images/json");
+  if (!reply) return reply.error();
+  if (reply->status != 200) return unclear(what, *reply);
+  auto all = read_images(reply->body);
+  if (!all) return prefixed(what, all.error());
+  return all;
+}
+
+http::UnixClientOptions Engine::load_options(Duration deadline) const {
+  http::UnixClientOptions options = options_;
+  options.total_timeout = deadline;
+  return options;
+}
+
+Result<void> Engine::load(http::UnixUpload& upload, const std::string& name,
+                          const std::function<Result<std::string>()>& next) {
+  const std::string what = "cannot load image " + name;
+  const auto prefix = api();
+  if (!prefix) return prefixed(what, prefix.error());
+  http::Request request;
+  request.method = "POST";
+  request.target = *prefix + "/images/load?quiet=1";
+  request.content_type = "application/x-tar";
+  const auto reply = upload.send(request, next, options_.total_timeout);
+  if (!reply) return prefixed(what, reply.error());
+  if (reply->status != 200) return refusal(what, reply->status, reply->body);
+  if (auto loaded = read_load(reply->body); !loaded) return prefixed(what, loaded.error());
+  return {};
+}
+
+Result<void> Engine::remove_tag(const std::string& tag) {
+  const std::string what = "cannot remove image " + tag;
+  const auto reply = call(what, "DELETE", "images/" + tag);
+  if (!reply) return reply.error();
+  if (is_good(*reply) || reply->status == 404) return {};
+  if (reply->status != 409) return unclear(what, *reply);
+  Error error = refusal(what, reply->status, reply->body);
+  error.outcome = Outcome::try_again;
+  return error;
+}
+
+Result<void> Engine::give_tag(const std::string& id, const std::string& tag) {
+  const std::string what = "cannot give image " + id + " the name " + tag;
+  const std::size_t colon = tag.rfind(':');
+  const auto reply =
+      call(what, "POST",
+           "images/" + id + "/tag?" +
+               http::form_encode({{"repo", tag.substr(0, colon)}, {"tag", tag.substr(colon + 1)}}));
+  if (!reply) return reply.error();
+  if (is_good(*reply) || reply->status == 404) return {};
+  return unclear(what, *reply);
+}
+
 Result<std::vector<std::string>> Engine::list(const std::map<std::string, std::string>& labels) {
   const std::string what = "cannot list containers";
   const auto reply = call(

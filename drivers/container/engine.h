@@ -25,6 +25,17 @@ class Engine {
   Result<EngineFacts> version();
   /// not_found/failed: the engine says that it has no such image.
   Result<ImageFacts> image(const std::string& reference);
+  Result<std::vector<ListedImage>> images();
+  /// Gives it an image archive (POST /images/load), made piece by piece by `next`. What is there afterwards
+  /// must be looked at. A cancel by another thread: through `upload`, which is for one use.
+  Result<void> load(http::UnixUpload& upload, const std::string& name,
+                    const std::function<Result<std::string>()>& next);
+  /// Of a load that may take that long.
+  http::UnixClientOptions load_options(Duration deadline) const;
+  /// That name alone, and with the last one the image. Not there: success. conflict/try_again: a container
+  /// uses it.
+  Result<void> remove_tag(const std::string& tag);
+  Result<void> give_tag(const std::string& id, const std::string& tag);
   /// Engine ids of all containers that carry these labels, running or not.
   Result<std::vector<std::string>> list(const std::map<std::string, std::string>& labels);
   /// nullopt: the engine says that there is no such container. By engine id or name.

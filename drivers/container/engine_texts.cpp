@@ -239,13 +239,59 @@ Result<ImageFacts> read_image(std::string_view body) {
   return facts;
 }
 
+Result<std::vector<ListedImage>> read_images(std::string_view body) {
+  const auto all = json::parse_strict(body);
+  if (!all) return broken("a list of images: " + all.error().message);
+  if (!all->is_array()) return broken("a list of images is no array");
+  std::vector<ListedImage> out;
+  for (const Json& entry : *all) {
+    const auto id = entry.is_object() ? json::get_string(entry, "Id") : broken("");
+    if (!id || !is_digest(with_kind(*id))) return broken("a list of images holds one without a digest");
+    ListedImage image;
+    image.id = with_kind(*id);
+    for (const auto& [key, names] :
+         {std::pair("RepoTags", &image.tags), std::pair("RepoDigests", &image.digests)}) {
+      const auto list = entry.find(key);
+      if (list == entry.end() || !list->is_array()) continue;
+      for (const Json& name : *list) {
+        // Docker shows an image without a name under this one.
+        if (name.is_string() && name.get<std::string>().rfind("<none>", 0) != 0)
+          names->push_back(name.get<std::string>());
+      }
+    }
+    out.push_back(std::move(image));
+  }
+  return out;
+}
+
+Result<void> read_load(std::string_view body) {
+  while (!body.empty()) {
+    const std::size_t end = body.find('\n');
+    const std::string_view line = body.substr(0, end);
+    body = end == std::string_view::npos ? std::string_view() : body.substr(end + 1);
+    const auto object = json::parse_strict(line);
+    if (!object || !object->is_object()) continue;  // whether it is there is seen by looking
+    const auto error = json::get_string(*object, "error");
+    const auto detail = json::get_string(below(*object, "errorDetail"), "message");
+    if (!error && !detail) continue;
+    const std::string why = read_message(detail ? *detail : *error);
+    const std::string text = "the container engine answers: " + why;
+    if (why.find("no space left on device") != std::string::npos)
+      return Error::try_again(ErrorCode::out_of_resources, text, "make room on the engine's disk");
+    return Error::failed(ErrorCode::invalid_input, text);
+  }
+  return {};
+}
+
 Result<EngineFacts> read_version(std::string_view body) {
   const auto object = read_object(body, "its version");
   if (!object) return object.error();
   const auto version = json::get_string(*object, "Version"), api = json::get_string(*object, "ApiVersion");
   const auto least = json::get_string(*object, "MinAPIVersion");
   if (!version || !api) return broken("its version is missing");
-  EngineFacts facts{"Docker", read_message(*version), *api, least ? *least : *api};
+  EngineFacts facts{"Docker", read_message(*version), *api, least ? *least : *api, {}, {}};
+  if (const auto architecture = json::get_string(*object, "Arch")) facts.architecture = *architecture;
+  if (const auto os = json::get_string(*object, "Os")) facts.os = *os;
   const auto components = object->find("Components");
   if (components == object->end() || !components->is_array()) return facts;
   for (const Json& component : *components) {

@@ -68,10 +68,17 @@ struct ImageFacts {
   std::vector<std::string> volumes;
 };
 
+/// One image of a list.
+struct ListedImage {
+  std::string id;  // sha256:...
+  std::vector<std::string> tags, digests;
+};
+
 struct EngineFacts {
   std::string name;     // "Docker", "Podman", for people
   std::string version;  // of the engine
   std::string api, least_api;
+  std::string architecture{}, os{};  // that it runs, as Go names them: amd64, linux; empty: it does not say
 };
 
 Result<ContainerFacts> read_container(std::string_view body);
@@ -84,6 +91,10 @@ Result<int> read_wait(std::string_view body);
 /// was killed in the removal of: its storage is gone, so nothing of it runs.
 bool is_half_removed(std::string_view body);
 Result<ImageFacts> read_image(std::string_view body);
+Result<std::vector<ListedImage>> read_images(std::string_view body);
+/// The answer to an archive that was to be loaded, with status 200: JSON objects one after the other, of
+/// which one may be an error (Docker: {"error": ...}; Podman too). Success: none is.
+Result<void> read_load(std::string_view body);
 Result<EngineFacts> read_version(std::string_view body);
 
 /// "v1.41", or the nearest that this engine speaks; unsupported when it is too old.

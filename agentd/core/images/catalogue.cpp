@@ -17,7 +17,14 @@ bool is_plain(std::string_view text, std::size_t most) {
 }  // namespace
 
 std::string_view to_string(Format format) {
-  return format == Format::vm ? "vm" : "directory_tar";
+  constexpr std::array<std::string_view, all_formats.size()> names{"directory_tar", "vm", "container"};
+  return names[static_cast<std::size_t>(format)];
+}
+
+Format format_of(std::string_view text) {
+  const auto* const found = std::find_if(all_formats.begin(), all_formats.end(),
+                                         [&](Format format) { return to_string(format) == text; });
+  return found == all_formats.end() ? Format::directory_tar : *found;
 }
 
 std::string full_name(const CatalogueEntry& entry) {

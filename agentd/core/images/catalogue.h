@@ -2,6 +2,7 @@
 // agentd/shell/config_file. Pure.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -14,8 +15,12 @@ namespace skep::agentd::images {
 enum class Format {
   directory_tar,  // one tar, perhaps compressed; executors get a folder with what was in it
   vm,             // files as they are: disks, kernels; executors get the folder that holds them
+  container,      // one archive, as `docker save` writes it; the driver loads it into its engine
 };
+inline constexpr std::array all_formats{Format::directory_tar, Format::vm, Format::container};
 std::string_view to_string(Format format);
+/// Of a text that is none: directory_tar.
+Format format_of(std::string_view text);
 
 struct ImageFile {
   std::string name;    // in the image's folder and behind its url; a single plain name

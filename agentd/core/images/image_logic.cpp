@@ -46,9 +46,11 @@ std::vector<ImageAction> ImageLogic::handle(const ImageEvent& event, Instant now
   out_.clear();
   std::visit([this](const auto& e) { on(e); }, event);
   if (is_read_) advance();
-  std::vector<std::string> shown = ready(Format::directory_tar);
-  const std::vector<std::string> vms = ready(Format::vm);
-  shown.insert(shown.end(), vms.begin(), vms.end());
+  std::vector<std::string> shown;
+  for (const Format format : all_formats) {
+    const std::vector<std::string> names = ready(format);
+    shown.insert(shown.end(), names.begin(), names.end());
+  }
   if (shown != shown_ready_) {
     shown_ready_ = std::move(shown);
     out_.emplace_back(TellChange{});
@@ -185,6 +187,8 @@ void ImageLogic::on(const VerifyEnded& event) {
     copy->verified_at = wall_;
     copy->problem.reset();
     explain(Level::info, "verified", *copy);
+    // The half of it that a driver keeps, in its engine, is looked at as well.
+    if (copy->entry != nullptr && copy->entry->format == Format::container) out_.emplace_back(TellChange{});
     return;
   }
   ++counters_.verify_failures;

@@ -140,6 +140,8 @@ class ImageLogic {
   std::vector<ImageStatus> status(Instant now) const;
   const std::vector<CatalogueEntry>& catalogue() const { return config_.catalogue; }
   const std::map<ExecutorId, std::string>& holds() const { return holds_; }
+  /// False: what the host has is not known yet.
+  bool is_read() const { return is_read_; }
   const ImageCounters& counters() const { return counters_; }
   /// On disk, and reserved by fetches.
   std::uint64_t used_bytes() const;

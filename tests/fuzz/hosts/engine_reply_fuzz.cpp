@@ -4,7 +4,9 @@
 #include <string_view>
 
 #include "core/check.h"
+#include "drivers/container/archive_texts.h"
 #include "drivers/container/engine_texts.h"
+#include "drivers/container/image_plan.h"
 
 namespace {
 
@@ -44,6 +46,21 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto image = read_image(text);
   check_refusal(image);
   if (image) SKEP_ASSERT(is_by_digest(image->id) && is_image(*image, image->id));
+  const auto images = read_images(text);
+  check_refusal(images);
+  if (images) {
+    for (const ListedImage& each : *images) SKEP_ASSERT(is_by_digest(each.id));
+  }
+  if (const auto loaded = read_load(text); !loaded)
+    SKEP_ASSERT(loaded.error().message.size() < 1000 && loaded.error().outcome != Outcome::unknown);
+  for (const char* name : {"manifest.json", "index.json"}) {
+    const auto archive =
+        read_archive({{name, "c", "l"}, {{name, std::string(text)}, {"c", std::string(text)}}});
+    if (!archive) SKEP_ASSERT(archive.error().message.size() < 2000);
+    if (archive) SKEP_ASSERT(!archive->configuration.empty() && !manifest_of(*archive, "t").empty());
+  }
+  const auto record = decode_record(std::string(text));
+  if (record) SKEP_ASSERT(*decode_record(encode(*record)) == *record);
   const auto version = read_version(text);
   check_refusal(version);
   if (version) {

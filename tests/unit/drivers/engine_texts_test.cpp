@@ -183,6 +183,34 @@ TEST_CASE("engine texts: images are named by digest, and compared by it", "[unit
   CHECK_FALSE(is_image(image, "a/b@" + digest));
 }
 
+TEST_CASE("engine texts: a list of images, without the names that are none", "[unit][drivers]") {
+  const std::string id = "sha256:" + std::string(64, 'a');
+  const auto list =
+      read_images(R"([{"Id": ")" + id + R"(", "RepoTags": ["<none>:<none>", "a:1"], "RepoDigests": null},
+                                    {"Id": ")" +
+                  std::string(64, 'b') + R"("}])");
+  REQUIRE(list);
+  REQUIRE(list->size() == 2);
+  CHECK((*list)[0].id == id);
+  CHECK((*list)[0].tags == std::vector<std::string>{"a:1"});
+  CHECK((*list)[1].id == "sha256:" + std::string(64, 'b'));
+  for (const char* text : {"{}", "", R"([{"Id": "short"}])", "[1]"}) expect_broken(read_images(text));
+}
+
+TEST_CASE("engine texts: an error in the answer to a load is one, whatever its status", "[unit][drivers]") {
+  CHECK(read_load(""));
+  CHECK(read_load(R"({"stream": "Loaded image: a:1\n"})"));
+  const auto refused = read_load(
+      "{\"stream\": \"x\"}\n{\"errorDetail\": {\"message\": \"bad tar\"}, \"error\": \"bad tar\"}\n");
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().outcome == Outcome::failed);
+  CHECK(refused.error().message.find("bad tar") != std::string::npos);
+  const auto full = read_load(R"({"error": "write /x: no space left on device"})");
+  REQUIRE_FALSE(full);
+  CHECK(full.error().code == ErrorCode::out_of_resources);
+  CHECK(full.error().outcome == Outcome::try_again);
+}
+
 TEST_CASE("engine texts: refusals become errors that tell what to do", "[unit][drivers]") {
   struct Case {
     int status;
