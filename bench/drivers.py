@@ -51,10 +51,10 @@ class RawNamespaces(RawProcess):
     def cycle(self, number):
         place = self.root / str(number)
         begin = time.monotonic()
-        for name in ("upper", "work", "merged"):
+        for name in ("upper", "scratch", "merged"):
             (place / name).mkdir(parents=True)
         shown = [path for path in ("/usr", "/bin", "/lib", "/lib64") if os.path.exists(path)]
-        mounts = [f"mount -t overlay overlay -o lowerdir={self.image},upperdir={place}/upper,workdir={place}/work {place}/merged"]
+        mounts = [f"mount -t overlay overlay -o lowerdir={self.image},upperdir={place}/upper,workdir={place}/scratch {place}/merged"]
         mounts += [f"mkdir {place}/merged{path} && mount --bind -o ro {path} {place}/merged{path}" for path in shown]
         script = f"{' && '.join(mounts)} && exec chroot {place}/merged /bin/sh -c '{SPEAK}'"
         process = subprocess.Popen(["unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "/bin/sh", "-c", script],
