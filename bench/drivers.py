@@ -37,12 +37,16 @@ class RawProcess:
         process = subprocess.Popen(["/bin/sh", "-c", SPEAK], cwd=place, stderr=subprocess.PIPE, start_new_session=True)
         process.stderr.readline()
         joined = ms_since(begin)
+        return joined, self.end(process, place)
+
+    @staticmethod
+    def end(process, place):
         begin = time.monotonic()
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stderr.close()
         shutil.rmtree(place)
-        return joined, ms_since(begin)
+        return ms_since(begin)
 
 
 class RawNamespaces(RawProcess):
@@ -62,12 +66,7 @@ class RawNamespaces(RawProcess):
         if b"Connected" not in (said := process.stderr.readline()):
             raise Failure(f"bare namespaces cannot be had: {said.decode().strip()}")
         joined = ms_since(begin)
-        begin = time.monotonic()
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
-        shutil.rmtree(place)
-        return joined, ms_since(begin)
+        return joined, self.end(process, place)
 
 
 def has_helper(container):
