@@ -267,7 +267,7 @@ struct HostImages::Impl {
     }
     std::uint64_t sent = 0;
     Instant told = shell::now();
-    const auto loaded = engine.load(request, shown_name(copy), [&]() -> Result<std::string> {
+    auto loaded = engine.load(request, shown_name(copy), [&]() -> Result<std::string> {
       auto piece = tar.next();
       if (!piece) return piece;
       sent += piece->size();
