@@ -100,8 +100,8 @@ class Shell {
     fetch_said_.clear();
     auto launched = launch(std::move(argv), "", fetch_output_);
     if (!launched) {
-      const std::string why =
-          launched.error().message + "; put it beside skep-join, or agent.jar at " + options_.agent_jar;
+      const std::string why = launched.error().message +
+                              "; put it beside skep-join, or give an agent command with a jar of the image";
       std::cerr << "skep-join: " << why << std::endl;
       return feed(JarFetched{false, false, why});
     }

@@ -424,7 +424,7 @@ def without_its_fetcher_it_says_what_to_do():
         one.program = shutil.copy(BIN / "skep-join", one.folder / "alone")
         expect(one.start().ends() == 5, "exit code 5: not tried again")
         told = one.status()["message"]
-        expect("skep-join-fetch" in told and "put it beside" in told, f"it says what to do: {told}")
+        expect("skep-join-fetch" in told and "put it beside" in told and "give an agent command" in told, f"it says what to do: {told}")
 
 
 def sigterm_while_the_jar_is_fetched():
